@@ -28,7 +28,8 @@ class Timer {
 class Executor {
  public:
   virtual ~Executor() = default;
-  virtual void post(Work work) = 0;  // thread: any; order is kept per calling thread
+  // Thread: any. A Loop keeps the order per calling thread; a Pool starts in that order but runs pieces side by side.
+  virtual void post(Work work) = 0;
   [[nodiscard]] virtual std::unique_ptr<Timer> after(Duration delay, Work work) = 0;  // thread: any
   virtual Monotonic now() const = 0;
   virtual WallTime wall_now() const = 0;
