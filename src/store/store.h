@@ -5,7 +5,9 @@
 // store/conformance.h, runs against each.
 //
 // Thread: every call from any thread. `commit` callbacks and watch sinks run on the store's commit thread (memory:
-// on the caller's thread, before `commit` returns), in revision order, and must not block.
+// on the caller's thread, before `commit` returns), in revision order, and must not block. Sinks are told of a revision
+// before its `commit` callback runs. A callback may call `commit` (memory: it is carried out when the callback has
+// returned), read, and begin or end watches; it must not call commit_and_wait.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +43,8 @@ struct Write {
   Durability durability = Durability::durable;
 };
 
-// All writes of a transaction happen at one revision or none does.
+// All writes of a transaction happen at one revision or none does. A key may occur once. A transaction that changes
+// nothing (empty, or removes only what is not there) takes no revision and answers the newest one.
 struct Transaction {
   std::vector<Write> writes;
 };
@@ -54,8 +57,8 @@ struct Event {
 };
 
 struct RangeRequest {
-  std::string start, end;      // [start, end); for a prefix: end = prefix_end(start)
-  Revision at_revision = 0;    // 0: newest; older ones within the history window, else 410
+  std::string start, end;      // [start, end); end empty: no upper bound; for a prefix: end = prefix_end(start)
+  Revision at_revision = 0;    // 0: newest; older ones within the history window, else 410; not yet reached: 504
   size_t limit = 0;            // 0: all
 };
 
@@ -88,21 +91,24 @@ class Store {
   virtual std::optional<Entry> get(std::string_view key) const = 0;
   virtual Result<Page> range(const RangeRequest& request) const = 0;
   // Events with revision > `after`; 410 "Expired" when `after` is older than the history window. Past events are delivered
-  // before `watch` returns or on the commit thread, always in order, without gap or repeat.
+  // before `watch` returns or on the commit thread, always in order, without gap or repeat. An empty prefix: everything.
   virtual Result<std::unique_ptr<Watch>> watch(std::string prefix, Revision after, WatchSink& sink) = 0;
-  virtual Revision revision() const = 0;
-  virtual Revision compacted() const = 0;       // oldest revision that can no longer be watched from
+  virtual Revision revision() const = 0;  // newest; 1 in a new store, because 0 means "any" to API clients
+  // `watch` after it and `range` at it still work; everything older is 410. A new store: 0.
+  virtual Revision compacted() const = 0;
   virtual Status compact(Revision revision) = 0;  // forget history up to and including it
 };
 
 // Waits for the commit. Not on the commit thread.
 Result<Revision> commit_and_wait(Store& store, Transaction transaction);
+// The first key after all keys with this prefix; empty when there is none.
 std::string prefix_end(std::string_view prefix);
 
 struct HistoryLimits {
   size_t events_max = 16384;  // overflow act: the oldest history is compacted away
   size_t bytes_max = 8 << 20;
 };
+// Starts no thread and keeps nothing: deterministic, for tests and simulation.
 std::unique_ptr<Store> make_memory_store(HistoryLimits limits = {});
 
 }  // namespace dure::store
