@@ -29,7 +29,8 @@ struct Outcome {
 
 struct WatchRow {
   const Resource* resource = nullptr;
-  // Keys to look at when an object changed; called with the old and the new state one after the other.
+  // Keys to look at when an object changed; called with the old and the new state one after the other. Null: the loop only
+  // reads this collection, and waits for it before it starts.
   std::function<void(const schema::Object&, const std::function<void(Key)>& enqueue)> keys;
   ListOptions options = {};
 };
@@ -52,6 +53,7 @@ class Runner {
   virtual void add(LoopSpec spec) = 0;
   virtual void enqueue(const std::string& loop, const Key& key) = 0;
   virtual bool idle() const = 0;  // nothing queued or running (keys waiting for a time do not count)
+  virtual bool started() const = 0;  // every loop's caches have synced
 };
 
 // The owner's key when `object` has a controller owner reference of that kind; for WatchRow::keys.
