@@ -52,7 +52,8 @@ class Disk {
   virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode, int permissions = 0600) = 0;
   virtual Status rename(const std::string& from, const std::string& to) = 0;  // replaces `to`
   virtual Status remove(const std::string& path) = 0;                         // a file or an empty folder
-  virtual Status make_directories(const std::string& path, int permissions = 0700) = 0;  // with parents; existing is fine
+  // With parents; existing ones are fine. Survives power loss when it returns.
+  virtual Status make_directories(const std::string& path, int permissions = 0700) = 0;
   virtual Status sync_directory(const std::string& path) = 0;
   virtual Result<std::vector<std::string>> list(const std::string& path) const = 0;  // names, sorted, without . and ..
   virtual bool exists(const std::string& path) const = 0;
