@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/bytes.h"
 
@@ -28,7 +29,8 @@ class Node {
   Kind kind() const { return kind_; }
   // Name of this member in its object; empty in lists and at the root.
   std::string_view key() const { return {key_, key_size_}; }
-  // The row that describes this member; null below an untyped part and for keys of maps.
+  // The row that describes this member (for items of lists and values of maps: Field::item of the row above); null below an
+  // untyped part.
   const Field* field() const { return field_; }
   const Node* next() const { return next_; }
   Node* next() { return next_; }
@@ -63,12 +65,12 @@ class Node {
 
  private:
   friend class Document;
-  Kind kind_ = Kind::null;
-  uint32_t key_size_ = 0;
+  Kind kind_ : 8 = Kind::null;
+  uint32_t key_size_ : 24 = 0;
+  uint32_t size_ = 0;  // bytes of a string, children of a container
   const char* key_ = nullptr;
   const Field* field_ = nullptr;
   Node* next_ = nullptr;
-  uint32_t size_ = 0;
   struct Children {
     Node *first, *last;
   };
@@ -81,7 +83,8 @@ class Node {
   };
 };
 
-// Value equality: kinds, keys and values; order of members does not matter, order of items does. 1 == 1.0.
+// Value equality: kinds, keys and values; order of members does not matter, order of items does. 1 == 1.0. A member that its row
+// drops when zero (or writes anyway) equals an absent one.
 bool equal(const Node* a, const Node* b);
 
 class Document {
@@ -126,11 +129,21 @@ class Document {
   Node* append_member(Node* object, std::string_view borrowed_key, const Field* field);  // caller keeps canonical order
   Node* insert_member(Node* object, std::string_view borrowed_key, const Field* field);  // finds its canonical place
   std::string_view intern(std::string_view text);  // copies into the arena
-  char* allocate(size_t bytes);
+  char* allocate(size_t bytes);  // not aligned
+  // Takes part in the ownership of more bytes that nodes borrow from.
+  void keep(SharedBytes bytes);
+  // Puts the members of `object` into canonical order (by row or by key) and drops all but the last of equal ones; answers
+  // whether there were any. `on_duplicate` is told each dropped key.
+  bool sort_members(Node* object, void (*on_duplicate)(void* context, std::string_view key) = nullptr, void* context = nullptr);
+  // The type of an object node: of the root, or what its row says; null: a map or untyped.
+  const Type* type_of(const Node* object) const;
 
  private:
   struct Arena;
   Node* new_node();
+  Node* new_member(std::string_view key, const Field* field);
+  void link_last(Node* parent, Node* child);
+  void copy_children(Node* to, const Node* from);
   const Type* type_ = nullptr;
   Node* root_ = nullptr;
   std::unique_ptr<Arena> arena_;

@@ -13,9 +13,10 @@ struct Type;
 struct Column {
   std::string_view name, type, format;  // OpenAPI type and format as Table shows them: string, integer, date; "name"
   int priority = 0;                     // 1: only with -o wide
-  // A JSON path (".spec.replicas", ".metadata.creationTimestamp" with type date prints an age), or empty when
-  // kinds/hooks computes the cell.
+  // A JSON path (".spec.replicas"; ".metadata.creationTimestamp" prints an age, also where upstream calls the column a string), or
+  // empty when kinds/hooks computes the cell.
   std::string_view path;
+  std::string_view absent = {};  // shown when the path leads nowhere: "<none>", "<unknown>", "N/A"
 };
 
 struct Subresource {
