@@ -10,7 +10,7 @@
 #include "base/metric.h"
 #include "base/text.h"
 #include "client/object_meta.h"
-#include "kinds/core_v1.h"
+#include "kinds/views/core_v1.h"
 
 namespace dure::client {
 namespace {

@@ -1,0 +1,190 @@
+#include "controllers/replica_set.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "controllers/claims.h"
+#include "controllers/conditions.h"
+#include "controllers/pod_facts.h"
+#include "controllers/pod_template.h"
+
+namespace dure::controllers {
+namespace {
+
+constexpr int64_t burst_max = 500;  // pods made or removed in one go
+
+class ReplicaSets {
+ public:
+  ReplicaSets(Client& client, Caches& caches)
+      : client_(client),
+        executor_(caches.executor()),
+        sets_(caches.of(apps::replicasets)),
+        pods_(caches.of(core::pods)),
+        events_(EventRecorder::create(client, executor_, "replicaset-controller")) {
+    pods_.add_index("controller", controller_index);
+    sets_.add_index("controller", controller_index);
+  }
+
+  // Orphans wake every ReplicaSet that selects them.
+  void keys_of_pod(const Object& pod, const Enqueue& enqueue) const {
+    const client::OwnerReference owner = client::controller_of(pod);
+    if (!owner.uid.empty()) {
+      if (owner.kind == "ReplicaSet") enqueue({std::string(client::namespace_of(pod)), std::string(owner.name)});
+      return;
+    }
+    for (const Object& set : sets_.list(client::namespace_of(pod)))
+      if (Selector::from(apps::ReplicaSet(set).spec().selector()).matches(pod)) enqueue(client::key_of(set));
+  }
+
+  Outcome reconcile(const Key& key) {
+    const Object set = sets_.get(key);
+    if (!set) return Outcome::done();
+    const apps::ReplicaSet view(set);
+    const Claimer claimer{client_, apps::replicasets, set, core::pods, Selector::from(view.spec().selector())};
+    auto claimed = claim(claimer, active_pods(candidates_of(pods_, set)));
+    if (!claimed) return Outcome::failed(std::move(claimed).error());
+    Status managed;
+    if (!client::is_terminating(set)) managed = manage(set, *claimed);
+    // What was just made or removed is in the cache already.
+    const std::vector<Object> now_mine = mine(set, claimer.selector);
+    Status updated = update_status(set, now_mine, managed);
+    if (!managed) return Outcome::failed(std::move(managed).error());
+    if (!updated) return Outcome::failed(std::move(updated).error());
+    return until_next_available(view, now_mine);
+  }
+
+ private:
+  std::vector<Object> mine(const Object& set, const Selector& selector) const {
+    std::vector<Object> pods = active_pods(pods_.by_index("controller", client::uid_of(set)));
+    std::erase_if(pods, [&](const Object& pod) { return !selector.matches(pod); });
+    return pods;
+  }
+
+  Status manage(const Object& set, const std::vector<Object>& pods) {
+    const auto have = static_cast<int64_t>(pods.size());
+    const int64_t wanted = apps::ReplicaSet(set).spec().replicas();
+    if (have < wanted) return make(set, std::min(wanted - have, burst_max));
+    if (have > wanted) return remove(set, pods, std::min(have - wanted, burst_max));
+    return {};
+  }
+
+  Status make(const Object& set, int64_t count) {
+    const Document pod = pod_from_template(apps::ReplicaSet(set).spec().template_(), apps::replicasets, set);
+    const EventAbout about = EventAbout::object(set);
+    return slow_start(static_cast<size_t>(count), [&](size_t) -> Status {
+      auto made = client_.create(core::pods, pod, client::namespace_of(set));
+      if (made) {
+        events_->normal(about, "SuccessfulCreate", "Created pod: " + std::string(client::name_of(*made)));
+        return {};
+      }
+      if (is_namespace_leaving(made.error())) return {};
+      events_->warning(about, "FailedCreate", "Error creating: " + made.error().message);
+      return fail(std::move(made).error());
+    });
+  }
+
+  // Nothing can be made there any more; that is no failure of the ReplicaSet.
+  static bool is_namespace_leaving(const Error& error) {
+    return std::any_of(error.causes.begin(), error.causes.end(),
+                       [](const Cause& cause) { return cause.reason == "NamespaceTerminating"; });
+  }
+
+  Status remove(const Object& set, const std::vector<Object>& pods, int64_t count) {
+    std::vector<Object> order = in_deletion_order(pods, relatives(set), executor_.wall_now());
+    const EventAbout about = EventAbout::object(set);
+    Status worst;
+    for (int64_t i = 0; i < count; ++i) {
+      const Object& pod = order[static_cast<size_t>(i)];
+      client::DeleteOptions options;
+      options.precondition_uid = std::string(client::uid_of(pod));
+      Status removed = client_.remove(core::pods, client::key_of(pod), options);
+      if (removed) {
+        events_->normal(about, "SuccessfulDelete", "Deleted pod: " + std::string(client::name_of(pod)));
+      } else if (removed.error().code != 404) {
+        events_->warning(about, "FailedDelete", "Error deleting: " + removed.error().message);
+        if (worst) worst = std::move(removed);
+      }
+    }
+    return worst;
+  }
+
+  // Pods of every ReplicaSet with the same controller: of one Deployment.
+  std::vector<Object> relatives(const Object& set) const {
+    std::vector<Object> found;
+    const client::OwnerReference owner = client::controller_of(set);
+    std::vector<Object> sets{set};
+    if (!owner.uid.empty()) sets = sets_.by_index("controller", owner.uid);
+    for (const Object& sibling : sets)
+      for (Object& pod : pods_.by_index("controller", client::uid_of(sibling))) found.push_back(std::move(pod));
+    return found;
+  }
+
+  Status update_status(const Object& set, const std::vector<Object>& pods, const Status& managed) {
+    Document next = set->clone();
+    apps::ReplicaSet view(next);
+    const Selector template_labels = Selector::from_map(view.spec().template_().metadata().labels());
+    const int64_t min_ready = view.spec().minReadySeconds();
+    const WallTime now = executor_.wall_now();
+    int64_t labeled = 0, ready = 0, available = 0;
+    for (const Object& object : pods) {
+      const core::Pod pod(object);
+      labeled += template_labels.matches(object);
+      ready += is_ready(pod);
+      available += is_available(pod, min_ready, now);
+    }
+    apps::ReplicaSetStatus status = view.mutable_status();
+    status.set_replicas(static_cast<int64_t>(pods.size()));
+    status.set_fullyLabeledReplicas(labeled);
+    status.set_readyReplicas(ready);
+    status.set_availableReplicas(available);
+    status.set_observedGeneration(view.metadata().generation());
+    note_failure(next, status.mutable_node(), static_cast<int64_t>(pods.size()), view.spec().replicas(), managed, now);
+    if (schema::equal(set->root()->find("status"), next.root()->find("status"))) return {};
+    auto written = client_.update(apps::replicasets, next, "status");
+    if (!written && written.error().code != 404) return fail(std::move(written).error());
+    return {};
+  }
+
+  static void note_failure(Document& next, Node* status, int64_t have, int64_t wanted, const Status& managed,
+                           WallTime now) {
+    if (managed) {
+      remove_condition(next, status, "ReplicaFailure");
+      return;
+    }
+    if (find_condition(status, "ReplicaFailure")) return;
+    const char* reason = have < wanted ? "FailedCreate" : "FailedDelete";
+    set_condition(next, status, {"ReplicaFailure", "True", reason, managed.error().message}, now, SecondTime::none);
+  }
+
+  // With minReadySeconds nothing happens when a pod becomes available but time passing.
+  Outcome until_next_available(const apps::ReplicaSet& set, const std::vector<Object>& pods) const {
+    std::optional<Duration> soonest;
+    for (const Object& pod : pods) {
+      const auto wait = until_available(core::Pod(pod), set.spec().minReadySeconds(), executor_.wall_now());
+      if (wait && (!soonest || *wait < *soonest)) soonest = wait;
+    }
+    return soonest ? Outcome::after(*soonest) : Outcome::done();
+  }
+
+  Client& client_;
+  run::Executor& executor_;
+  Cache& sets_;
+  Cache& pods_;
+  std::unique_ptr<EventRecorder> events_;
+};
+
+}  // namespace
+
+LoopSpec replica_set(Client& client, Caches& caches) {
+  auto sets = std::make_shared<ReplicaSets>(client, caches);
+  LoopSpec spec;
+  spec.name = "replicaset";
+  spec.watches = {{&apps::replicasets, client::own_key(), {}},
+                  {&core::pods, [sets](const Object& pod, const Enqueue& enqueue) { sets->keys_of_pod(pod, enqueue); }, {}}};
+  spec.owns = {"status of apps/v1 ReplicaSet", "v1 Pod of ReplicaSet"};
+  spec.reconcile = [sets](const Key& key) { return sets->reconcile(key); };
+  spec.workers = 5;
+  return spec;
+}
+
+}  // namespace dure::controllers
