@@ -209,6 +209,12 @@ void Document::link_last(Node* parent, Node* child) {
   ++parent->size_;
 }
 
+void Document::drop_last(Node* object, Node* before) {
+  (before ? before->next_ : object->children_.first) = nullptr;
+  object->children_.last = before;
+  --object->size_;
+}
+
 Node* Document::append_member(Node* object, std::string_view key, const Field* field) {
   Node* node = new_member(key, field);
   link_last(object, node);

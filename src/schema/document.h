@@ -37,6 +37,7 @@ class Node {
   const Node* first() const { return is_container() ? children_.first : nullptr; }
   Node* first() { return is_container() ? children_.first : nullptr; }
   const Node* last() const { return is_container() ? children_.last : nullptr; }
+  Node* last() { return is_container() ? children_.last : nullptr; }
   uint32_t size() const { return is_container() ? size_ : 0; }  // number of children
   bool is_container() const { return kind_ == Kind::list || kind_ == Kind::object; }
   bool is_null() const { return kind_ == Kind::null; }
@@ -128,6 +129,8 @@ class Document {
   void set_borrowed(Node* node, std::string_view value);
   Node* append_member(Node* object, std::string_view borrowed_key, const Field* field);  // caller keeps canonical order
   Node* insert_member(Node* object, std::string_view borrowed_key, const Field* field);  // finds its canonical place
+  // Takes the last child of `object` away again; `before` was its last one before.
+  void drop_last(Node* object, Node* before);
   std::string_view intern(std::string_view text);  // copies into the arena
   char* allocate(size_t bytes);  // not aligned
   // Takes part in the ownership of more bytes that nodes borrow from.
