@@ -7,6 +7,12 @@
 # TEST_IMPORTS: rooms that only the tests may use.
 function(dure_room name)
   cmake_parse_arguments(R "" "" "IMPORTS;LIBS;PRIVATE_LIBS;SOURCES;TESTS;TEST_IMPORTS;TEST_LIBS;BENCH;FUZZ" ${ARGN})
+  foreach(import ${R_IMPORTS})
+    if(NOT TARGET dure_${import})
+      message(STATUS "room ${name} waits for ${import}")
+      return()
+    endif()
+  endforeach()
   if(R_SOURCES)
     add_library(dure_${name} STATIC ${R_SOURCES})
     set(scope PUBLIC)

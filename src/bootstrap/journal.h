@@ -1,0 +1,41 @@
+// Journal: every lasting change to the machine, written down before it is made, so that reset can undo it in reverse order.
+//
+// One line per change in an append-only text, synced before `record` returns. Replaying after a crash is safe: undoing a change
+// that was never made, or twice, does nothing. Thread: one.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace dure::os {
+class Disk;
+}
+
+namespace dure::bootstrap {
+
+struct Change {
+  // file: a file of ours; folder: one of ours with everything in it; sysctl: path under /proc/sys with its former
+  // value; link: a network device of ours; table: an nftables table of ours ("inet dure").
+  enum class Kind { file, folder, sysctl, link, table };
+  Kind kind;
+  std::string what;
+  std::string former = {};  // sysctl only
+  friend bool operator==(const Change&, const Change&) = default;
+};
+
+class Journal {
+ public:
+  Journal(os::Disk& disk, std::string path) : disk_(disk), path_(std::move(path)) {}
+  // Recording the same change again is free; the first former value of a sysctl is the one that is kept.
+  Status record(const Change& change);
+  Result<std::vector<Change>> changes() const;  // oldest first; a torn last line is left out
+
+ private:
+  os::Disk& disk_;
+  std::string path_;
+};
+
+}  // namespace dure::bootstrap

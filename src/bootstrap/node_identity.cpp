@@ -1,0 +1,129 @@
+#include "bootstrap/node_identity.h"
+
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+#include "client/kubeconfig.h"
+#include "kinds/views/certificates_v1.h"
+#include "os/disk.h"
+#include "pki/certificate.h"
+#include "pki/kubeconfig.h"
+#include "pki/signing_request.h"
+
+namespace dure::bootstrap {
+namespace {
+
+using kinds::certificates_v1::CertificateSigningRequest;
+constexpr std::string_view kSigner = "kubernetes.io/kube-apiserver-client-kubelet";
+
+// Waits on one CSR until it carries a certificate or a refusal.
+class Verdict : public client::WatchSink {
+ public:
+  void on_event(client::WatchEvent event) override {
+    if (event.kind == client::WatchEvent::Kind::bookmark) return;
+    look(CertificateSigningRequest(event.object));
+  }
+
+  void on_end(Error why) override { answer(fail(std::move(why))); }
+
+  void look(const CertificateSigningRequest& request) {
+    if (!request.status().certificate().empty()) return answer(std::string(request.status().certificate()));
+    for (const auto& condition : request.status().conditions())
+      if (condition.type() == "Denied" || condition.type() == "Failed")
+        answer(fail(Error{403, "Denied", fmt::format("the signing request was refused: {}", condition.message())}));
+  }
+
+  Result<std::string> wait(Duration timeout) {
+    std::unique_lock lock(mutex_);
+    if (!changed_.wait_for(lock, timeout, [&] { return answer_.has_value(); }))
+      return fail(Error{504, "NotSigned", "nobody signed this node's certificate in time",
+                        "on the server: kubectl get csr, then kubectl certificate approve NAME"});
+    return std::move(*answer_);
+  }
+
+ private:
+  void answer(Result<std::string> result) {
+    const std::lock_guard lock(mutex_);
+    if (!answer_) answer_ = std::move(result);
+    changed_.notify_all();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<Result<std::string>> answer_;
+};
+
+schema::Document request_document(const std::string& pem) {
+  schema::Document document(CertificateSigningRequest::type());
+  CertificateSigningRequest request(document);
+  request.mutable_metadata().set_generateName("csr-");
+  auto spec = request.mutable_spec();
+  spec.set_request(base64_encode(pem));
+  spec.set_signerName(kSigner);
+  spec.add_usages("digital signature");
+  spec.add_usages("client auth");
+  return document;
+}
+
+Result<std::string> signed_certificate(client::Client& api, const std::string& request_pem, Duration timeout) {
+  auto created = api.create(kinds::certificates_v1::certificatesigningrequests, request_document(request_pem), "");
+  if (!created) {
+    if (created.error().is("Unauthorized"))
+      return fail(Error{401, "TokenRefused", "the server does not know this node's token, or it has expired",
+                        "on the server: dure token create --print-join-command"});
+    return fail(std::move(created.error()).with_context("create the signing request"));
+  }
+  const CertificateSigningRequest request(*created);
+  Verdict verdict;
+  client::ListOptions only;
+  only.field_selector = fmt::format("metadata.name={}", request.metadata().name());
+  only.resource_version = std::string(request.metadata().resourceVersion());
+  DURE_TRY(const auto watch, api.watch(kinds::certificates_v1::certificatesigningrequests, only, verdict));
+  DURE_TRY(const std::string encoded, verdict.wait(timeout));
+  return base64_decode(encoded);
+}
+
+}  // namespace
+
+Result<client::Credentials> read_identity(os::Disk& disk, const Places& places) {
+  if (!disk.exists(places.kubelet_conf())) return fail(not_found("file", places.kubelet_conf()));
+  DURE_TRY(const std::string text, os::read_file(disk, places.kubelet_conf()));
+  DURE_TRY(client::Kubeconfig config,
+           client::parse_kubeconfig(text, [&](std::string_view path) { return os::read_file(disk, std::string(path)); }));
+  return std::move(config.credentials);
+}
+
+bool renewal_due(const client::Credentials& credentials, WallTime now) {
+  const auto certificate = pki::Certificate::from_pem(credentials.certificate_pem);
+  if (!certificate) return true;
+  const Duration life = certificate->not_after() - certificate->not_before();
+  return certificate->not_after() - now < life / 5;
+}
+
+Result<client::Credentials> request_identity(run::Loop& loop, os::Disk& disk, const Places& places,
+                                             const IdentityRequest& request) {
+  DURE_TRY(const auto api, client::connect(loop, request.server_url, request.credentials));
+  DURE_TRY(const pki::PrivateKey key, pki::PrivateKey::generate());
+  const pki::Subject subject{"system:node:" + request.node_name, {"system:nodes"}};
+  DURE_TRY(const pki::SigningRequest signing, pki::SigningRequest::create(key, subject));
+  DURE_TRY(const std::string certificate, signed_certificate(*api, signing.pem(), request.timeout));
+
+  pki::Kubeconfig config;
+  config.server = request.server_url;
+  config.ca_pem = request.credentials.ca_pem;
+  config.user_name = subject.common_name;
+  config.certificate_pem = certificate;
+  config.key_pem = key.pem();
+  DURE_CHECK(os::write_file_atomic(disk, places.kubelet_conf(), pki::kubeconfig_text(config), 0600));
+  client::Credentials identity = request.credentials;
+  identity.token.clear();
+  identity.certificate_pem = config.certificate_pem;
+  identity.key_pem = config.key_pem;
+  return identity;
+}
+
+}  // namespace dure::bootstrap

@@ -1,0 +1,34 @@
+// Node identity: the agent's own key and certificate. A node that has none asks for one with its bootstrap token through a
+// CertificateSigningRequest (signer kubernetes.io/kube-apiserver-client-kubelet, KEP-266 "TLS bootstrap"); one whose certificate is in the
+// last fifth of its life asks with the old one.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "bootstrap/settings.h"
+#include "client/connect.h"
+
+namespace dure::os {
+class Disk;
+}
+
+namespace dure::bootstrap {
+
+// kubelet.conf as credentials; "NotFound" when the node has no identity yet.
+Result<client::Credentials> read_identity(os::Disk& disk, const Places& places);
+
+// True when the certificate has less than a fifth of its life left (or does not parse).
+bool renewal_due(const client::Credentials& credentials, WallTime now);
+
+// Blocks until signed (at most `timeout`), then writes kubelet.conf. `credentials` of the asking: bootstrap token or old identity.
+// Errors: TokenRefused, NotSigned (nobody approved in time), Denied.
+struct IdentityRequest {
+  std::string node_name, server_url;
+  client::Credentials credentials;
+  Duration timeout = 60s;
+};
+Result<client::Credentials> request_identity(run::Loop& loop, os::Disk& disk, const Places& places,
+                                             const IdentityRequest& request);
+
+}  // namespace dure::bootstrap

@@ -1,0 +1,66 @@
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+
+#include "cmd/door.h"
+
+namespace dure::cmd {
+namespace {
+
+void add_flag(CLI::App& app, const Flag& flag) {
+  CLI::Option* option = std::visit(
+      [&](auto* target) -> CLI::Option* {
+        if constexpr (std::is_same_v<decltype(target), bool*>)
+          return app.add_flag(flag.name, *target, flag.help);
+        else
+          return app.add_option(flag.name, *target, flag.help);
+      },
+      flag.target);
+  if (auto* list = std::get_if<std::vector<std::string>*>(&flag.target); list && flag.name[0] == '-')
+    option->delimiter(',')->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  if (flag.required) option->required();
+  const bool* is_bool = std::get_if<bool*>(&flag.target) ? *std::get_if<bool*>(&flag.target) : nullptr;
+  if (!is_bool && flag.name[0] == '-') option->capture_default_str();
+}
+
+// The chosen door ends up in `chosen`.
+void furnish(CLI::App& app, const Door& door, const Door*& chosen) {
+  for (const Flag& flag : door.flags) add_flag(app, flag);
+  if (!door.notes.empty()) app.footer(door.notes);
+  if (door.run) app.callback([&door, &chosen] { chosen = chosen ? chosen : &door; });
+  for (const Door& inner : door.doors) furnish(*app.add_subcommand(inner.name, inner.summary), inner, chosen);
+  if (!door.doors.empty()) app.require_subcommand(door.run ? 0 : 1);
+  for (const Flag& flag : door.flags)
+    if (flag.name[0] != '-' && std::holds_alternative<std::vector<std::string>*>(flag.target)) app.prefix_command(false);
+}
+
+}  // namespace
+
+void print_error(const Error& error) {
+  fprintf(stderr, "error: %s [%s]\n", error.message.c_str(), error.reason.c_str());
+  for (const Cause& cause : error.causes) fprintf(stderr, "  %s: %s\n", cause.field.c_str(), cause.message.c_str());
+  if (!error.remedy.empty()) fprintf(stderr, "try:   %s\n", error.remedy.c_str());
+}
+
+int enter(const Door& house, int argc, char** argv) {
+  CLI::App app(house.summary, house.name);
+  app.set_help_flag("-h,--help", "Print this help and exit");
+  const Door* chosen = nullptr;
+  furnish(app, house, chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    fprintf(stderr, "error: %s [Usage]\n", error.what());
+    fprintf(stderr, "try:   %s --help\n", house.name.c_str());
+    return 2;
+  }
+  if (!chosen) return 2;
+  Result<int> status = chosen->run();
+  if (status) return *status;
+  print_error(status.error());
+  return 1;
+}
+
+}  // namespace dure::cmd

@@ -1,0 +1,95 @@
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+
+#include "base/text.h"
+#include "cmd/door.h"
+#include "lab/lab.h"
+
+namespace dure::cmd {
+namespace {
+
+struct LabFlags {
+  std::string id = "lab";
+  int nodes = 3, max_minutes = 30, api_port = 0;
+  std::string node;
+  std::vector<std::string> command;
+  bool path_only = false;
+};
+
+void report(const std::string& line) {
+  printf("  %s\n", line.c_str());
+  fflush(stdout);
+}
+
+void print_state(const std::string& id, const lab::LabState& state) {
+  printf("lab \"%s\": API at https://127.0.0.1:%d, kubeconfig %s/kubeconfig\n", id.c_str(), state.api_port,
+         lab::lab_folder(id).c_str());
+  if (state.ends_at_seconds > 0) {
+    const WallTime ends{state.ends_at_seconds * 1'000'000'000};
+    printf("it ends by itself at %s\n", format_time(ends).c_str());
+  }
+  printf("%-12s %-16s %-14s %s\n", "NODE", "ADDRESS", "ROLE", "PID");
+  for (const auto& node : state.nodes)
+    printf("%-12s %-16s %-14s %d\n", node.name.c_str(), node.address.c_str(), node.server ? "server,agent" : "agent", node.pid);
+}
+
+Result<int> lab_up(const LabFlags& flags) {
+  if (flags.nodes < 1 || flags.nodes > 50) return fail(bad_request("--nodes must be between 1 and 50"));
+  std::error_code error;
+  const std::string binary = std::filesystem::read_symlink("/proc/self/exe", error).string();
+  lab::LabSpec spec = lab::one_lan(flags.id, lab::lab_folder(flags.id), binary, flags.nodes);
+  spec.time_limit = std::chrono::minutes(flags.max_minutes);
+  spec.api_port = flags.api_port;
+  DURE_TRY(const lab::UpResult result, lab::up(spec, report));
+  if (result.already) printf("already up\n");
+  print_state(flags.id, result.state);
+  return 0;
+}
+
+Result<int> lab_kubeconfig(const LabFlags& flags) {
+  DURE_TRY(const lab::LabState state, lab::status(flags.id));
+  const std::string path = lab::lab_folder(flags.id) + "/kubeconfig";
+  if (flags.path_only) {
+    printf("%s\n", path.c_str());
+    return 0;
+  }
+  std::ifstream file(path);
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  fwrite(text.data(), 1, text.size(), stdout);
+  return 0;
+}
+
+}  // namespace
+
+Door lab_door() {
+  auto flags = std::make_shared<LabFlags>();
+  const Flag id{"--name", &flags->id, "Which lab"};
+  Door up{.name = "up", .summary = "Start a cluster of several nodes on this machine",
+          .flags = {id, {"--nodes", &flags->nodes, "How many nodes; node1 is the server"},
+                    {"--max-minutes", &flags->max_minutes, "The lab ends by itself after this time; 0: never"},
+                    {"--api-port", &flags->api_port, "Port of the API on 127.0.0.1; 0: chosen"}},
+          .run = [flags] { return lab_up(*flags); }};
+  Door down{.name = "down", .summary = "End a lab and remove everything of it", .flags = {id},
+            .run = [flags]() -> Result<int> {
+              DURE_CHECK(lab::down(flags->id, report));
+              return 0;
+            }};
+  Door status{.name = "status", .summary = "Show a running lab", .flags = {id}, .run = [flags]() -> Result<int> {
+                DURE_TRY(const lab::LabState state, lab::status(flags->id));
+                print_state(flags->id, state);
+                return 0;
+              }};
+  Door exec{.name = "exec", .summary = "Run a command inside a node: dure lab exec node2 -- ip route",
+            .flags = {id, {"node", &flags->node, "Name of the node", true}, {"command", &flags->command, "Command and arguments", true}},
+            .run = [flags] { return lab::exec(flags->id, flags->node, flags->command); }};
+  Door kubeconfig{.name = "kubeconfig", .summary = "Print the kubeconfig of a lab, or with --path where it lies",
+                  .flags = {id, {"--path", &flags->path_only, "Only its path"}},
+                  .run = [flags] { return lab_kubeconfig(*flags); }};
+  return {.name = "lab", .summary = "A cluster of several nodes on one machine, to learn and to rehearse",
+          .doors = {up, down, status, exec, kubeconfig}};
+}
+
+}  // namespace dure::cmd

@@ -1,0 +1,82 @@
+#include "cmd/node_flags.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <memory>
+
+#include "base/ip.h"
+#include "base/text.h"
+#include "kernel/links.h"
+#include "os/proc.h"
+
+namespace dure::cmd {
+namespace {
+
+volatile sig_atomic_t interrupted = 0;
+
+}  // namespace
+
+std::vector<Flag> agent_flags(bootstrap::AgentSettings& settings) {
+  return {{"--node-name", &settings.node_name, "Name of this node (default: the host name)"},
+          {"--node-ip", &settings.node_ip, "Address of this node (default: the one towards the server)"},
+          {"--cri-socket", &settings.runtime_endpoint, "Socket of the container runtime"},
+          {"--capacity-cpu", &settings.capacity_cpu, "Processors to report instead of the machine's"},
+          {"--capacity-memory", &settings.capacity_memory, "Memory to report instead of the machine's"},
+          {"--max-pods", &settings.pods_max, "Most pods on this node"},
+          {"--node-labels", &settings.labels, "Labels for this node: key=value,..."},
+          {"--register-with-taints", &settings.taints, "Taints for this node: key=value:Effect,..."}};
+}
+
+Result<std::string> own_address(const std::string& host) {
+  const auto target = Ip::parse(host.empty() ? "192.0.2.1" : host);
+  if (!target)
+    return fail(Error{400, "NoAddress", "cannot tell which address this machine has towards " + host, "give it: --node-ip ADDRESS"});
+  DURE_TRY(const auto links, kernel::open_links());
+  auto uplink = kernel::find_uplink(*links, *target);
+  if (!uplink)
+    return fail(Error{500, "NoAddress", "this machine has no route towards " + target->text() + ": " + uplink.error().message,
+                      "give its address: --node-ip ADDRESS (init: --apiserver-advertise-address ADDRESS)"});
+  return uplink->address.text();
+}
+
+Status complete_agent(bootstrap::AgentSettings& settings, const std::string& server_host) {
+  if (settings.node_name.empty()) {
+    char name[256] = {};
+    gethostname(name, sizeof name - 1);
+    settings.node_name = lower(name);
+  }
+  if (settings.node_ip.empty()) {
+    DURE_TRY(settings.node_ip, own_address(server_host));
+  }
+  return {};
+}
+
+Result<int> run_in_foreground(bool with_server) {
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupted = 1; };
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  std::vector<std::unique_ptr<os::Process>> children;
+  for (const char* part : {"server", "agent"}) {
+    if (!with_server && std::string_view(part) == "server") continue;
+    os::ProcessSpec spec;
+    spec.argv = {"/proc/self/exe", part};
+    spec.parent_death_signal = SIGTERM;
+    DURE_TRY(auto child, os::spawn(spec));
+    children.push_back(std::move(child));
+  }
+  while (!interrupted) {
+    for (const auto& child : children) {
+      DURE_TRY(const auto ended, child->wait_for(200ms));
+      if (ended) return fail(Error{500, "ProcessEnded", "a part of dure ended; its last lines above say why"});
+    }
+  }
+  for (const auto& child : children) {
+    if (Status sent = child->kill(SIGTERM); !sent) continue;
+    if (auto ended = child->wait(); !ended) continue;
+  }
+  return 0;
+}
+
+}  // namespace dure::cmd

@@ -1,0 +1,19 @@
+// Flags that init and join share: those of the agent on this machine.
+#pragma once
+
+#include <vector>
+
+#include "bootstrap/settings.h"
+#include "cmd/door.h"
+
+namespace dure::cmd {
+
+std::vector<Flag> agent_flags(bootstrap::AgentSettings& settings);
+// Fills in what was not given: the host name, and the address this machine has towards `server_host`.
+Status complete_agent(bootstrap::AgentSettings& settings, const std::string& server_host);
+// Starts `dure server` (with_server) and `dure agent` as children, passes their output on, and ends them on Ctrl-C.
+Result<int> run_in_foreground(bool with_server);
+// The address of this machine towards `host` (the default route when empty).
+Result<std::string> own_address(const std::string& host);
+
+}  // namespace dure::cmd

@@ -1,0 +1,83 @@
+// MuxCore: many byte streams in both directions over one ordered byte connection, as a state machine without I/O: bytes and calls go in,
+// frames to send and events come out. Either side may open streams; the side that dialled uses odd ids.
+//
+// Frame: 1 byte type, 4 bytes stream id, 4 bytes number (big endian), then `number` bytes of payload for DATA only.
+//   OPEN      number = the opener's receive window          DATA    number = length of what follows (1 to 16384)
+//   WINDOW    number = bytes the receiver takes further     FINISH  no more data from the sender (half close)
+//   RESET     number = reason, both directions are over     PING, PONG  id 0, number is echoed
+//   GOAWAY    id 0: the sender opens and accepts no more streams
+//
+// Bounds: at most `streams_max` open streams (further OPENs are answered RESET refused); at most `window` bytes received and not
+// consumed per stream: a peer that sends more breaks the protocol, and the connection is over. Thread: one.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace dure::tunnel {
+
+class MuxCore {
+ public:
+  static constexpr uint32_t window = 256 << 10;
+  static constexpr size_t frame_bytes_max = 16 << 10;
+  static constexpr size_t streams_max = 4096;
+
+  struct Event {
+    enum class Kind { opened, data, finished, reset, writable, pong, goaway };
+    Kind kind;
+    uint32_t stream = 0;
+    std::string data = {};  // data only
+    uint32_t number = 0;    // pong: what was sent
+  };
+
+  explicit MuxCore(bool dialled) : next_(dialled ? 1 : 2) {}
+
+  // Bytes from the connection. An Error ("MuxBroken") ends it: nothing may be fed after.
+  Status feed(std::string_view bytes);
+  bool next_event(Event& event);
+
+  // Opens a stream; 0 when the peer said GOAWAY or too many are open.
+  uint32_t open();
+  // How many bytes may be sent on a stream now; 0: wait for `writable`.
+  size_t credit(uint32_t stream) const;
+  // `bytes` must fit the credit.
+  void send(uint32_t stream, std::string_view bytes);
+  void finish(uint32_t stream);
+  void reset(uint32_t stream);
+  // The reader took `bytes` of received data: the peer may send as many again.
+  void consumed(uint32_t stream, size_t bytes);
+  void ping(uint32_t number);
+  void goaway();
+
+  // Frames to send; the caller takes them all.
+  std::string take_output() { return std::exchange(output_, {}); }
+  size_t open_streams() const { return streams_.size(); }
+
+ private:
+  enum Type : uint8_t { kOpen = 1, kData, kWindow, kFinish, kReset, kPing, kPong, kGoaway };
+  struct Stream {
+    uint32_t credit = 0;       // what we may send
+    uint32_t receivable = window;  // what the peer may send
+    uint32_t owed = 0;         // consumed, not yet told
+    bool sent_finish = false, got_finish = false;
+  };
+  void frame(Type type, uint32_t stream, uint32_t number);
+  Status on_frame(Type type, uint32_t id, uint32_t number, std::string_view payload);
+  Status on_open(uint32_t id, uint32_t number);
+  Status on_data(uint32_t id, std::string_view payload);
+  void close_when_done(uint32_t id);
+
+  std::map<uint32_t, Stream> streams_;
+  std::deque<Event> events_;
+  std::string input_, output_;
+  uint32_t next_;
+  uint32_t highest_peer_ = 0;
+  bool refused_ = false;  // GOAWAY came or was sent
+};
+
+}  // namespace dure::tunnel
