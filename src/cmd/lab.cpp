@@ -13,7 +13,7 @@ namespace {
 
 struct LabFlags {
   std::string id = "lab";
-  int nodes = 3, max_minutes = 30, api_port = 0;
+  int nodes = 3, bare = 0, max_minutes = 30, api_port = 0;
   std::string node;
   std::vector<std::string> command;
   bool path_only = false;
@@ -33,14 +33,14 @@ void print_state(const std::string& id, const lab::LabState& state) {
   }
   printf("%-12s %-16s %-14s %s\n", "NODE", "ADDRESS", "ROLE", "PID");
   for (const auto& node : state.nodes)
-    printf("%-12s %-16s %-14s %d\n", node.name.c_str(), node.address.c_str(), node.server ? "server,agent" : "agent", node.pid);
+    printf("%-12s %-16s %-14s %d\n", node.name.c_str(), node.address.c_str(), node.server ? "server,agent" : node.bare ? "none" : "agent", node.pid);
 }
 
 Result<int> lab_up(const LabFlags& flags) {
   if (flags.nodes < 1 || flags.nodes > 50) return fail(bad_request("--nodes must be between 1 and 50"));
   std::error_code error;
   const std::string binary = std::filesystem::read_symlink("/proc/self/exe", error).string();
-  lab::LabSpec spec = lab::one_lan(flags.id, lab::lab_folder(flags.id), binary, flags.nodes);
+  lab::LabSpec spec = lab::one_lan(flags.id, lab::lab_folder(flags.id), binary, flags.nodes, flags.bare);
   spec.time_limit = std::chrono::minutes(flags.max_minutes);
   spec.api_port = flags.api_port;
   DURE_TRY(const lab::UpResult result, lab::up(spec, report));
@@ -69,6 +69,7 @@ Door lab_door() {
   const Flag id{"--name", &flags->id, "Which lab"};
   Door up{.name = "up", .summary = "Start a cluster of several nodes on this machine",
           .flags = {id, {"--nodes", &flags->nodes, "How many nodes; node1 is the server"},
+                    {"--bare", &flags->bare, "Further machines that have containerd but have not joined: try dure join on them"},
                     {"--max-minutes", &flags->max_minutes, "The lab ends by itself after this time; 0: never"},
                     {"--api-port", &flags->api_port, "Port of the API on 127.0.0.1; 0: chosen"}},
           .run = [flags] { return lab_up(*flags); }};

@@ -26,7 +26,7 @@ TEST(Spec, StateRoundTrips) {
   LabState state;
   state.supervisor_pid = 7;
   state.api_port = 1234;
-  state.nodes = {{"node1", "10.0.0.1", 9, true}, {"node2", "10.0.0.2", 10, false}};
+  state.nodes = {{"node1", "10.0.0.1", 9, true, false}, {"node2", "10.0.0.2", 10, false, true}};
   ASSERT_TRUE(write_state(folder, state));
   const auto again = read_state(folder);
   ASSERT_TRUE(again);

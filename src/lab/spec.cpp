@@ -7,16 +7,17 @@
 
 namespace dure::lab {
 
-LabSpec one_lan(std::string id, std::string folder, std::string binary, int nodes) {
+LabSpec one_lan(std::string id, std::string folder, std::string binary, int nodes, int bare) {
   LabSpec spec;
   spec.id = std::move(id);
   spec.folder = std::move(folder);
   spec.binary = std::move(binary);
-  for (int i = 1; i <= nodes; ++i) {
+  for (int i = 1; i <= nodes + bare; ++i) {
     NodeSpec node;
     node.name = "node" + std::to_string(i);
     node.address = spec.subnet + "." + std::to_string(10 + i);
     node.server = i == 1;
+    node.bare = i > nodes;
     spec.nodes.push_back(std::move(node));
   }
   return spec;
@@ -33,7 +34,7 @@ Status write_state(const std::string& folder, const LabState& state) {
   text << "supervisor " << state.supervisor_pid << "\ninit " << state.init_pid << "\napi " << state.api_port
        << "\nends " << state.ends_at_seconds << "\n";
   for (const LabState::Node& node : state.nodes)
-    text << "node " << node.name << " " << node.address << " " << node.pid << " " << node.server << "\n";
+    text << "node " << node.name << " " << node.address << " " << node.pid << " " << node.server << " " << node.bare << "\n";
   return os::write_file_atomic(*os::make_disk(), folder + "/state", text.str(), 0644);
 }
 
@@ -51,7 +52,7 @@ Result<LabState> read_state(const std::string& folder) {
     if (key == "ends") words >> state.ends_at_seconds;
     if (key == "node") {
       LabState::Node node;
-      words >> node.name >> node.address >> node.pid >> node.server;
+      words >> node.name >> node.address >> node.pid >> node.server >> node.bare;
       state.nodes.push_back(std::move(node));
     }
   }

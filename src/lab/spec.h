@@ -13,6 +13,7 @@ struct NodeSpec {
   std::string name;     // also the host name
   std::string address;  // on the lab's LAN
   bool server = false;  // runs the control plane (and an agent)
+  bool bare = false;    // only a machine with containerd: to try `dure join` by hand
   std::string cpu = "2", memory = "2Gi";  // what the agent reports: /proc shows the whole machine
 };
 
@@ -27,8 +28,8 @@ struct LabSpec {
   std::string pod_cidr = "10.244.0.0/16", service_cidr = "10.96.0.0/12";
 };
 
-// One LAN: node1 is the server, all are workers.
-LabSpec one_lan(std::string id, std::string folder, std::string binary, int nodes);
+// One LAN: node1 is the server, all are workers; the last `bare` ones have not joined.
+LabSpec one_lan(std::string id, std::string folder, std::string binary, int nodes, int bare = 0);
 
 // What a running lab is: written by the supervisor as `state` in the folder, one "key value..." per line.
 struct LabState {
@@ -37,7 +38,7 @@ struct LabState {
   struct Node {
     std::string name, address;
     int pid = 0;  // of its pid 1, as the machine counts
-    bool server = false;
+    bool server = false, bare = false;
   };
   std::vector<Node> nodes;
   const Node* node(std::string_view name) const;

@@ -210,7 +210,7 @@ class Supervisor {
       progress_("the control plane on " + node.spec.name + " is ready");
     }
     for (RunningNode& node : nodes_) {
-      if (node.spec.server) continue;
+      if (node.spec.server || node.spec.bare) continue;
       std::vector<std::string> words;
       for (std::string_view word : split(trim(join_command), ' '))
         if (!word.empty()) words.emplace_back(word);
@@ -261,7 +261,7 @@ class Supervisor {
     if (spec_.time_limit.count() > 0)
       state.ends_at_seconds = time(nullptr) + std::chrono::duration_cast<std::chrono::seconds>(spec_.time_limit).count();
     for (const RunningNode& node : nodes_)
-      state.nodes.push_back({node.spec.name, node.spec.address, node.pid, node.spec.server});
+      state.nodes.push_back({node.spec.name, node.spec.address, node.pid, node.spec.server, node.spec.bare});
     return write_state(spec_.folder, state);
   }
 

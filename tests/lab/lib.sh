@@ -1,0 +1,42 @@
+# A lab of its own for one test; sourced by bash. `lab_up NODES [BARE]` gives $dure, $lab, $KUBECONFIG and kubectl; everything
+# goes when the script ends, however it ends.
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 2
+. tools/steps.sh
+export dure=$PWD/build/release/dure lab=test-$$
+kubectl=$(newest_kubectl)
+export kubectl
+
+skip() { echo "$*"; exit 77; }
+[[ $EUID -eq 0 ]] || skip "needs root"
+[[ -x $dure ]] || { echo "build/release/dure is not there; run ./test or cmake --preset release && ninja -C build/release"; exit 1; }
+[[ -n $kubectl ]] || skip "no kubectl on the PATH"
+command -v containerd > /dev/null || skip "no containerd"
+
+lab_up() {
+  DURE_LAB_FOLDER=$(mktemp -d /var/tmp/dure-lab-test-XXXXXX)
+  export DURE_LAB_FOLDER
+  trap lab_end EXIT
+  echo "kubectl: $kubectl $("$kubectl" version --client 2> /dev/null | head -n 1)"
+  "$dure" lab up --name "$lab" --nodes "$1" --bare "${2-0}" --max-minutes 20 || lab_logs_and_fail
+  KUBECONFIG=$("$dure" lab kubeconfig --name "$lab" --path)
+  export KUBECONFIG
+  tools/import_busybox "$dure" "$lab" > /dev/null || exit 1
+  wait_for 60 nodes_ready "$1" || exit 1
+}
+
+lab_logs_and_fail() {
+  tail -n 30 "$DURE_LAB_FOLDER/$lab"/supervisor.log "$DURE_LAB_FOLDER/$lab"/nodes/*/var-log/*.log 2> /dev/null
+  exit 1
+}
+
+lab_end() {
+  local status=$?
+  if ((status)) && [[ -n ${DURE_LAB_KEEP_LOGS-} ]]; then cp -r "$DURE_LAB_FOLDER/$lab/nodes" "$DURE_LAB_KEEP_LOGS" 2> /dev/null; fi
+  if ((status)); then tail -n 15 "$DURE_LAB_FOLDER/$lab"/nodes/*/var-log/dure-*.log 2> /dev/null; fi
+  "$dure" lab down --name "$lab" || status=1
+  rm -rf "$DURE_LAB_FOLDER"
+  exit $status
+}
+
+inside() { local node=$1; shift; "$dure" lab exec --name "$lab" "$node" -- "$@"; }
