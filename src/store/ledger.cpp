@@ -32,6 +32,18 @@ Error conflict_at(const Write& write, Revision found) {
   return error;
 }
 
+Status check_keys(const std::vector<Write>& writes) {
+  std::vector<std::string_view> keys;
+  for (const Write& write : writes) {
+    if (write.key.empty()) return fail(bad_request("a key of the transaction is empty"));
+    keys.push_back(write.key);
+  }
+  std::sort(keys.begin(), keys.end());
+  const auto twice = std::adjacent_find(keys.begin(), keys.end());
+  if (twice == keys.end()) return {};
+  return fail(bad_request(fmt::format("key {} occurs twice in one transaction", *twice)));
+}
+
 Error expired(Revision wanted, Revision compacted) {
   return gone(fmt::format("The resourceVersion for the provided watch or list is too old: {} (oldest kept: {})", wanted, compacted));
 }
@@ -165,18 +177,12 @@ RecordRef Ledger::Batch::current(std::string_view key) const {
 }
 
 Status Ledger::Batch::check(const Transaction& transaction) const {
-  const auto& writes = transaction.writes;
-  for (size_t i = 0; i < writes.size(); ++i) {
-    if (writes[i].key.empty()) return fail(bad_request("a key of the transaction is empty"));
-    for (size_t k = 0; k < i; ++k) {
-      if (writes[k].key == writes[i].key) {
-        return fail(bad_request(fmt::format("key {} occurs twice in one transaction", writes[i].key)));
-      }
-    }
-    if (!writes[i].expect_mod_revision) continue;
-    const RecordRef record = current(writes[i].key);
+  DURE_CHECK(check_keys(transaction.writes));
+  for (const Write& write : transaction.writes) {
+    if (!write.expect_mod_revision) continue;
+    const RecordRef record = current(write.key);
     const Revision found = record ? record->mod_revision() : 0;
-    if (found != *writes[i].expect_mod_revision) return fail(conflict_at(writes[i], found));
+    if (found != *write.expect_mod_revision) return fail(conflict_at(write, found));
   }
   return {};
 }
