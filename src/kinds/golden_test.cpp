@@ -6,6 +6,7 @@
 #include "kinds/golden.h"
 #include "kinds/kinds.h"
 #include "schema/json.h"
+#include "schema/proto.h"
 
 namespace dure::kinds {
 namespace {
@@ -93,6 +94,27 @@ TEST(Golden, JsonComesOutInCanonicalOrderWhateverTheInputOrder) {
       schema::encode_json(*document, out, true);
       EXPECT_EQ(out, example.json) << example.name;
     }
+  }
+}
+
+TEST(Golden, ProtobufRoundTripsAndMeansTheSameAsJson) {
+  SKIP_WITHOUT_EXAMPLES();
+  for (const Example& example : examples()) {
+    const std::string bytes = golden::read(*golden::folder() / (example.name + ".pb"));
+    auto document = schema::decode_proto(SharedBytes(bytes), *example.type);
+    ASSERT_TRUE(document) << example.name << ": " << document.error().message;
+    std::string out;
+    schema::encode_proto(*document, out);
+    EXPECT_TRUE(out == bytes) << example.name << " protobuf -> protobuf";
+    auto from_json = schema::decode_json(SharedBytes(example.json), *example.type);
+    ASSERT_TRUE(from_json);
+    out.clear();
+    schema::encode_proto(*from_json, out);
+    EXPECT_TRUE(out == bytes) << example.name << " JSON -> protobuf";
+    out.clear();
+    schema::encode_json(*document, out, true);
+    EXPECT_EQ(out, example.json) << example.name << " protobuf -> JSON";
+    EXPECT_TRUE(schema::equal(document->root(), from_json->root())) << example.name;
   }
 }
 

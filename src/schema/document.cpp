@@ -209,6 +209,11 @@ void Document::link_last(Node* parent, Node* child) {
   ++parent->size_;
 }
 
+void Document::rename(Node* member, std::string_view key) {
+  member->key_ = key.data();
+  member->key_size_ = static_cast<uint32_t>(key.size());
+}
+
 void Document::drop_last(Node* object, Node* before) {
   (before ? before->next_ : object->children_.first) = nullptr;
   object->children_.last = before;

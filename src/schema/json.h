@@ -35,6 +35,9 @@ Result<Document> decode_json(SharedBytes input, const Type& type, const DecodeOp
 // Untyped: members keep their order; integers that fit become int64, other numbers double.
 Result<Document> decode_json(SharedBytes input);
 
+// Untyped, into a node of a document that keeps `text` alive (Document::keep).
+Status decode_json_into(Document& document, Node* node, std::string_view text, int depth = 0);
+
 // The same object decoded with (another) type: for results of patches and for YAML.
 Result<Document> retype(const Node* root, const Type& type, const DecodeOptions& options = {});
 

@@ -73,6 +73,11 @@ class Decoder {
   Decoder(std::string_view text, Document& document, const DecodeOptions& options)
       : scan_(text, document), document_(document), options_(options) {}
 
+  Status run_into(Node* node, int depth) {
+    if (!untyped(node, depth) || !scan_.expect_end()) return fail(bad_request(scan_.error()));
+    return {};
+  }
+
   Status run(const Type* type) {
     root_type_ = type;
     const bool good = type ? typed_root(*type) : untyped(document_.root(), 0);
@@ -559,6 +564,11 @@ Result<Document> decode_json(SharedBytes input, const Type& type, const DecodeOp
 }
 
 Result<Document> decode_json(SharedBytes input) { return decode(std::move(input), nullptr, {}); }
+
+Status decode_json_into(Document& document, Node* node, std::string_view text, int depth) {
+  const DecodeOptions options;
+  return Decoder(text, document, options).run_into(node, depth);
+}
 
 Result<Document> retype(const Node* root, const Type& type, const DecodeOptions& options) {
   std::string text;

@@ -57,4 +57,12 @@ struct Resource {
   }
 };
 
+// Method: one call of a gRPC service that rows describe (CRI).
+struct Method {
+  std::string_view service, name;  // "runtime.v1.RuntimeService", "RunPodSandbox"
+  const Type* request = nullptr;
+  const Type* response = nullptr;
+  bool stream = false;  // the server answers with a stream
+};
+
 }  // namespace dure::schema

@@ -81,6 +81,12 @@ struct Resource {
   std::vector<Column> columns;
 };
 
+struct Method {
+  int line = 0;
+  std::string service, name, request, response;
+  bool stream = false;
+};
+
 struct File {
   std::string path, stem, name_space;
   std::string group, version, package;
@@ -88,6 +94,7 @@ struct File {
   std::vector<Enum> enums;
   std::vector<std::unique_ptr<Message>> messages;
   std::vector<Resource> resources;
+  std::vector<Method> methods;
   const Message* message(std::string_view name) const;
   const Enum* enumeration(std::string_view name) const;
   std::string api_version() const { return group.empty() ? version : group + "/" + version; }

@@ -193,11 +193,7 @@ std::unique_ptr<Message> parse_message(const File& file, Line& line, bool is_kin
   return message;
 }
 
-Enum parse_enum(const File& file, Line& line) {
-  Enum result;
-  result.name = line.take();
-  result.doc = line.doc;
-  if (line.take() != "=") mistake(file, line.number, "an enum is: enum Name = VALUE ...");
+void parse_enum_values(const File& file, Enum& result, Line& line) {
   while (line.more()) {
     const std::string word = line.take();
     const size_t colon = word[0] == '"' ? std::string::npos : word.find(':');
@@ -208,7 +204,22 @@ Enum parse_enum(const File& file, Line& line) {
       result.values.push_back(unquote(word));
     }
   }
+}
+
+Enum parse_enum(const File& file, Line& line) {
+  Enum result;
+  result.name = line.take();
+  result.doc = line.doc;
+  if (line.take() != "=") mistake(file, line.number, "an enum is: enum Name = VALUE ...");
+  parse_enum_values(file, result, line);
   return result;
+}
+
+Method parse_method(const File& file, const std::string& service, Line& line) {
+  if (line.take() != "call") mistake(file, line.number, "a service has lines: call Name Request Response");
+  Method method{.line = line.number, .service = service, .name = line.take(), .request = line.take(), .response = line.take()};
+  method.stream = line.take() == "stream";
+  return method;
 }
 
 Resource parse_resource(const File& file, Line& line) {
@@ -297,24 +308,39 @@ std::unique_ptr<File> parse(const std::string& path, const std::string& text, co
   file->stem = path.substr(slash == std::string::npos ? 0 : slash + 1);
   file->stem.resize(file->stem.rfind('.'));
   file->name_space = name_space + "::" + file->stem;
-  bool in_resource = false;
+  enum class Section { none, message, enumeration, resource, service } section = Section::none;
+  std::string service;
   int number = 0;
   for (const std::string_view raw : split(text, '\n')) {
     Line line = split_line(raw, ++number);
     if (line.words.empty()) continue;
     if (line.indented) {
-      if (in_resource) parse_resource_line(*file, file->resources.back(), line);
-      else if (file->messages.empty()) mistake(*file, number, "a row outside a type");
-      else file->messages.back()->rows.push_back(parse_row(*file, line));
+      switch (section) {
+        case Section::none: mistake(*file, number, "a row outside a type");
+        case Section::message: file->messages.back()->rows.push_back(parse_row(*file, line)); break;
+        case Section::enumeration: parse_enum_values(*file, file->enums.back(), line); break;
+        case Section::resource: parse_resource_line(*file, file->resources.back(), line); break;
+        case Section::service: file->methods.push_back(parse_method(*file, service, line)); break;
+      }
       continue;
     }
     const std::string word = line.take();
     if (parse_header(*file, word, line)) continue;
-    in_resource = word == "resource";
-    if (word == "kind" || word == "type") file->messages.push_back(parse_message(*file, line, word == "kind"));
-    else if (word == "enum") file->enums.push_back(parse_enum(*file, line));
-    else if (in_resource) file->resources.push_back(parse_resource(*file, line));
-    else mistake(*file, number, "unknown word " + word);
+    if (word == "kind" || word == "type") {
+      file->messages.push_back(parse_message(*file, line, word == "kind"));
+      section = Section::message;
+    } else if (word == "enum") {
+      file->enums.push_back(parse_enum(*file, line));
+      section = Section::enumeration;
+    } else if (word == "resource") {
+      file->resources.push_back(parse_resource(*file, line));
+      section = Section::resource;
+    } else if (word == "service") {
+      service = line.take();
+      section = Section::service;
+    } else {
+      mistake(*file, number, "unknown word " + word);
+    }
   }
   return file;
 }

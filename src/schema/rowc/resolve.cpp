@@ -94,6 +94,9 @@ void resolve(Model& model) {
   for (auto& file : model.files) {
     for (auto& message : file->messages)
       for (Row& row : message->rows) resolve_type(model, *file, row, row.type);
+    for (const Method& method : file->methods)
+      for (const std::string& name : {method.request, method.response})
+        if (!file->message(name)) mistake(*file, method.line, "unknown type " + name);
     for (Resource& resource : file->resources) {
       if (!file->message(resource.kind)) mistake(*file, resource.line, "unknown kind " + resource.kind);
       if (!resource.list_kind.empty() && !file->message(resource.list_kind))

@@ -323,6 +323,14 @@ std::string emit_tables(const Model&, const File& file, const std::string&) {
   out += "}  // namespace rows\n";
   for (const Resource& resource : file.resources) out += "extern const schema::Resource " + resource.plural + ";\n";
   for (const Resource& resource : file.resources) out += resource_tables(file, resource);
+  if (!file.methods.empty()) {
+    out += "namespace {\nconstinit const schema::Method kMethods[] = {\n";
+    for (const Method& m : file.methods)
+      out += "    {" + quoted(file.package + "." + m.service) + ", " + quoted(m.name) + ", &rows::" + m.request + ", &rows::" +
+             m.response + ", " + (m.stream ? "true" : "false") + "},\n";
+    out += "};\n}  // namespace\nextern const std::span<const schema::Method> methods;\n"
+           "constinit const std::span<const schema::Method> methods = kMethods;\n";
+  }
   return out + "}  // namespace " + file.name_space + "\n";
 }
 

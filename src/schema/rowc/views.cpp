@@ -218,6 +218,7 @@ std::string emit_view_header(const Model&, const File& file, const std::string& 
   for (const auto& message : file.messages) out += "extern const schema::Type " + message->name + ";\n";
   out += "}\n\n";
   for (const Resource& resource : file.resources) out += "extern const schema::Resource " + resource.plural + ";\n";
+  if (!file.methods.empty()) out += "extern const std::span<const schema::Method> methods;\n";
   for (const Enum& e : file.enums) {
     if (e.numbers.empty()) continue;
     out += "enum " + e.name + " : int64_t {";
