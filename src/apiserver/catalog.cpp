@@ -1,0 +1,143 @@
+#include "apiserver/catalog.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/result.h"
+
+namespace dure::apiserver {
+
+namespace {
+
+constexpr std::string_view registry = "/registry/";
+
+std::string path_key(std::string_view group, std::string_view version, std::string_view plural) {
+  std::string key;
+  key.reserve(group.size() + version.size() + plural.size() + 2);
+  return key.append(group).append("/").append(version).append("/").append(plural);
+}
+
+bool has_subresource(const schema::Resource& resource, std::string_view name) {
+  return resource.subresource(name) != nullptr;
+}
+
+std::string storage_prefix(const schema::Resource& resource, const kinds::WriteHooks& hooks) {
+  std::string prefix(registry);
+  prefix += hooks.storage_path.empty() ? resource.plural : hooks.storage_path;
+  return prefix + "/";
+}
+
+// kubectl shows and prefers groups in this order.
+int group_rank(std::string_view group) {
+  static constexpr std::array order{
+      std::string_view{""}, std::string_view{"apiregistration.k8s.io"}, std::string_view{"apps"},
+      std::string_view{"events.k8s.io"}, std::string_view{"authentication.k8s.io"},
+      std::string_view{"authorization.k8s.io"}, std::string_view{"autoscaling"}, std::string_view{"batch"},
+      std::string_view{"certificates.k8s.io"}, std::string_view{"networking.k8s.io"}, std::string_view{"policy"},
+      std::string_view{"rbac.authorization.k8s.io"}, std::string_view{"storage.k8s.io"},
+      std::string_view{"admissionregistration.k8s.io"}, std::string_view{"apiextensions.k8s.io"},
+      std::string_view{"scheduling.k8s.io"}, std::string_view{"coordination.k8s.io"},
+      std::string_view{"node.k8s.io"}, std::string_view{"discovery.k8s.io"},
+      std::string_view{"resource.k8s.io"}, std::string_view{"flowcontrol.apiserver.k8s.io"}};
+  const auto at = std::find(order.begin(), order.end(), group);
+  return static_cast<int>(at - order.begin());
+}
+
+// v2 before v1 before v1beta1 before v1alpha1.
+bool version_before(std::string_view a, std::string_view b) {
+  const auto stable = [](std::string_view v) { return v.find_first_not_of("0123456789", 1) == std::string_view::npos; };
+  if (stable(a) != stable(b)) return stable(a);
+  return a > b;
+}
+
+}  // namespace
+
+std::string Served::key_prefix(std::string_view ns) const {
+  if (ns.empty()) return prefix;
+  std::string key;
+  key.reserve(prefix.size() + ns.size() + 1);
+  return key.append(prefix).append(ns).append("/");
+}
+
+std::string Served::key(std::string_view ns, std::string_view name) const {
+  std::string key;
+  key.reserve(prefix.size() + ns.size() + 1 + name.size());
+  key.append(prefix);
+  if (resource->namespaced) key.append(ns).append("/");
+  return key.append(name);
+}
+
+Served::Name Served::name_of(std::string_view key) const {
+  key.remove_prefix(std::min(prefix.size(), key.size()));
+  if (!resource->namespaced) return {{}, key};
+  const size_t slash = key.find('/');
+  if (slash == std::string_view::npos) return {{}, key};
+  return {key.substr(0, slash), key.substr(slash + 1)};
+}
+
+Catalog::Catalog(const std::vector<const schema::Resource*>& resources) {
+  for (const schema::Resource* resource : resources) {
+    Served& served = served_.emplace_back();
+    served.resource = resource;
+    served.conversion = kinds::conversion(resource->group, resource->version, resource->plural);
+    served.hooks = served.conversion ? kinds::write_hooks(served.conversion->storage_group, served.conversion->storage_resource)
+                                     : kinds::write_hooks(resource->group, resource->plural);
+    served.storage = &served;
+    served.prefix = storage_prefix(*resource, *served.hooks);
+    served.has_status = has_subresource(*resource, "status");
+    served.keeps_generation = served.hooks->generation.value_or(served.has_status);
+    served.stored = resource->has_verb("delete");
+    by_path_[path_key(resource->group, resource->version, resource->plural)] = &served;
+    if (served.hooks->is_namespace) namespaces_ = &served;
+    auto group = std::find_if(groups_.begin(), groups_.end(), [&](const Group& g) { return g.name == resource->group; });
+    if (group == groups_.end()) group = groups_.insert(groups_.end(), Group{resource->group, {}});
+    if (std::find(group->versions.begin(), group->versions.end(), resource->version) == group->versions.end())
+      group->versions.push_back(resource->version);
+  }
+  for (Served& served : served_) {
+    if (served.conversion) {
+      served.storage = find(served.conversion->storage_group, served.conversion->storage_version,
+                            served.conversion->storage_resource);
+      DURE_ASSERT(served.storage != nullptr);
+      served.prefix = served.storage->prefix;
+    } else if (served.stored) {
+      by_prefix_[served.prefix] = &served;
+    }
+  }
+  for (Group& group : groups_) std::sort(group.versions.begin(), group.versions.end(), version_before);
+  std::stable_sort(groups_.begin(), groups_.end(),
+                   [](const Group& a, const Group& b) { return group_rank(a.name) < group_rank(b.name); });
+}
+
+const Served* Catalog::find(std::string_view group, std::string_view version, std::string_view plural) const {
+  const auto at = by_path_.find(path_key(group, version, plural));
+  return at == by_path_.end() ? nullptr : at->second;
+}
+
+const Served* Catalog::find(std::string_view group, std::string_view plural) const {
+  const Served* found = nullptr;
+  for (const Served& served : served_) {
+    if (served.resource->group != group || served.resource->plural != plural) continue;
+    if (!served.conversion) return &served;
+    found = &served;
+  }
+  return found;
+}
+
+const Served* Catalog::by_key(std::string_view key) const {
+  if (!key.starts_with(registry)) return nullptr;
+  size_t slash = key.find('/', registry.size());
+  for (int parts = 0; parts < 2 && slash != std::string_view::npos; ++parts) {
+    if (const auto at = by_prefix_.find(std::string(key.substr(0, slash + 1))); at != by_prefix_.end()) return at->second;
+    slash = key.find('/', slash + 1);
+  }
+  return nullptr;
+}
+
+bool Catalog::has_group_version(std::string_view group, std::string_view version) const {
+  for (const Group& g : groups_)
+    if (g.name == group) return std::find(g.versions.begin(), g.versions.end(), version) != g.versions.end();
+  return false;
+}
+
+}  // namespace dure::apiserver

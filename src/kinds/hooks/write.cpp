@@ -1,0 +1,95 @@
+#include "kinds/hooks/write.h"
+
+#include <algorithm>
+#include <array>
+
+#include "kinds/hooks/write_rows.h"
+
+namespace dure::kinds {
+
+namespace write {
+
+Error invalid_fields(std::vector<Cause> causes) {
+  Error error{422, "Invalid", ""};
+  error.causes = std::move(causes);
+  return error;
+}
+
+}  // namespace write
+
+namespace {
+
+constexpr std::string_view rbac = "rbac.authorization.k8s.io", storage = "storage.k8s.io", network = "networking.k8s.io",
+                           admission = "admissionregistration.k8s.io";
+
+std::vector<WriteHooks> make_table() {
+  return {
+      {.group = "", .resource = "pods", .prepare_create = write::create_pod,
+       .update_subresource = write::update_pod_subresource, .create_subresource = write::post_pod_subresource,
+       .grace_seconds = write::pod_grace_seconds},
+      {.group = "", .resource = "services", .storage_path = "services/specs", .names = NameRule::label_1035, .generation = false,
+       .prepare_create = write::create_service, .prepare_update = write::update_service, .released = write::release_service},
+      {.group = "", .resource = "endpoints", .storage_path = "services/endpoints", .create_on_update = true},
+      {.group = "", .resource = "namespaces", .names = NameRule::label, .generation = false, .is_namespace = true,
+       .prepare_create = write::create_namespace, .prepare_update = write::update_namespace,
+       .update_subresource = write::finalize_namespace, .mark_deleted = write::mark_namespace_deleted,
+       .may_vanish = write::namespace_may_vanish},
+      {.group = "", .resource = "nodes", .storage_path = "minions", .generation = false, .keep_status_on_create = true},
+      {.group = "", .resource = "secrets", .prepare_create = write::create_secret, .prepare_update = write::update_secret},
+      {.group = "", .resource = "events", .volatile_ = true, .ttl_seconds = 3600,
+       .ttl_from = {"series.lastObservedTime", "lastTimestamp", "eventTime", "metadata.creationTimestamp"},
+       .create_on_update = true},
+      {.group = "", .resource = "replicationcontrollers", .storage_path = "controllers"},
+      {.group = "", .resource = "persistentvolumes", .generation = false},
+      {.group = "", .resource = "persistentvolumeclaims", .generation = false},
+      {.group = "", .resource = "resourcequotas", .generation = false},
+      {.group = "", .resource = "podtemplates", .generation = true},
+      {.group = "batch", .resource = "jobs", .prepare_create = write::create_job},
+      {.group = "autoscaling", .resource = "horizontalpodautoscalers", .generation = false},
+      {.group = "coordination.k8s.io", .resource = "leases", .volatile_ = true, .create_on_update = true},
+      {.group = "discovery.k8s.io", .resource = "endpointslices", .generation = true},
+      {.group = "certificates.k8s.io", .resource = "certificatesigningrequests", .generation = false,
+       .prepare_create = write::create_signing_request, .prepare_update = write::update_signing_request,
+       .prepare_status = write::update_signing_request_status, .update_subresource = write::approve_signing_request},
+      {.group = network, .resource = "ingresses", .storage_path = "ingress"},
+      {.group = network, .resource = "networkpolicies", .generation = true},
+      {.group = network, .resource = "ingressclasses", .generation = true},
+      {.group = network, .resource = "servicecidrs", .generation = false},
+      {.group = rbac, .resource = "roles", .names = NameRule::path_segment},
+      {.group = rbac, .resource = "rolebindings", .names = NameRule::path_segment},
+      {.group = rbac, .resource = "clusterroles", .names = NameRule::path_segment},
+      {.group = rbac, .resource = "clusterrolebindings", .names = NameRule::path_segment},
+      {.group = storage, .resource = "volumeattachments", .generation = false},
+      {.group = storage, .resource = "csidrivers", .generation = true},
+      {.group = admission, .resource = "mutatingwebhookconfigurations", .generation = true},
+      {.group = admission, .resource = "validatingwebhookconfigurations", .generation = true},
+      {.group = admission, .resource = "validatingadmissionpolicybindings", .generation = true},
+      {.group = "apiextensions.k8s.io", .resource = "customresourcedefinitions",
+       .storage_path = "apiextensions.k8s.io/customresourcedefinitions"},
+      {.group = "apiregistration.k8s.io", .resource = "apiservices",
+       .storage_path = "apiregistration.k8s.io/apiservices", .generation = false},
+  };
+}
+
+}  // namespace
+
+const WriteHooks* write_hooks(std::string_view group, std::string_view resource) {
+  static const std::vector<WriteHooks> table = make_table();
+  static const WriteHooks nothing{};
+  for (const WriteHooks& hooks : table)
+    if (hooks.group == group && hooks.resource == resource) return &hooks;
+  return &nothing;
+}
+
+const Conversion* conversion(std::string_view group, std::string_view version, std::string_view resource) {
+  static constexpr std::array table{
+      Conversion{"events.k8s.io", "v1", "events", "", "v1", "events", write::event_to_core, write::event_from_core},
+      Conversion{"autoscaling", "v1", "horizontalpodautoscalers", "autoscaling", "v2", "horizontalpodautoscalers",
+                 write::autoscaler_to_v2, write::autoscaler_from_v2},
+  };
+  for (const Conversion& c : table)
+    if (c.group == group && c.version == version && c.resource == resource) return &c;
+  return nullptr;
+}
+
+}  // namespace dure::kinds
