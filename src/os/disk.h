@@ -46,6 +46,11 @@ enum class OpenMode {
   create_new,  // read and write; must not exist
 };
 
+class FileLock {  // let go when destroyed, and when the process ends
+ public:
+  virtual ~FileLock() = default;
+};
+
 class Disk {
  public:
   virtual ~Disk() = default;
@@ -58,12 +63,15 @@ class Disk {
   virtual Result<std::vector<std::string>> list(const std::string& path) const = 0;  // names, sorted, without . and ..
   virtual bool exists(const std::string& path) const = 0;
   virtual Result<uint64_t> free_bytes(const std::string& path) const = 0;
+  // Makes the file when it is missing and holds it alone, against other processes and other calls of this one; "FileLocked" when
+  // somebody else does. Does not wait. (flock)
+  virtual Result<std::unique_ptr<FileLock>> lock(const std::string& path) = 0;
 };
 
 std::unique_ptr<Disk> make_disk();  // the machine's
 
-// Errors carry the errno's sentence; reason is "FileNotFound" (ENOENT), "FileExists", "DiskFull" (ENOSPC, EDQUOT), "DiskError" (EIO) or
-// "SystemError".
+// Errors carry the errno's sentence; reason is "FileNotFound" (ENOENT), "FileExists", "DiskFull" (ENOSPC, EDQUOT), "DiskError" (EIO),
+// "FileLocked" or "SystemError".
 
 class MemoryDisk : public Disk {
  public:
@@ -98,6 +106,7 @@ class MemoryDisk : public Disk {
   Result<std::vector<std::string>> list(const std::string& path) const override;
   bool exists(const std::string& path) const override;
   Result<uint64_t> free_bytes(const std::string& path) const override;
+  Result<std::unique_ptr<FileLock>> lock(const std::string& path) override;  // `crash` lets go
 
   struct State;
 

@@ -1,6 +1,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
@@ -106,8 +107,27 @@ class LinuxFile final : public File {
   const std::string path_;
 };
 
+class LinuxLock final : public FileLock {
+ public:
+  explicit LinuxLock(int fd) : fd_(fd) {}
+  ~LinuxLock() override { ::close(fd_); }
+
+ private:
+  const int fd_;
+};
+
 class LinuxDisk final : public Disk {
  public:
+  Result<std::unique_ptr<FileLock>> lock(const std::string& path) override {
+    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+    if (fd < 0) return fail(disk_error("open " + path, errno));
+    auto lock = std::make_unique<LinuxLock>(fd);
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) return lock;
+    const int refused = errno;
+    Error error = disk_error("lock " + path, refused);
+    if (refused == EWOULDBLOCK) error.reason = "FileLocked";
+    return fail(std::move(error));
+  }
   Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode, int permissions) override {
     int flags = O_CLOEXEC | O_NOCTTY;
     switch (mode) {

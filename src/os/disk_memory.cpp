@@ -65,6 +65,7 @@ struct MemoryDisk::State {
   mutable std::mutex mutex;
   Names live, durable;
   std::set<std::string> folders{".", "/"};
+  std::map<std::string, std::shared_ptr<int>> locks;  // by path; a lock holds its token
   std::map<std::string, std::vector<NameChange>> unsynced;  // by folder
   Fault fault;
   uint64_t capacity = UINT64_MAX, epoch = 0, random = 1;
@@ -116,6 +117,7 @@ struct MemoryDisk::State {
       for (size_t i = 0; i < kept; ++i) changes[i].apply(durable);
     }
     unsynced.clear();
+    locks.clear();
     live = durable;
     for (auto& [path, inode] : live) {
       if (keep_some)
@@ -250,6 +252,39 @@ Result<std::unique_ptr<File>> MemoryDisk::open(const std::string& raw_path, Open
   state_->live[path] = inode;
   state_->unsynced[folder].push_back({"", path, inode});
   return std::make_unique<MemoryFile>(state_, std::move(inode), path, writable);
+}
+
+namespace {
+
+class MemoryLock final : public FileLock {
+ public:
+  MemoryLock(std::shared_ptr<MemoryDisk::State> state, std::string path, std::shared_ptr<int> token)
+      : state_(std::move(state)), path_(std::move(path)), token_(std::move(token)) {}
+  ~MemoryLock() override {
+    std::lock_guard lock(state_->mutex);
+    const auto at = state_->locks.find(path_);
+    if (at != state_->locks.end() && at->second == token_) state_->locks.erase(at);
+  }
+
+ private:
+  const std::shared_ptr<MemoryDisk::State> state_;
+  const std::string path_;
+  const std::shared_ptr<int> token_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<FileLock>> MemoryDisk::lock(const std::string& raw_path) {
+  const std::string path = tidy(raw_path);
+  DURE_CHECK(open(path, OpenMode::create));
+  std::lock_guard lock(state_->mutex);
+  auto token = std::make_shared<int>(0);
+  if (!state_->locks.emplace(path, token).second) {
+    Error error = disk_error("lock " + path, EWOULDBLOCK);
+    error.reason = "FileLocked";
+    return fail(std::move(error));
+  }
+  return std::make_unique<MemoryLock>(state_, path, std::move(token));
 }
 
 Status MemoryDisk::rename(const std::string& raw_from, const std::string& raw_to) {

@@ -51,6 +51,15 @@ TEST_P(DiskTest, WritesReadsAndGrows) {
   EXPECT_EQ(read_file(*disk_, path("a")).value(), "hel");
 }
 
+TEST_P(DiskTest, OneHolderOfALock) {
+  auto first = disk_->lock(path("lock"));
+  ASSERT_TRUE(first);
+  EXPECT_EQ(disk_->lock(path("lock")).error().reason, "FileLocked");
+  first->reset();
+  EXPECT_TRUE(disk_->lock(path("lock")));
+  EXPECT_EQ(disk_->lock(path("no/folder")).error().reason, "FileNotFound");
+}
+
 TEST_P(DiskTest, AllocatedSpaceReadsAsZero) {
   auto file = disk_->open(path("a"), OpenMode::create);
   ASSERT_TRUE((*file)->write_at(0, "x"));

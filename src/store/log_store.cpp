@@ -45,6 +45,14 @@ Result<uint64_t> read_identity(os::Disk& disk, const std::string& folder) {
   return number;
 }
 
+Result<std::unique_ptr<os::FileLock>> lock_folder(os::Disk& disk, const std::string& folder) {
+  auto lock = disk.lock(folder + "/lock");
+  if (lock || !lock.error().is("FileLocked")) return lock;
+  Error error{500, "FileLocked", fmt::format("another process has the store in {} open", folder)};
+  error.remedy = fmt::format("Stop the other server first (`fuser {}/lock` names it).", folder);
+  return fail(std::move(error));
+}
+
 Status apply_frame(const Frame& frame, Index& index) {
   RecordReader records(frame);
   while (RecordRef record = records.next()) {
@@ -65,6 +73,7 @@ LogStore::LogStore() = default;
 Result<std::unique_ptr<LogStore>> LogStore::open(std::string folder, LogOptions options, os::Disk& disk) {
   DURE_ASSERT(options.segment_bytes % block_bytes == 0 && options.segment_bytes >= 16 * block_bytes);
   DURE_CHECK(disk.make_directories(folder));
+  DURE_TRY(auto lock, lock_folder(disk, folder));
   DURE_TRY(const uint64_t identity, read_identity(disk, folder));
   LogPlace place{disk, std::move(folder), identity, options.segment_bytes};
   DURE_TRY(LoadedCheckpoint loaded, load_checkpoint(place));
@@ -78,6 +87,7 @@ Result<std::unique_ptr<LogStore>> LogStore::open(std::string folder, LogOptions 
   const Revision revision = last.kind == FrameKind::clean ? last.revision : std::max(last.revision, last.reserved);
   Ledger::Start start{std::move(loaded.index), revision, last.sequence ? revision : 0};
   std::unique_ptr<LogStore> store(new LogStore);
+  store->lock_ = std::move(lock);
   store->state_ = std::make_shared<State>(options, std::move(place), std::move(start), last);
   store->state_->set_log(std::move(segments));
   if (!options.commit_executor) store->own_commits_ = run::make_pool("store", 1);

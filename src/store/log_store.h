@@ -64,7 +64,8 @@ class LogStore : public Store {
   struct State;
   LogStore();
 
-  // Order matters: the threads end before what they work on.
+  // Order matters: the threads end before what they work on, and the folder is let go last.
+  std::unique_ptr<os::FileLock> lock_;
   std::shared_ptr<State> state_;
   std::unique_ptr<run::Executor> own_commits_, own_background_;
 };
