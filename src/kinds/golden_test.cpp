@@ -7,6 +7,7 @@
 #include "kinds/kinds.h"
 #include "schema/json.h"
 #include "schema/proto.h"
+#include "schema/yaml.h"
 
 namespace dure::kinds {
 namespace {
@@ -114,6 +115,21 @@ TEST(Golden, ProtobufRoundTripsAndMeansTheSameAsJson) {
     out.clear();
     schema::encode_json(*document, out, true);
     EXPECT_EQ(out, example.json) << example.name << " protobuf -> JSON";
+    EXPECT_TRUE(schema::equal(document->root(), from_json->root())) << example.name;
+  }
+}
+
+TEST(Golden, YamlRoundTripsAndMeansTheSameAsJson) {
+  SKIP_WITHOUT_EXAMPLES();
+  for (const Example& example : examples()) {
+    const std::string text = golden::read(*golden::folder() / (example.name + ".yaml"));
+    auto document = schema::decode_yaml(text, *example.type, {.strictness = schema::Strictness::strict});
+    ASSERT_TRUE(document) << example.name << ": " << document.error().message;
+    std::string out;
+    schema::encode_yaml(*document, out);
+    EXPECT_EQ(out, text) << example.name;
+    auto from_json = schema::decode_json(SharedBytes(example.json), *example.type);
+    ASSERT_TRUE(from_json);
     EXPECT_TRUE(schema::equal(document->root(), from_json->root())) << example.name;
   }
 }
