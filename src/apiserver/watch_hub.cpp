@@ -392,7 +392,10 @@ Result<std::unique_ptr<Subscription>> WatchHub::Impl::subscribe(WatchRequest req
   ++count_;
   if (entry->request.bookmarks) arm_bookmarks();
   auto subscription = std::make_unique<HubSubscription>(shared_from_this(), entry);
-  subscription->resume();
+  entry->lane->executor.post([self = shared_from_this(), entry] {
+    const std::scoped_lock lane_lock(entry->lane->mutex);
+    if (entry->watcher && !entry->paused) self->pump(*entry);
+  });
   return subscription;
 }
 

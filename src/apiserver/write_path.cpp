@@ -1,6 +1,7 @@
 // Writes: one WritePath per request walks decode -> default -> admit -> rules -> validate -> commit, and starts over when
 // somebody else was quicker and the caller did not insist on a version.
 #include <algorithm>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -408,14 +409,23 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
     store::Transaction transaction;
     transaction.writes.push_back(std::move(write));
     world.add_to(transaction);
-    state_->store.commit(std::move(transaction),
-                         [self = shared_from_this(), key = std::move(key), value = std::move(value)](Result<store::Revision> revision) mutable {
-                           self->committed(std::move(revision), key, std::move(value));
-                         });
+    // A store may answer from inside `commit`; then the answer is handled after it returned, on this thread.
+    struct Call {
+      const std::thread::id caller = std::this_thread::get_id();
+      bool inside = true;  // read and written by the caller's thread only
+      std::optional<Result<store::Revision>> answer;
+    };
+    auto call = std::make_shared<Call>();
+    state_->store.commit(std::move(transaction), [self = shared_from_this(), call, key, value](Result<store::Revision> revision) {
+      if (std::this_thread::get_id() == call->caller && call->inside) call->answer = std::move(revision);
+      else self->committed(std::move(revision), key, value, false);
+    });
+    call->inside = false;
+    if (call->answer) committed(std::move(*call->answer), key, value, true);
   }
 
-  void committed(Result<store::Revision> revision, const std::string& key, std::optional<SharedBytes> value) {
-    if (!revision) return lost(std::move(revision).error(), key);
+  void committed(Result<store::Revision> revision, const std::string& key, std::optional<SharedBytes> value, bool may_block) {
+    if (!revision) return lost(std::move(revision).error(), key, may_block);
     if (success_) return (void)answer_success();
     if (vanished_) {
       set_version(*vanished_, *revision);
@@ -437,18 +447,18 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
   }
 
   // The comparison failed (or the store did).
-  void lost(Error error, const std::string& key) {
+  void lost(Error error, const std::string& key, bool may_block) {
     if (error.code != 409) return finish_error(std::move(error));
     const bool own = error.details_name.empty() || error.details_name == key;
     if (own && created_ && !generated_name_)
       return finish_error(about(already_exists(served_.resource->qualified(), request_.name), *served_.resource, request_.name));
     if (attempts_ >= attempts_max || (own && insists_)) return finish_error(stale());
-    // on the executor: the commit thread must not block, and this store may be calling back from inside `commit`
     created_ = false;
     success_.reset();
     vanished_.reset();
     if (generated_name_) request_.name.clear();
-    state_->executor.post([self = shared_from_this()] { self->run(); });
+    if (may_block) return run();
+    state_->executor.post([self = shared_from_this()] { self->run(); });  // not on the commit thread
   }
 
   static void set_version(Document& object, store::Revision revision) {
@@ -479,7 +489,7 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
 
   Status answer_unchanged(const Current& now) {
     created_ = false;
-    committed(now.entry.mod_revision, now.entry.key, now.entry.value);
+    committed(now.entry.mod_revision, now.entry.key, now.entry.value, true);
     return {};
   }
 
