@@ -42,6 +42,7 @@ struct Request {
   Headers headers;
   std::string body;
   std::shared_ptr<const Peer> peer;
+  int http_version = 1;  // 1 or 2; upgrades exist on 1 only
   std::string_view path() const { return std::string_view(target).substr(0, target.find('?')); }
   std::string_view query() const {
     const size_t at = target.find('?');
@@ -56,10 +57,12 @@ struct Response {
   int status = 200;
   Headers headers;
   std::string body;
+  Headers trailers = {};
 };
 
 // A full-duplex byte stream on a loop: a TLS or plain connection, one stream of a tunnel, an upgraded connection.
-// Thread: methods any; callbacks the loop's. Destroying it closes it and no callback follows.
+// Thread: methods any; callbacks the loop's. Destroying it closes it and no callback follows; off the loop's thread the destructor
+// waits for a callback that is running, so never destroy it while holding a lock that a callback takes.
 class Stream {
  public:
   struct Callbacks {
@@ -73,11 +76,15 @@ class Stream {
   virtual void write(SharedBytes bytes) = 0;
   virtual size_t unsent() const = 0;            // bytes accepted and not yet taken by the kernel: the caller's back-pressure
   virtual void pause(bool paused) = 0;          // stop (resume) reading: back-pressure on the peer
-  virtual void finish_writing() = 0;            // half close
-  virtual void close() = 0;
+  virtual void finish_writing() = 0;            // half close, after what was written has left
+  virtual void close() = 0;                     // at once: unsent bytes are dropped and no callback follows
+  // Back to before `start`, for somebody else: callbacks are dropped, reading stops, and `unread` is delivered first at the next
+  // start. Loop thread only, also from inside a callback. A stream that nobody upgrades need not support it.
+  virtual void hand_over(std::string unread) { DURE_ASSERT(!"hand_over is not supported by this stream"); }
   virtual run::Loop& loop() = 0;
 };
 
+// A handler that drops its Exchange without an answer makes it a 500.
 class Exchange {
  public:
   virtual ~Exchange() = default;
@@ -87,6 +94,7 @@ class Exchange {
   virtual void start(int status, Headers headers) = 0;
   virtual void write(SharedBytes bytes) = 0;
   virtual void finish() = 0;
+  virtual void finish_with_trailers(Headers trailers) { finish(); }
   virtual void abort() = 0;              // resets the stream or closes the connection
   virtual size_t unsent() const = 0;
   virtual void on_drained(std::move_only_function<void()> callback) = 0;  // after each time unsent() fell to zero
@@ -102,7 +110,10 @@ struct ServerLimits {
   size_t body_bytes_max = 3 << 20;        // more: 413
   size_t header_bytes_max = 64 << 10;     // more: 431
   uint32_t streams_max = 250;             // per HTTP/2 connection
+  size_t connections_max = 8192;          // more: closed at once
   Duration header_timeout = 10s, idle_timeout = 3min;
+  // The response to a request that never reaches the handler (400, 408, 413, 431, 501). Absent: plain text.
+  std::function<Response(int status, std::string_view why)> refusal = {};
 };
 
 // TLS material; reloadable, so that certificates renew while running.
@@ -143,9 +154,14 @@ class HttpClient {
     std::move_only_function<void(int status, const Headers&)> on_start;
     std::move_only_function<void(std::string_view)> on_data;
     std::move_only_function<void(Result<void>)> on_end;  // called once, last
+    std::move_only_function<void(const Headers&)> on_trailers = {};  // before on_end, when there are any
   };
   // origin: "https://host:6443", "http://host:80", "unix:/run/x.sock" (HTTP/2 without TLS: "h2c+unix:/run/x.sock").
   static Result<std::unique_ptr<HttpClient>> create(run::Loop& loop, std::string origin, TlsClientConfig tls = {});
+  // HTTP/1.1 over streams that somebody else opens (of a tunnel): one per request in flight, kept for the next. `dial` is called on the
+  // loop and answers there, once. `host` is what the Host header says.
+  using Dialer = std::function<void(std::move_only_function<void(Result<std::unique_ptr<Stream>>)>)>;
+  static std::unique_ptr<HttpClient> over_streams(run::Loop& loop, std::string host, Dialer dial);
   virtual ~HttpClient() = default;
   // Blocks the calling thread, which must not be the loop's.
   virtual Result<Response> call(Request request, CallLimits limits = {}) = 0;
