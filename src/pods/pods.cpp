@@ -8,6 +8,7 @@
 #include "kinds/views/core_v1.h"
 #include "pods/log_rotation.h"
 #include "pods/pod_worker.h"
+#include "run/gate.h"
 
 namespace dure::pods {
 
@@ -37,13 +38,19 @@ client::EventAbout about_container(const schema::Object& pod, std::string_view c
 
 struct Pods::State : std::enable_shared_from_this<Pods::State> {
   State(PodsParts given, PodsOptions given_options)
-      : parts(std::move(given)), options(std::move(given_options)),
+      : executor_gate(given.executor), jobs_gate(given.jobs), parts(behind_gates(std::move(given))), options(std::move(given_options)),
         pods(parts.caches.of(kinds::core_v1::pods, of_node(options.node.name))),
         services(parts.caches.of(kinds::core_v1::services)), runtime_state(parts.runtime, parts.disk),
         puller(parts, options, waker()), stopper(parts, memories, waker()), prober(parts, options, memories, waker()),
         starter(parts, options, memories, puller, [this](std::string_view ns) { return services_of(ns); }),
         worker(parts, options, memories, runtime_state, starter, stopper, puller, prober, pods),
         rotation(parts, options) {}
+
+  // Everything below posts through gates that close before any of it is destroyed.
+  PodsParts behind_gates(PodsParts given) {
+    return {given.client, given.caches, given.runtime, executor_gate, jobs_gate, given.disk, given.events, given.probe_net,
+            std::move(given.volumes), std::move(given.remove_tree), std::move(given.set_mode), std::move(given.remove_cgroup)};
+  }
 
   // Wakes a key of the loop; before `start` there is nothing to wake.
   std::function<void(const client::Key&)> waker() {
@@ -145,6 +152,7 @@ struct Pods::State : std::enable_shared_from_this<Pods::State> {
 
   void rotate_logs() { rotation.run(runtime_state.all()); }
 
+  run::Gate executor_gate, jobs_gate;
   PodsParts parts;
   const PodsOptions options;
   Memories memories;
@@ -169,12 +177,8 @@ Pods::Pods(PodsParts parts, PodsOptions options) : state_(std::make_shared<State
 Pods::~Pods() {
   state_->stopped = true;
   state_->runner = nullptr;
-  std::unique_ptr<run::Timer> subscription = std::move(state_->subscription);
-  std::lock_guard lock(state_->timers_mutex);
-  state_->relist_timer.reset();
-  state_->house_timer.reset();
-  state_->log_timer.reset();
-  state_->resubscribe_timer.reset();
+  state_->executor_gate.close();
+  state_->jobs_gate.close();
 }
 
 client::Cache& Pods::cache() { return state_->pods; }
