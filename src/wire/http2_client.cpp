@@ -34,7 +34,9 @@ class Http2ClientConnection final : public ClientConnection, public std::enable_
   void begin(Events events) override;
   bool can_take() const override {
     if (over_ || draining_) return false;
-    const uint32_t allowed = settings_seen_ ? nghttp2_session_get_remote_settings(session_.get(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) : 100;
+    // Streams beyond the server's limit would wait behind watches that never end: they belong on another connection. The limit comes
+    // with the first frame; until then only the call that opened the connection goes ahead.
+    const uint32_t allowed = settings_seen_ ? nghttp2_session_get_remote_settings(session_.get(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) : 1;
     return streams_.size() < allowed && nghttp2_session_check_request_allowed(session_.get());
   }
   void submit(std::shared_ptr<ClientCall> call) override;
@@ -188,7 +190,10 @@ int Http2ClientConnection::on_frame(const nghttp2_frame* frame) {
     case NGHTTP2_HEADERS:
       if (ClientStream* stream = find(frame->hd.stream_id)) on_header_block(*stream);
       break;
-    case NGHTTP2_SETTINGS: settings_seen_ = true; break;
+    case NGHTTP2_SETTINGS:
+      settings_seen_ = true;
+      events_.on_idle();
+      break;
     case NGHTTP2_GOAWAY: draining_ = true; break;  // nghttp2 closes the streams that the server did not look at
     default: break;
   }

@@ -178,10 +178,9 @@ class SocketStream::Core : public std::enable_shared_from_this<Core> {
   }
   // Delivers what there is, but not for ever: other connections wait too.
   void pump_in() {
-    if (!deliver_unread()) return;
     char buffer[16 << 10];
     for (int rounds = 0; rounds < 8; ++rounds) {
-      if (!may_deliver() || ended_) return;
+      if (!deliver_unread() || ended_) return;  // a new owner's bytes first, also when it came just now
       size_t count = 0;
       switch (receive(buffer, sizeof buffer, count)) {
         case Io::done:
