@@ -1,6 +1,7 @@
 // Kubeconfig: where a cluster is and who one is there, read from the file kubectl uses (kind Config, v1).
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
