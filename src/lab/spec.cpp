@@ -16,7 +16,7 @@ LabSpec one_lan(std::string id, std::string folder, std::string binary, int node
     NodeSpec node;
     node.name = "node" + std::to_string(i);
     node.address = spec.subnet + "." + std::to_string(10 + i);
-    node.server = i == 1;
+    node.server = i == 1 && nodes > 0;
     node.bare = i > nodes;
     spec.nodes.push_back(std::move(node));
   }

@@ -43,6 +43,15 @@ int lab_init() {
   }
 }
 
+// Killed, though perhaps not reapable yet.
+bool is_dead(int pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string text;
+  std::getline(file, text);
+  const size_t at = text.rfind(')');
+  return at == std::string::npos || at + 2 >= text.size() || text[at + 2] == 'Z' || text[at + 2] == 'X';
+}
+
 struct RunningNode {
   NodeSpec spec;
   int pid = 0, control = -1;
@@ -91,7 +100,7 @@ class Supervisor {
              }));
     const int lab_pids = open(("/proc/" + std::to_string(init_pid_) + "/ns/pid").c_str(), O_RDONLY | O_CLOEXEC);
     if (lab_pids < 0 || setns(lab_pids, CLONE_NEWPID) != 0) return fail(from_errno("join the lab's pid namespace", errno));
-    DURE_CHECK(make_lan(init_pid_, spec_));
+    DURE_CHECK(in_child([&] { return make_lan(init_pid_, spec_); }));
     for (const NodeSpec& node : spec_.nodes) DURE_CHECK(start_node(node));
     progress_("namespaces and network for " + std::to_string(spec_.nodes.size()) + " nodes");
     for (RunningNode& node : nodes_) order(node, "containerd", {"containerd", "--config", "/etc/containerd/config.toml"});
@@ -101,6 +110,18 @@ class Supervisor {
     DURE_CHECK(bootstrap());
     DURE_CHECK(start_forwarder());
     return save_state();
+  }
+
+  // Network changes use threads, and a process whose children go to another pid namespace cannot start one.
+  Status in_child(const std::function<Status()>& work) {
+    DURE_TRY(const int pid, clone_child(0, [&] {
+               const Status done = work();
+               if (!done) dprintf(STDERR_FILENO, "network: %s\n", done.error().message.c_str());
+               return done ? 0 : 1;
+             }));
+    if (wait_for(pid) != 0)
+      return fail(Error{500, "LabNetworkFailed", "the lab's network could not be made; see " + spec_.folder + "/supervisor.log"});
+    return {};
   }
 
   Status start_node(const NodeSpec& spec) {
@@ -118,7 +139,7 @@ class Supervisor {
     node.control = control[0];
     DURE_TRY(node.pid, await_ready(node));
     helpers_.push_back(helper);
-    DURE_CHECK(plug_in(init_pid_, node.pid, spec_, spec));
+    DURE_CHECK(in_child([&] { return plug_in(init_pid_, node.pid, spec_, spec); }));
     nodes_.push_back(std::move(node));
     return {};
   }
@@ -236,6 +257,7 @@ class Supervisor {
       close(listener.fd);
       return write_kubeconfig(node);
     }
+    close(listener.fd);
     return {};
   }
 
@@ -274,22 +296,18 @@ class Supervisor {
       signalfd_siginfo info;
       if (read(signals_, &info, sizeof info) != sizeof info) continue;
       if (info.ssi_signo != SIGCHLD) return;
-      if (waitpid(init_pid_, nullptr, WNOHANG) == init_pid_) {
-        init_pid_ = 0;
-        return;
-      }
+      if (kill(init_pid_, 0) != 0 || is_dead(init_pid_)) return;
     }
   }
 
   void end() {
-    if (init_pid_ > 0) {
-      kill(init_pid_, SIGKILL);
-      wait_for(init_pid_);
-    }
+    // Pid 1 of a namespace ends only when all its processes are reaped, and the helpers are ours to reap.
+    if (init_pid_ > 0) kill(init_pid_, SIGKILL);
     for (int helper : helpers_) {
       kill(helper, SIGKILL);
       wait_for(helper);
     }
+    if (init_pid_ > 0) wait_for(init_pid_);
     const int left = remove_groups(groups_, spec_.id);
     std::error_code ignored;
     for (const char* part : {"/nodes", "/state", "/kubeconfig", "/bin"}) fs::remove_all(spec_.folder + part, ignored);
