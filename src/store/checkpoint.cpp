@@ -23,10 +23,11 @@ class Writer {
     frame_.add(record);
     return frame_.payload_bytes() < frame_payload ? Status() : write(FrameKind::entries);
   }
-  Status finish() {
+  Result<uint64_t> finish() {
     if (frame_.records() > 0) DURE_CHECK(write(FrameKind::entries));
     DURE_CHECK(write(FrameKind::end));
-    return file_.sync();
+    DURE_CHECK(file_.sync());
+    return offset_;
   }
 
  private:
@@ -48,7 +49,7 @@ class Writer {
   uint64_t count_ = 0, offset_ = 0, synced_ = 0;
 };
 
-Status write_entries(Writer& writer, const Index& index, const std::atomic<bool>& stop) {
+Result<uint64_t> write_entries(Writer& writer, const Index& index, const std::atomic<bool>& stop) {
   Status written;
   index.visit("", "", [&](const RecordRef& record) {
     written = stop ? Status(fail({503, "Cancelled", "the store is closing"})) : writer.add(*record);
@@ -72,7 +73,10 @@ class Reader {
       DURE_TRY(const Frame frame, next());
       loaded_.state.revision = frame.header.revision;
       loaded_.state.reserved = frame.header.reserved;
-      if (frame.header.kind == FrameKind::end) return std::move(loaded_);
+      if (frame.header.kind == FrameKind::end) {
+        loaded_.bytes = offset_;
+        return std::move(loaded_);
+      }
       RecordReader records(frame);
       while (RecordRef record = records.next()) loaded_.index.put(std::move(record));
       if (!records.complete()) return fail(damaged("a record is malformed"));
@@ -117,16 +121,16 @@ class Reader {
 
 }  // namespace
 
-Status write_checkpoint(const LogPlace& place, CheckpointState state, const Index& index, const std::atomic<bool>& stop) {
+Result<uint64_t> write_checkpoint(const LogPlace& place, CheckpointState state, const Index& index, const std::atomic<bool>& stop) {
   const std::string temporary = place.path(half_made);
-  {
-    DURE_TRY(auto file, place.disk.open(temporary, os::OpenMode::create));
-    DURE_CHECK(file->truncate(0));
-    Writer writer(place, state, *file);
-    DURE_CHECK(write_entries(writer, index, stop));
-  }
+  DURE_TRY(auto file, place.disk.open(temporary, os::OpenMode::create));
+  DURE_CHECK(file->truncate(0));
+  Writer writer(place, state, *file);
+  DURE_TRY(const uint64_t bytes, write_entries(writer, index, stop));
+  file.reset();
   DURE_CHECK(place.disk.rename(temporary, place.path(numbered_name(prefix, state.sequence))));
-  return place.disk.sync_directory(place.folder);
+  DURE_CHECK(place.disk.sync_directory(place.folder));
+  return bytes;
 }
 
 Result<LoadedCheckpoint> load_checkpoint(const LogPlace& place) {

@@ -16,12 +16,13 @@ struct CheckpointState {
   Revision revision = 1, reserved = 1;
 };
 
-// Streams the snapshot; memory: one frame of about 256 KB. Gives up when `stop` becomes true ("Cancelled").
-Status write_checkpoint(const LogPlace& place, CheckpointState state, const Index& index, const std::atomic<bool>& stop);
+// Streams the snapshot; memory: one frame of about 256 KB. Gives up when `stop` becomes true ("Cancelled"). Answers its size.
+Result<uint64_t> write_checkpoint(const LogPlace& place, CheckpointState state, const Index& index, const std::atomic<bool>& stop);
 
 struct LoadedCheckpoint {
   CheckpointState state;
   Index index;
+  uint64_t bytes = 0;
 };
 // The newest one; older ones and unfinished ones are removed. A damaged one is "StoreCorrupt".
 Result<LoadedCheckpoint> load_checkpoint(const LogPlace& place);

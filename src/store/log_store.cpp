@@ -88,7 +88,7 @@ Result<std::unique_ptr<LogStore>> LogStore::open(std::string folder, LogOptions 
   Ledger::Start start{std::move(loaded.index), revision, last.sequence ? revision : 0};
   std::unique_ptr<LogStore> store(new LogStore);
   store->lock_ = std::move(lock);
-  store->state_ = std::make_shared<State>(options, std::move(place), std::move(start), last);
+  store->state_ = std::make_shared<State>(options, std::move(place), std::move(start), State::Found{last, loaded.bytes});
   store->state_->set_log(std::move(segments));
   if (!options.commit_executor) store->own_commits_ = run::make_pool("store", 1);
   if (!options.background_executor) store->own_background_ = run::make_pool("store-slow", 1);

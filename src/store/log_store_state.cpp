@@ -50,12 +50,13 @@ void PendingWrites::clear() {
   bytes_ = 0;
 }
 
-LogStore::State::State(LogOptions log_options, LogPlace log_place, Ledger::Start start, FrameHeader last)
+LogStore::State::State(LogOptions log_options, LogPlace log_place, Ledger::Start start, Found found)
     : options(log_options),
       place(std::move(log_place)),
       ledger(options.history, std::move(start)),
-      reserved_(last.reserved),
-      clean_(last.kind == FrameKind::clean) {}
+      reserved_(found.last.reserved),
+      clean_(found.last.kind == FrameKind::clean),
+      checkpoint_bytes_(found.checkpoint_bytes) {}
 
 // ---- the queue
 
@@ -241,7 +242,8 @@ void LogStore::State::maintain() {
       }
     });
   }
-  if (log_bytes_since_checkpoint_ >= options.checkpoint_log_bytes) request_checkpoint();
+  // Not before the log has outgrown the last checkpoint: at most as many bytes again as the log itself.
+  if (log_bytes_since_checkpoint_ >= std::max<uint64_t>(options.checkpoint_log_bytes, checkpoint_bytes_)) request_checkpoint();
 }
 
 void LogStore::State::request_checkpoint() {
@@ -260,6 +262,7 @@ void LogStore::State::background_checkpoint(const CheckpointState& state, const 
   if (written) {
     log_->drop_before(segment);
     drop_checkpoints_before(place, state.sequence);
+    checkpoint_bytes_ = *written;
     checkpoints.add();
   } else if (!written.error().is("Cancelled")) {
     dure::log(LogLevel::warn, "store", "the checkpoint failed; the log is kept", {{"error", written.error().message}});

@@ -41,7 +41,11 @@ struct LogStore::State : std::enable_shared_from_this<LogStore::State> {
     size_t changes_end;
   };
 
-  State(LogOptions log_options, LogPlace log_place, Ledger::Start start, FrameHeader last);
+  struct Found {  // by a start
+    FrameHeader last;
+    uint64_t checkpoint_bytes = 0;
+  };
+  State(LogOptions log_options, LogPlace log_place, Ledger::Start start, Found found);
 
   // Any thread.
   void submit(Transaction transaction, Committed done);
@@ -86,6 +90,7 @@ struct LogStore::State : std::enable_shared_from_this<LogStore::State> {
   uint64_t log_bytes_since_checkpoint_ = 0;
   std::unique_ptr<run::Timer> lazy_timer_;
   std::atomic<bool> checkpointing_ = false;
+  std::atomic<uint64_t> checkpoint_bytes_;  // of the last one
 
   mutable std::mutex mutex_;   // what follows
   std::deque<Request> queue_;
