@@ -71,7 +71,7 @@ Status learn_settings(client::Client& client, AgentSettings& agent) {
     return fail(std::move(config.error()).with_context("read kube-system/kubeadm-config"));
   }
   const std::string yaml(kinds::core_v1::ConfigMap(*config).data().get("ClusterConfiguration"));
-  DURE_TRY(const schema::Document cluster, schema::decode_yaml(SharedBytes(yaml)));
+  DURE_TRY(const schema::Document cluster, schema::decode_yaml(yaml));
   auto text = [&](const char* key, std::string& out) {
     if (const schema::Node* node = cluster.root()->find("networking", key); node && !node->string().empty())
       out = std::string(node->string());

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "bootstrap/settings.h"
 
 namespace dure::os {

@@ -117,7 +117,7 @@ Result<std::string> read_settings(os::Disk& disk, const std::string& path, std::
 
 std::string ServerSettings::url() const {
   const bool v6 = advertise_address.find(':') != std::string::npos;
-  return fmt::format(v6 ? "https://[{}]:{}" : "https://{}:{}", advertise_address, bind_port);
+  return fmt::format("https://{}{}{}:{}", v6 ? "[" : "", advertise_address, v6 ? "]" : "", bind_port);
 }
 
 std::string ServerSettings::service_address(unsigned index) const {

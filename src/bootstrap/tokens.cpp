@@ -35,7 +35,7 @@ std::string or_none(const std::string& text) { return text.empty() ? "<none>" : 
 }  // namespace
 
 Status create_token(client::Client& client, const pki::BootstrapToken& token, const pki::BootstrapTokenFacts& facts) {
-  schema::Document document(Secret::type());
+  schema::Document document(Secret::schema_type());
   Secret secret(document);
   secret.mutable_metadata().set_name(token.secret_name());
   secret.mutable_metadata().set_namespace(pki::bootstrap_token_namespace);
