@@ -252,6 +252,11 @@ Node* Document::insert_member(Node* object, std::string_view key, const Field* f
   return node;
 }
 
+Node* Document::insert_row(Node* object, const Field& field) {
+  if (Node* found = object->find(field.name)) return found;
+  return insert_member(object, field.name, &field);
+}
+
 Node* Document::member(Node* object, std::string_view key) {
   if (object->is_null()) make_object(object);
   DURE_ASSERT(object->kind() == Kind::object);

@@ -129,6 +129,7 @@ class Document {
   void set_borrowed(Node* node, std::string_view value);
   Node* append_member(Node* object, std::string_view borrowed_key, const Field* field);  // caller keeps canonical order
   Node* insert_member(Node* object, std::string_view borrowed_key, const Field* field);  // finds its canonical place
+  Node* insert_row(Node* object, const Field& field);  // the row's member: found, or made at its place
   void rename(Node* member, std::string_view borrowed_key);
   // Takes the last child of `object` away again; `before` was its last one before.
   void drop_last(Node* object, Node* before);

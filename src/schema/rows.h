@@ -62,18 +62,21 @@ enum class Format : uint8_t {
   finalizer,
   http_header,
   path_segment,
+  file_mode,        // of a number: 0 to 0777
 };
 
 // What only some rows have.
 struct Rules {
   std::string_view default_json;              // "TCP" for strings (bare), otherwise JSON: 30, true, {}, ["Persistent"]
-  std::string_view default_when;              // "", "field=value", "field", "!field": of the same object
+  // Of the same object: "", "type=A|B" and "field" (looked at after plain defaults), "!field" (the object as it came).
+  std::string_view default_when;
   std::span<const std::string_view> list_keys;
   std::string_view merge_key;                 // patchMergeKey
   std::span<const std::string_view> enum_values;
   std::string_view enum_name;                 // "Protocol"
   std::string_view gate;
   std::string_view pattern;
+  std::string_view says;                      // the sentence when the rule is broken, where upstream has one of its own
   int64_t min = INT64_MIN, max = INT64_MAX;
   uint32_t min_length = 0, max_length = UINT32_MAX;  // characters, items or members
   Format format = Format::none;
@@ -106,6 +109,8 @@ struct Field {
   bool patch_replace : 1 = false;
   bool patch_retain_keys : 1 = false;
   bool internal : 1 = false;    // not part of the published API
+  bool nonempty : 1 = false;    // absent or empty is "Required value"; `required` is only what OpenAPI says
+  bool unique : 1 = false;      // list: no two items with the same keys (or the same value)
 
   bool is_message() const { return shape == Shape::single && type != nullptr; }
   bool has_format(Format f) const { return rules && rules->format == f; }
@@ -122,6 +127,8 @@ struct Type {
   std::span<const int16_t> by_number;   // protobuf number - 1 -> index, ~index into inlines, or none
   std::span<const int16_t> wire_order;  // the same values in the order of numbers
   std::span<const uint16_t> always;     // indexes of fields that JSON always writes
+  std::span<const uint16_t> defaults;         // indexes of fields with a default
+  std::span<const uint16_t> absent_defaults;  // ... of structs (no pointers) that get defaults even when absent
   const Hooks* hooks = nullptr;
   const char* doc = nullptr;
   bool is_kind = false;             // has kind and apiVersion
@@ -132,6 +139,8 @@ struct Type {
   bool has_defaults = false;        // it or something below has a default or a default hook
   bool has_validation = false;
   std::string_view api_version = {};  // "apps/v1"; Status and options of meta say "v1"
+  Format name_format = Format::dns1123_subdomain;  // of metadata.name of a kind
+  enum class Scope : uint8_t { none, namespaced, cluster } scope = Scope::none;  // of a kind that is a resource
 
   static constexpr int16_t none = INT16_MIN;
   const Field* find(std::string_view field_name) const;

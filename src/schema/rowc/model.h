@@ -17,6 +17,7 @@ using schema::Value;
 
 struct File;
 struct Message;
+struct Resource;
 
 struct Enum {
   std::string name, doc;
@@ -42,10 +43,10 @@ struct Row {
   bool optional = false, pointer = false;
   bool null_when_absent = false, omit_zero = false, is_inline = false;
   bool required = false, deprecated = false, immutable = false, union_member = false, discriminator = false;
-  bool wrapped = false, atomic = false, set = false, internal = false;
+  bool wrapped = false, atomic = false, set = false, internal = false, nonempty = false, unique = false;
   bool patch_merge = false, patch_replace = false, patch_retain_keys = false;
   std::vector<std::string> list_keys;
-  std::string merge_key, gate, pattern, format, default_when;
+  std::string merge_key, gate, pattern, format, default_when, says;
   std::optional<std::string> default_json;
   std::optional<int64_t> min, max, min_length, max_length;
 };
@@ -59,7 +60,10 @@ struct Message {
   // Resolved: what JSON sees, and the inline rows with the index of their first field.
   std::vector<const Row*> fields;
   std::vector<std::pair<const Row*, size_t>> inlines;
+  std::string name_format;
+  const Resource* resource = nullptr;
   bool has_defaults = false, has_validation = false;
+  bool fills_itself = false;  // gets defaults even when it is absent
 };
 
 struct Column {

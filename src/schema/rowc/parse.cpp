@@ -1,4 +1,5 @@
 // Reads the text of one group-version.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -48,11 +49,12 @@ Line split_line(std::string_view text, int number) {
       line.doc = std::string(trim(text.substr(i + 1)));
       break;
     }
-    const size_t start = i;
-    if (text[i] == '"')
-      for (++i; i < text.size() && text[i] != '"'; ++i)
-        if (text[i] == '\\') ++i;
-    while (i < text.size() && text[i] != ' ') ++i;
+    const size_t start = i;  // a word ends at a space outside quotes
+    for (bool quoted = false; i < text.size() && (quoted || text[i] != ' '); ++i) {
+      if (text[i] == '\\' && quoted) ++i;
+      else if (text[i] == '"') quoted = !quoted;
+    }
+    i = std::min(i, text.size());
     line.words.emplace_back(text.substr(start, i - start));
   }
   return line;
@@ -115,7 +117,8 @@ void parse_flag(const File& file, Row& row, const std::string& word) {
       {"null", &Row::null_when_absent}, {"omitzero", &Row::omit_zero},   {"inline", &Row::is_inline},
       {"required", &Row::required},     {"deprecated", &Row::deprecated}, {"immutable", &Row::immutable},
       {"union", &Row::union_member},    {"discriminator", &Row::discriminator}, {"wrapped", &Row::wrapped},
-      {"atomic", &Row::atomic},         {"set", &Row::set},              {"internal", &Row::internal}};
+      {"atomic", &Row::atomic},         {"set", &Row::set},              {"internal", &Row::internal},
+      {"nonempty", &Row::nonempty},     {"unique", &Row::unique}};
   for (const auto& [name, member] : plain)
     if (word == name) {
       row.*member = true;
@@ -126,6 +129,7 @@ void parse_flag(const File& file, Row& row, const std::string& word) {
   else if (auto v = option(word, "merge_key")) row.merge_key = *v;
   else if (auto v = option(word, "gate")) row.gate = *v;
   else if (auto v = option(word, "pattern")) row.pattern = unquote(*v);
+  else if (auto v = option(word, "says")) row.says = unquote(*v);
   else if (auto v = option(word, "format")) row.format = *v;
   else if (auto v = option(word, "default")) row.default_json = *v;
   else if (auto v = option(word, "when")) row.default_when = *v;
@@ -178,6 +182,7 @@ std::unique_ptr<Message> parse_message(const File& file, Line& line, bool is_kin
     else if (word == "deprecated") message->deprecated = true;
     else if (word == "hooks") message->hooks = true;
     else if (auto v = option(word, "api")) message->api_version = *v;
+    else if (auto v = option(word, "name")) message->name_format = *v;
     else mistake(file, line.number, "unknown flag " + word);
   }
   if (is_kind && !message->bare) {

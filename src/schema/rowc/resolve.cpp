@@ -66,9 +66,9 @@ void flatten(Message& message) {
 const Message* leaf(const TypeExpression& type) { return type.item ? leaf(*type.item) : type.message; }
 
 bool own_validation(const Row& row) {
-  return row.required || row.min || row.max || row.min_length || row.max_length || !row.format.empty() || row.immutable ||
-         !row.pattern.empty() || row.discriminator || row.union_member || !row.list_keys.empty() || row.set ||
-         (row.type.item ? row.type.item->enumeration : row.type.enumeration) != nullptr || row.type.value == Value::quantity;
+  return row.nonempty || row.unique || row.min || row.max || row.min_length || row.max_length || !row.format.empty() || row.immutable ||
+         !row.pattern.empty() || row.discriminator || row.union_member ||
+         (row.type.item ? row.type.item->enumeration : row.type.enumeration) != nullptr;
 }
 
 bool spread(Model& model) {
@@ -81,6 +81,13 @@ bool spread(Model& model) {
         defaults = defaults || row->default_json || (below && below->has_defaults);
         validation = validation || own_validation(*row) || (below && below->has_validation);
       }
+      bool fills = message->hooks;
+      for (const Row* row : message->fields) {
+        const bool plain_struct = !row->pointer && !row->type.item && row->type.value == Value::message;
+        fills = fills || row->default_json || (plain_struct && row->type.message->fills_itself);
+      }
+      changed = changed || fills != message->fills_itself;
+      message->fills_itself = fills;
       changed = changed || defaults != message->has_defaults || validation != message->has_validation;
       message->has_defaults = defaults;
       message->has_validation = validation;
@@ -98,7 +105,8 @@ void resolve(Model& model) {
       for (const std::string& name : {method.request, method.response})
         if (!file->message(name)) mistake(*file, method.line, "unknown type " + name);
     for (Resource& resource : file->resources) {
-      if (!file->message(resource.kind)) mistake(*file, resource.line, "unknown kind " + resource.kind);
+      if (const Message* kind = file->message(resource.kind)) const_cast<Message*>(kind)->resource = &resource;
+      else mistake(*file, resource.line, "unknown kind " + resource.kind);
       if (!resource.list_kind.empty() && !file->message(resource.list_kind))
         mistake(*file, resource.line, "unknown kind " + resource.list_kind);
       for (Subresource& sub : resource.subresources) {

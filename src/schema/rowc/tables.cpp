@@ -101,6 +101,7 @@ class MessageWriter {
     }
     if (!row.gate.empty()) add(".gate = " + quoted(row.gate));
     if (!row.pattern.empty()) add(".pattern = " + quoted(row.pattern));
+    if (!row.says.empty()) add(".says = " + quoted(row.says));
     if (row.min) add(".min = " + std::to_string(*row.min));
     if (row.max) add(".max = " + std::to_string(*row.max));
     if (row.min_length) add(".min_length = " + std::to_string(*row.min_length));
@@ -159,7 +160,8 @@ class MessageWriter {
         {"union_member", row.union_member}, {"discriminator", row.discriminator},
         {"wrapped", row.wrapped},           {"patch_merge", row.patch_merge},
         {"patch_replace", row.patch_replace}, {"patch_retain_keys", row.patch_retain_keys},
-        {"internal", row.internal}};
+        {"internal", row.internal},         {"nonempty", row.nonempty},
+        {"unique", row.unique}};
     for (const auto& [name, on] : flags)
       if (on) add("." + std::string(name) + " = true");
     ++count_;
@@ -204,6 +206,17 @@ class MessageWriter {
       out += "constinit const int16_t " + name + "_wire[] = {" + numbers(order) + "};\n";
     }
     if (!always.empty()) out += "constinit const uint16_t " + name + "_always[] = {" + numbers(always) + "};\n";
+    std::vector<int> defaults, absent;
+    for (size_t i = 0; i < message_.fields.size(); ++i) {
+      const Row& row = *message_.fields[i];
+      if (row.default_json) defaults.push_back(static_cast<int>(i));
+      if (!row.pointer && !row.type.item && row.type.value == Value::message && row.type.message->fills_itself)
+        absent.push_back(static_cast<int>(i));
+    }
+    if (!defaults.empty()) out += "constinit const uint16_t " + name + "_defaults[] = {" + numbers(defaults) + "};\n";
+    if (!absent.empty()) out += "constinit const uint16_t " + name + "_absent[] = {" + numbers(absent) + "};\n";
+    has_own_defaults_ = !defaults.empty();
+    has_absent_ = !absent.empty();
     has_wire_ = !wire.empty();
     has_always_ = !always.empty();
     return out;
@@ -219,6 +232,8 @@ class MessageWriter {
     if (!message_.fields.empty()) out += ", .by_name = " + name + "_by_name";
     if (has_wire_) out += ", .by_number = " + name + "_by_number, .wire_order = " + name + "_wire";
     if (has_always_) out += ", .always = " + name + "_always";
+    if (has_own_defaults_) out += ", .defaults = " + name + "_defaults";
+    if (has_absent_) out += ", .absent_defaults = " + name + "_absent";
     if (message_.hooks) out += ", .hooks = &hooks::" + name;
     if (!message_.doc.empty()) out += ", .doc = " + quoted(message_.doc);
     const std::pair<const char*, bool> flags[] = {{"is_kind", message_.is_kind},       {"atomic", message_.atomic},
@@ -228,13 +243,15 @@ class MessageWriter {
     for (const auto& [flag, on] : flags)
       if (on) out += ", ." + std::string(flag) + " = true";
     if (!message_.api_version.empty()) out += ", .api_version = " + quoted(message_.api_version);
+    if (!message_.name_format.empty()) out += ", .name_format = Format::" + message_.name_format;
+    if (message_.resource) out += std::string(", .scope = Type::Scope::") + (message_.resource->namespaced ? "namespaced" : "cluster");
     return out;
   }
 
   const Message& message_;
   std::string before_;
   int count_ = 0;
-  bool has_wire_ = false, has_always_ = false;
+  bool has_wire_ = false, has_always_ = false, has_own_defaults_ = false, has_absent_ = false;
 };
 
 void collect(const TypeExpression& type, std::set<const Message*>& used) {
