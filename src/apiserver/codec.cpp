@@ -5,8 +5,13 @@
 #include "apiserver/peek.h"
 #include "apiserver/status.h"
 #include "base/text.h"
+#include "schema/defaults.h"
 #include "schema/json.h"
+#include "schema/patch.h"
+#include "schema/proto.h"
 #include "schema/rows.h"
+#include "schema/validate.h"
+#include "schema/yaml.h"
 
 namespace dure::apiserver {
 
@@ -36,8 +41,15 @@ Result<MediaType> media_type(std::string_view content_type) {
 Result<Decoded> decode_body(const schema::Type* type, std::string body, MediaType media, FieldValidation validation) {
   Decoded decoded;
   schema::DecodeOptions options{strictness(validation), &decoded.warnings};
-  if (media != MediaType::json) return fail(unsupported("bodies other than JSON are not built yet"));
+  if (media == MediaType::yaml) {
+    DURE_TRY(body, schema::yaml_to_json(body));
+  }
   SharedBytes input(std::move(body));
+  if (media == MediaType::protobuf) {
+    if (!type) return fail(unsupported_media_type("application/json, application/yaml"));
+    DURE_TRY(decoded.document, schema::decode_proto(std::move(input), *type));
+    return decoded;
+  }
   if (type) {
     DURE_TRY(decoded.document, schema::decode_json(std::move(input), *type, options));
   } else {
@@ -48,7 +60,14 @@ Result<Decoded> decode_body(const schema::Type* type, std::string body, MediaTyp
 
 Result<TypeNames> peek_type(std::string_view body, MediaType media) {
   TypeNames names;
-  if (media != MediaType::json) return names;
+  if (media == MediaType::protobuf) {
+    DURE_TRY(const schema::ProtoEnvelope envelope, schema::open_envelope(body));
+    return TypeNames{std::string(envelope.api_version), std::string(envelope.kind)};
+  }
+  if (media == MediaType::yaml) {
+    DURE_TRY(const std::string json, schema::yaml_to_json(body));
+    return peek_type(json, MediaType::json);
+  }
   JsonCursor cursor(body);
   while (cursor.next()) {
     if (cursor.key() == "kind") names.kind = json_text(cursor.value());
@@ -68,17 +87,34 @@ std::string encode_json(const schema::Document& document) {
   return out;
 }
 
-std::string encode_yaml(const schema::Document& document) { return encode_json(document); }
+std::string encode_yaml(const schema::Document& document) {
+  std::string out;
+  schema::encode_yaml(document, out);
+  return out;
+}
 
-Result<std::string> encode_protobuf(const schema::Document&) { return fail(unsupported("protobuf is not built yet")); }
+std::string encode_protobuf(const schema::Document& document) {
+  std::string out;
+  schema::encode_proto(document, out);
+  return out;
+}
 
-void apply_defaults(schema::Document&) {}
+void apply_defaults(schema::Document& document) { schema::apply_defaults(document); }
 
-std::vector<Cause> validate(const schema::Document&, const schema::Document*) { return {}; }
+std::vector<Cause> validate(const schema::Document& document, const schema::Document* old) {
+  return schema::validate(document, old);
+}
 
 Result<schema::Document> apply_patch(const schema::Document& current, PatchType patch_type, std::string_view patch,
                                      FieldValidation validation, std::vector<std::string>& warnings) {
-  return fail(unsupported("patches are not built yet"));
+  const schema::Type* type = current.type();
+  if (patch_type == PatchType::apply) return fail(unsupported("server-side apply is not built yet; use kubectl apply without --server-side"));
+  if (!type) return fail(unsupported("this kind has no rows to patch by"));
+  auto patched = patch_type == PatchType::json    ? schema::apply_json_patch(current, patch)
+                 : patch_type == PatchType::merge ? schema::apply_merge_patch(current, patch)
+                                                  : schema::apply_strategic_patch(current, *type, patch);
+  if (!patched) return patched;
+  return schema::retype(patched->root(), *type, {strictness(validation), &warnings});
 }
 
 }  // namespace dure::apiserver
