@@ -123,11 +123,15 @@ class Reader {
 
 Result<uint64_t> write_checkpoint(const LogPlace& place, CheckpointState state, const Index& index, const std::atomic<bool>& stop) {
   const std::string temporary = place.path(half_made);
-  DURE_TRY(auto file, place.disk.open(temporary, os::OpenMode::create));
-  DURE_CHECK(file->truncate(0));
+  (void)place.disk.remove(temporary);  // of an attempt that failed
+  DURE_TRY(auto file, place.disk.open(temporary, os::OpenMode::create_new));
   Writer writer(place, state, *file);
-  DURE_TRY(const uint64_t bytes, write_entries(writer, index, stop));
+  const auto bytes = write_entries(writer, index, stop);
   file.reset();
+  if (!bytes) {
+    (void)place.disk.remove(temporary);
+    return bytes;
+  }
   DURE_CHECK(place.disk.rename(temporary, place.path(numbered_name(prefix, state.sequence))));
   DURE_CHECK(place.disk.sync_directory(place.folder));
   return bytes;

@@ -5,8 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "base/log.h"
-
 namespace dure::store {
 namespace {
 
@@ -44,7 +42,7 @@ struct SegmentLog::Scan {
   std::optional<uint64_t> expected;  // the next frame's sequence
   FrameHeader last;                  // the last one handed over
   Revision last_revision = 0;
-  uint64_t segment = 0, end = 0;     // where the last good frame ends
+  uint64_t segment = 0, last_at = 0, end = 0;  // where the last good frame is
   bool any = false;
   std::set<uint64_t> numbers, needed;
   std::string bad_path;  // the first damaged place since the last good frame
@@ -74,7 +72,8 @@ Status SegmentLog::scan_segment(uint64_t number, Scan& scan, const Apply& apply)
     }
     const uint64_t sequence = frame->header.sequence;
     if (!scan.expected) scan.expected = std::min(sequence, scan.after + 1);
-    if (!whole || sequence != *scan.expected) {
+    const bool obsolete = sequence > *scan.expected && sequence <= scan.after + 1;  // what is missing is in the checkpoint
+    if (!obsolete && (!whole || sequence != *scan.expected)) {
       const bool missing = scan.bad_path.empty();
       return fail(store_corrupt(missing ? path(number) : scan.bad_path, missing ? at : scan.bad_offset, scan.last_revision,
                                 fmt::format("frame {} is unreadable, but frame {} after it is there", *scan.expected, sequence)));
@@ -88,9 +87,11 @@ Status SegmentLog::scan_segment(uint64_t number, Scan& scan, const Apply& apply)
     }
     scan.last_revision = frame->header.revision;
     scan.expected = sequence + 1;
-    at += frame->bytes_on_disk;
     scan.segment = number;
+    scan.last_at = at;
+    at += frame->bytes_on_disk;
     scan.end = at;
+    whole = true;
     scan.any = true;
     scan.bad_path.clear();
   }
@@ -104,11 +105,7 @@ Result<SegmentLog::Replayed> SegmentLog::replay(uint64_t after, const Apply& app
     if (auto number = numbered_file(name, "log-")) scan.numbers.insert(*number);
   }
   for (uint64_t number : scan.numbers) DURE_CHECK(scan_segment(number, scan, apply));
-  if (scan.any && *scan.expected <= after) {
-    return fail(store_corrupt(path(scan.segment), scan.end, scan.last_revision,
-                              fmt::format("the log ends before frame {}, which the checkpoint knows", after)));
-  }
-  sequence_ = scan.any ? *scan.expected - 1 : after;
+  sequence_ = std::max(scan.any ? *scan.expected - 1 : 0, after);
   DURE_CHECK(take_up(scan));
   return Replayed{scan.last, scan.end};
 }
@@ -135,8 +132,7 @@ Status SegmentLog::take_up(const Scan& scan) {
   DURE_TRY(const uint64_t size, current_->size());
   capacity_ = std::max<uint64_t>(size / block_bytes * block_bytes, place_.segment_bytes);
   if (size < capacity_) DURE_CHECK(extend(*current_, size));
-  // What the last process wrote and did not live to sync is read from here on, so it must not vanish any more.
-  DURE_CHECK(current_->sync());
+  DURE_CHECK(write_again(scan.last_at, scan.end - scan.last_at));
   if (scan.numbers.contains(number_ + 1)) {
     DURE_TRY(next_, place_.disk.open(path(number_ + 1), os::OpenMode::write));
     DURE_TRY(const uint64_t next_size, next_->size());
@@ -144,6 +140,15 @@ Status SegmentLog::take_up(const Scan& scan) {
     asked_ = true;
   }
   return {};
+}
+
+// The last frame may never have been synced, or its sync may have failed: then it is in the page cache, which takes it for
+// clean, and not on the disk. It is read from here on, so it must not vanish any more.
+Status SegmentLog::write_again(uint64_t at, size_t size) {
+  std::string bytes(size, '\0');
+  DURE_TRY(const size_t got, current_->read_at(at, bytes));
+  DURE_CHECK(current_->write_at(at, std::string_view(bytes).substr(0, got)));
+  return current_->sync();
 }
 
 // ---- files
@@ -160,17 +165,21 @@ Status SegmentLog::extend(os::File& file, uint64_t from) const {
 
 // Thread: with mutex_ held, or before the log is shared.
 Result<std::unique_ptr<os::File>> SegmentLog::new_file(uint64_t number) {
-  if (spare_) {
-    DURE_CHECK(place_.disk.rename(path(*spare_), path(number)));
-    old_.erase(*spare_);
-    spare_.reset();
+  if (!spare_.empty()) {
+    const uint64_t spare = *spare_.begin();
+    DURE_CHECK(place_.disk.rename(path(spare), path(number)));
+    old_.erase(spare);
+    spare_.erase(spare);
     DURE_CHECK(place_.disk.sync_directory(place_.folder));
     return place_.disk.open(path(number), os::OpenMode::write);
   }
   const std::string temporary = place_.path(half_made);
-  DURE_TRY(auto file, place_.disk.open(temporary, os::OpenMode::create));
-  DURE_CHECK(file->truncate(0));
-  DURE_CHECK(extend(*file, 0));
+  (void)place_.disk.remove(temporary);  // of an attempt that failed
+  DURE_TRY(auto file, place_.disk.open(temporary, os::OpenMode::create_new));
+  if (auto filled = extend(*file, 0); !filled) {
+    (void)place_.disk.remove(temporary);
+    return fail(std::move(filled).error());
+  }
   DURE_CHECK(place_.disk.rename(temporary, path(number)));
   DURE_CHECK(place_.disk.sync_directory(place_.folder));
   return file;
@@ -215,19 +224,9 @@ Status SegmentLog::prepare_next() {
 }
 
 void SegmentLog::drop_before(uint64_t number) {
+  // All are kept: the log needed them between two checkpoints and will again.
   std::lock_guard lock(mutex_);
-  for (auto at = old_.begin(); at != old_.end() && *at < number;) {
-    if (spare_ == *at) {
-      ++at;
-    } else if (!spare_) {
-      spare_ = *at++;
-    } else if (auto removed = place_.disk.remove(path(*at)); removed) {
-      at = old_.erase(at);
-    } else {
-      log(LogLevel::warn, "store", "a log file that is no longer needed cannot be removed", {{"error", removed.error().message}});
-      ++at;
-    }
-  }
+  spare_.insert(old_.begin(), old_.lower_bound(number));
 }
 
 }  // namespace dure::store

@@ -2,9 +2,9 @@
 // that an append changes no file size and its sync writes no file system journal. Files that a checkpoint has made
 // superfluous are used again.
 //
-// What is found at a start: frames 1, 2, 3 ... without a gap. The first damaged frame is the end when nothing valid follows: that
-// is a write which power loss tore and nobody was told of. Anything valid behind it proves that it had been synced:
-// then the medium has lost acknowledged writes, and the answer is the error "StoreCorrupt".
+// What is found at a start: frames without a gap since the checkpoint. The first damaged frame is the end when nothing valid
+// follows: that is a write which power loss tore and nobody was told of. Anything valid behind it proves that it had been
+// synced: then the medium has lost acknowledged writes, and the answer is the error "StoreCorrupt".
 //
 // Thread: replay, make_room and append on one thread; prepare_next and drop_before on any.
 #pragma once
@@ -45,7 +45,8 @@ class SegmentLog {
   // Hands over the frames with sequence > `after`, in order; afterwards the log is ready for appending.
   Result<Replayed> replay(uint64_t after, const Apply& apply);
 
-  // Makes sure that `append` of so many bytes stays within one file. An error changes nothing: try again later.
+  // Makes sure that `append` of so many bytes stays within one file. "DiskFull" changes nothing: try again later. After any
+  // other error the log must not be used any more.
   Status make_room(size_t bytes_on_disk);
   // Writes and syncs. After an error the log must not be used any more.
   Status append(FrameBuilder& frame, FrameHeader header);
@@ -63,6 +64,7 @@ class SegmentLog {
   Result<std::string> read_whole(uint64_t number, os::File& file) const;
   Status scan_segment(uint64_t number, Scan& scan, const Apply& apply);
   Status take_up(const Scan& scan);
+  Status write_again(uint64_t at, size_t size);
   Result<std::unique_ptr<os::File>> new_file(uint64_t number);
   Status extend(os::File& file, uint64_t from) const;
   uint32_t salt(uint64_t number) const { return frame_salt(place_.identity, "log", number); }
@@ -78,7 +80,7 @@ class SegmentLog {
   std::mutex mutex_;  // held while the next file is made: an append that needs it waits
   std::unique_ptr<os::File> next_;
   std::set<uint64_t> old_;  // files before the current one
-  std::optional<uint64_t> spare_;  // one of them, free to be used again
+  std::set<uint64_t> spare_;  // those of them that are free to be used again
 };
 
 // The error for a damaged file, with what a person can do about it.

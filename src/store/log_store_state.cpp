@@ -19,6 +19,8 @@ size_t size_of(const Transaction& transaction) {
   return bytes;
 }
 
+size_t size_of(const Record& record) { return record.key().size() + record.value().size() + write_overhead; }
+
 bool durable(const Transaction& transaction) {
   return std::any_of(transaction.writes.begin(), transaction.writes.end(),
                      [](const Write& write) { return write.durability == Durability::durable; });
@@ -30,13 +32,19 @@ Error too_large(size_t bytes, size_t most) {
 
 }  // namespace
 
+size_t PendingWrites::bytes_of(std::span<const Change> changes) {
+  size_t bytes = 0;
+  for (const Change& change : changes) bytes += size_of(*change.now);
+  return bytes;
+}
+
 void PendingWrites::add(std::span<const Change> changes) {
   for (const Change& change : changes) {
     if (auto at = newest_.find(change.now->key()); at != newest_.end()) {
-      bytes_ -= at->second->key().size() + at->second->value().size() + write_overhead;
+      bytes_ -= size_of(*at->second);
       newest_.erase(at);
     }
-    bytes_ += change.now->key().size() + change.now->value().size() + write_overhead;
+    bytes_ += size_of(*change.now);
     newest_.emplace(change.now->key(), change.now);
   }
 }
@@ -148,12 +156,12 @@ void LogStore::State::deliver(std::vector<Request>& requests, std::vector<Outcom
 
 // Makes the batch as durable as it has to be before anybody is told.
 Status LogStore::State::keep(const Ledger::Batch& batch, bool durable) {
-  if (!durable && batch.revision() <= reserved_ && pending_.bytes() < options.segment_bytes / 8) {
+  const bool little = pending_.bytes() + PendingWrites::bytes_of(batch.changes()) < options.segment_bytes / 8;
+  if (!durable && batch.revision() <= reserved_ && little) {
     pending_.add(batch.changes());
     arm_lazy_flush();
     return {};
   }
-  if (pending_.bytes() >= options.segment_bytes / 8) DURE_CHECK(flush());
   frame_.clear();
   pending_.add_to(frame_);
   for (const Change& change : batch.changes()) frame_.add(*change.now);
@@ -165,6 +173,7 @@ Status LogStore::State::keep(const Ledger::Batch& batch, bool durable) {
 Status LogStore::State::write_frame(FrameKind kind, Revision revision) {
   const size_t bytes = frame_.bytes_on_disk();
   if (auto room = log_->make_room(bytes); !room) {
+    if (!room.error().is("DiskFull")) return fail_for_good(std::move(room).error());
     Error error{507, "StoreFull", fmt::format("no room for the log in {}: {}", place.folder, room.error().message)};
     error.remedy = fmt::format("Free some space on the disk that holds {}; the store then goes on by itself.", place.folder);
     error.retry_after_seconds = 5;

@@ -19,6 +19,7 @@ namespace dure::store {
 // The newest versions of volatile writes that are acknowledged and not on disk.
 class PendingWrites {
  public:
+  static size_t bytes_of(std::span<const Change> changes);
   void add(std::span<const Change> changes);
   void add_to(FrameBuilder& frame) const;
   void clear();

@@ -1,37 +1,24 @@
 #include "store/store.h"
 
-#include <gtest/gtest.h>
+#include "run/virtual_executor.h"
+#include "store/conformance.h"
+#include "store/log_store.h"
 
 namespace dure::store {
 namespace {
 
-struct Seen : WatchSink {
-  std::string text;
-  void on_events(Revision revision, std::span<const Event> events) override {
-    for (const Event& event : events) {
-      text += std::to_string(revision) + (event.kind == Event::Kind::put ? " + " : " - ") + event.entry.key + "\n";
-    }
-  }
-};
+std::shared_ptr<Store> memory(HistoryLimits limits) { return make_memory_store(limits); }
 
-Transaction put(std::string key, std::string value) {
-  return {{{.key = std::move(key), .value = SharedBytes(std::move(value))}}};
+// On a disk in memory; files small enough that every longer test rotates and checkpoints.
+std::shared_ptr<Store> log_in_memory(HistoryLimits limits) {
+  auto disk = std::make_shared<os::MemoryDisk>();
+  auto store = LogStore::open("/store", {.history = limits, .segment_bytes = 4 << 20, .checkpoint_log_bytes = 1 << 20}, *disk);
+  EXPECT_TRUE(store) << store.error().message;
+  return {store->release(), [disk](Store* pointer) { delete pointer; }};
 }
 
-TEST(MemoryStore, CommitReadWatch) {
-  auto store = make_memory_store();
-  EXPECT_EQ(store->revision(), 1);
-  Seen early, late;
-  auto first = store->watch("/a/", 0, early);
-  ASSERT_TRUE(first);
-  EXPECT_EQ(*commit_and_wait(*store, put("/a/1", "x")), 2);
-  EXPECT_EQ(*commit_and_wait(*store, put("/b/1", "x")), 3);
-  EXPECT_EQ(*commit_and_wait(*store, put("/a/2", "x")), 4);
-  auto second = store->watch("/a/", 2, late);
-  EXPECT_EQ(*commit_and_wait(*store, {{{.key = "/a/1"}}}), 5);
-  EXPECT_EQ(early.text, "2 + /a/1\n4 + /a/2\n5 - /a/1\n");
-  EXPECT_EQ(late.text, "4 + /a/2\n5 - /a/1\n");
-}
+INSTANTIATE_TEST_SUITE_P(Memory, StoreConformance, testing::Values(Subject{"memory", memory}), subject_name);
+INSTANTIATE_TEST_SUITE_P(Log, StoreConformance, testing::Values(Subject{"log", log_in_memory}), subject_name);
 
 TEST(PrefixEnd, IsTheFirstKeyAfterThePrefix) {
   EXPECT_EQ(prefix_end("/a/"), "/a0");
