@@ -25,6 +25,7 @@
 
 #include "base/result.h"
 #include "schema/document.h"
+#include "schema/rows.h"
 
 namespace dure::schema {
 

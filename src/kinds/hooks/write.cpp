@@ -26,7 +26,7 @@ std::vector<WriteHooks> make_table() {
   return {
       {.group = "", .resource = "pods", .prepare_create = write::create_pod,
        .update_subresource = write::update_pod_subresource, .create_subresource = write::post_pod_subresource,
-       .grace_seconds = write::pod_grace_seconds},
+       .node_call = write::pod_node_call, .grace_seconds = write::pod_grace_seconds},
       {.group = "", .resource = "services", .storage_path = "services/specs", .names = NameRule::label_1035, .generation = false,
        .prepare_create = write::create_service, .prepare_update = write::update_service, .released = write::release_service},
       {.group = "", .resource = "endpoints", .storage_path = "services/endpoints", .create_on_update = true},
@@ -34,7 +34,8 @@ std::vector<WriteHooks> make_table() {
        .prepare_create = write::create_namespace, .prepare_update = write::update_namespace,
        .update_subresource = write::finalize_namespace, .mark_deleted = write::mark_namespace_deleted,
        .may_vanish = write::namespace_may_vanish},
-      {.group = "", .resource = "nodes", .storage_path = "minions", .generation = false, .keep_status_on_create = true},
+      {.group = "", .resource = "nodes", .storage_path = "minions", .generation = false, .keep_status_on_create = true,
+       .node_call = write::node_node_call},
       {.group = "", .resource = "secrets", .prepare_create = write::create_secret, .prepare_update = write::update_secret},
       {.group = "", .resource = "events", .volatile_ = true, .ttl_seconds = 3600,
        .ttl_from = {"series.lastObservedTime", "lastTimestamp", "eventTime", "metadata.creationTimestamp"},

@@ -64,6 +64,12 @@ struct SubresourceAction {
   schema::Document answer;  // what the client gets; an empty object: a Status Success
 };
 
+// Where a streaming subresource goes: a request to the kubelet API of a node.
+struct NodeCall {
+  std::string node, target;  // target: path and query
+};
+using QueryList = std::vector<std::pair<std::string, std::string>>;
+
 // Every pointer may be null: nothing special.
 struct WriteHooks {
   std::string_view group, resource;      // of the storage version
@@ -88,6 +94,10 @@ struct WriteHooks {
   // POST to a subresource: may change `object` (the current state).
   Result<SubresourceAction> (*create_subresource)(WriteWorld&, std::string_view subresource,
                                                   schema::Document& object, const schema::Document& body) = nullptr;
+
+  // Streams and proxies (log, exec, attach, portforward, proxy); `sub_path` is what follows the subresource in the URL.
+  Result<NodeCall> (*node_call)(const schema::Document& object, std::string_view subresource, std::string_view sub_path,
+                                const QueryList& query) = nullptr;
 
   // Seconds of grace of a delete; default: 0, removed at once unless finalizers hold it.
   int64_t (*grace_seconds)(const schema::Document& object, std::optional<int64_t> asked) = nullptr;

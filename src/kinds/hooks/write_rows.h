@@ -14,6 +14,12 @@ Result<SubresourceAction> post_pod_subresource(WriteWorld& world, std::string_vi
 Result<SubresourceAction> evict_pod(WriteWorld& world, const schema::Document& pod, const schema::Document& eviction);
 int64_t pod_grace_seconds(const schema::Document& object, std::optional<int64_t> asked);
 
+// node_calls.cpp
+Result<NodeCall> pod_node_call(const schema::Document& object, std::string_view subresource, std::string_view sub_path,
+                               const QueryList& query);
+Result<NodeCall> node_node_call(const schema::Document& object, std::string_view subresource, std::string_view sub_path,
+                                const QueryList& query);
+
 // service_write.cpp
 Status create_service(WriteWorld& world, schema::Document& object);
 Status update_service(WriteWorld& world, schema::Document& object, const schema::Document& old);
