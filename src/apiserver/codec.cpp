@@ -11,6 +11,7 @@
 #include "schema/proto.h"
 #include "schema/rows.h"
 #include "schema/validate.h"
+#include "schema/validate.h"
 #include "schema/yaml.h"
 
 namespace dure::apiserver {

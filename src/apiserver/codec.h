@@ -38,7 +38,7 @@ Result<schema::Document> decode_stored(const schema::Type* type, SharedBytes jso
 
 std::string encode_json(const schema::Document& document);
 std::string encode_yaml(const schema::Document& document);
-Result<std::string> encode_protobuf(const schema::Document& document);  // with the k8s envelope
+std::string encode_protobuf(const schema::Document& document);  // with the k8s envelope
 void apply_defaults(schema::Document& document);
 
 // Rows and hooks; causes in field order.

@@ -64,7 +64,7 @@ size_t spliced_size(std::string_view value, store::Revision revision) {
   return value.size() - 4 + splice_head.size() + digits(revision, buffer).size() + 1;
 }
 
-void append_spliced(std::string& out, std::string_view value, store::Revision revision) {
+void append_spliced(std::string& out, std::string_view value, store::Revision revision, std::string_view head) {
   const std::string_view json = stored_json(value);
   if (json.empty()) {
     out += "null";
@@ -72,7 +72,12 @@ void append_spliced(std::string& out, std::string_view value, store::Revision re
   }
   const uint32_t offset = offset_of(value);
   char buffer[24];
-  out.append(json.substr(0, offset));
+  size_t from = 0;
+  if (!head.empty() && json.starts_with(head) && head.size() <= offset) {
+    out += '{';
+    from = head.size();
+  }
+  out.append(json.substr(from, offset - from));
   out.append(splice_head);
   out.append(digits(revision, buffer));
   out += '"';

@@ -167,10 +167,10 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
   Status check_valid(const Document& object, const Document* old) {
     std::vector<Cause> causes = validate_metadata(stored_, object, old);
     for (Cause& cause : validate(object, old)) {
-      const bool twice = std::any_of(causes.begin(), causes.end(), [&](const Cause& c) {
-        return c.field == cause.field && (c.message == cause.message || cause.field.starts_with("metadata."));
-      });
-      if (!twice) causes.push_back(std::move(cause));
+      // how a name is spelt depends on the kind and was judged above
+      if (cause.field == "metadata.name" || cause.field == "metadata.generateName") continue;
+      const bool twice = std::any_of(causes.begin(), causes.end(), [&](const Cause& c) { return c.field == cause.field; });
+      if (!twice || !cause.field.starts_with("metadata.")) causes.push_back(std::move(cause));
     }
     if (causes.empty()) return {};
     return fail(invalid(*served_.resource, name_of(object), std::move(causes)));
