@@ -1,0 +1,19 @@
+// Joining Streams: raw bytes both ways with back-pressure, also when the two live on different loops.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "wire/http.h"
+
+namespace dure::wire {
+
+// A stream whose callbacks come on `loop` instead of its own. Bytes are copied once when the loops differ; a stream that lives there
+// already is answered unchanged. Methods stay callable from any thread.
+std::unique_ptr<Stream> rehome(std::unique_ptr<Stream> stream, run::Loop& loop);
+
+// Copies a to b and b to a until both directions ended or one side broke; half closes are passed on; `done` runs once, on a's
+// loop. Neither side is read faster than the other takes (about 256 KB in between). Any thread.
+void pipe_streams(std::unique_ptr<Stream> a, std::unique_ptr<Stream> b, std::move_only_function<void()> done = {});
+
+}  // namespace dure::wire
