@@ -1,0 +1,46 @@
+#include "apiserver/admission/admission.h"
+
+#include "apiserver/auth/decision.h"
+#include "apiserver/auth/user.h"
+
+namespace dure::apiserver::admission {
+
+bool is_write_of(const AdmissionRequest& request, std::string_view operation, std::string_view group,
+                 std::string_view resource, std::string_view subresource) {
+  const ApiRequest& asked = *request.request;
+  return request.operation == operation && asked.resource->group == group && asked.resource->plural == resource &&
+         asked.subresource == subresource;
+}
+
+std::unexpected<Error> refuse(const AdmissionRequest& request, std::string_view why) {
+  const ApiRequest& asked = *request.request;
+  return fail(refused_object(asked.resource->group, asked.resource->plural, asked.name, why));
+}
+
+std::string random_suffix(const std::function<uint64_t()>& random) {
+  constexpr std::string_view alphabet = "bcdfghjklmnpqrstvwxz2456789";
+  std::string out;
+  for (int i = 0; i < 5; ++i) out += alphabet[random() % alphabet.size()];
+  return out;
+}
+
+Status keep_system_namespaces(AdmissionRequest& request) {
+  if (!is_write_of(request, "DELETE", "", "namespaces")) return {};
+  const std::string& name = request.request->name;
+  if (name == "default" || name == "kube-system" || name == "kube-public")
+    return refuse(request, "this namespace may not be deleted");
+  return {};
+}
+
+Status run(AdmissionRequest& request, const Context& context) {
+  DURE_CHECK(keep_system_namespaces(request));
+  DURE_CHECK(apply_limit_ranges(request, context.cluster));
+  DURE_CHECK(add_service_account(request, context.cluster, context.random));
+  DURE_CHECK(restrict_node(request, context.cluster));
+  DURE_CHECK(resolve_priority(request, context.cluster));
+  DURE_CHECK(add_default_tolerations(request));
+  DURE_CHECK(guard_certificates(request, context.authorize));
+  return guard_escalation(request, context.rbac, context.authorize);
+}
+
+}  // namespace dure::apiserver::admission

@@ -1,0 +1,3 @@
+list(APPEND APISERVER_AUTH_SOURCES
+  admission/admission.cpp admission/guards.cpp admission/limit_ranger.cpp admission/node_restriction.cpp
+  admission/pod_defaults.cpp admission/service_account.cpp)

@@ -1,0 +1,5 @@
+list(APPEND APISERVER_AUTH_SOURCES
+  auth/auth.cpp auth/authenticator.cpp auth/bootstrap_policy.cpp auth/bootstrap_policy_rows.cpp auth/decision.cpp
+  auth/ensure_bootstrap.cpp auth/auth_feed.cpp auth/impersonation.cpp auth/node_authorizer.cpp auth/node_graph.cpp
+  auth/pod_references.cpp auth/rbac.cpp auth/rbac_objects.cpp auth/rbac_rule.cpp auth/reviews.cpp
+  auth/token_request.cpp auth/user.cpp)
