@@ -23,8 +23,6 @@ struct Hooks {
   // Before create and update of the whole object: fields that the server owns (status on a main write and the like).
   void (*prepare_create)(Document&, Node* object) = nullptr;
   void (*prepare_update)(Document&, Node* object, const Node* old) = nullptr;
-  // The text of a Table cell whose column has no path.
-  std::string (*cell)(const Node* object, std::string_view column, WallTime now) = nullptr;
   // The value behind a field selector that is no plain path; nullptr: follow the path.
   std::string (*selectable)(const Node* object, std::string_view field) = nullptr;
 };

@@ -1,5 +1,7 @@
 #include "schema/table.h"
 
+#include <algorithm>
+
 #include "base/text.h"
 #include "schema/json.h"
 #include "schema/rows.h"
@@ -28,6 +30,69 @@ void append_definition(const Definition& definition, std::string& out) {
   out += ",\"description\":";
   append_text(definition.description, out);
   out += ",\"priority\":" + std::to_string(definition.priority) + "}";
+}
+
+// One step of a path: a member with an optional [n], [*] or [?(@.key=="value")].
+struct Step {
+  std::string_view name, filter_key, filter_value;
+  int index = -1;
+};
+
+std::string_view inside_quotes(std::string_view text) {
+  const size_t open = text.find_first_of("\"'");
+  if (open == std::string_view::npos) return text;
+  const size_t close = text.find(text[open], open + 1);
+  return text.substr(open + 1, close == std::string_view::npos ? close : close - open - 1);
+}
+
+void read_bracket(std::string_view bracket, Step& step) {
+  const size_t equal = bracket.find("==");
+  if (bracket.starts_with("?(@.") && equal != std::string_view::npos) {
+    step.filter_key = bracket.substr(4, equal - 4);
+    step.filter_value = inside_quotes(bracket.substr(equal + 2));
+  } else {
+    step.index = 0;
+    for (const char c : bracket)
+      if (c >= '0' && c <= '9') step.index = step.index * 10 + (c - '0');
+  }
+}
+
+// Takes the first step off `path` (".a[0].b").
+Step take_step(std::string_view& path) {
+  Step step;
+  if (path.starts_with('.')) path.remove_prefix(1);
+  size_t end = 0;
+  while (end < path.size() && path[end] != '.' && path[end] != '[') end += path[end] == '\\' ? 2 : 1;
+  step.name = path.substr(0, std::min(end, path.size()));
+  path.remove_prefix(std::min(end, path.size()));
+  if (path.starts_with('[')) {
+    const size_t close = path.find(']');
+    if (close == std::string_view::npos) return path = {}, step;
+    read_bracket(path.substr(1, close - 1), step);
+    path.remove_prefix(close + 1);
+  }
+  return step;
+}
+
+const Node* follow(const Node* node, std::string_view path) {
+  while (node && !path.empty()) {
+    const Step step = take_step(path);
+    if (!step.name.empty()) {
+      std::string name(step.name);
+      if (const size_t slash = name.find('\\'); slash != std::string::npos) name.erase(slash, 1);
+      node = node->find(name);
+    }
+    if (node && step.index >= 0) node = node->item(static_cast<uint32_t>(step.index));
+    if (node && !step.filter_key.empty()) {
+      const Node* found = nullptr;
+      for (const Node* item = node->first(); item && !found; item = item->next()) {
+        const Node* value = item->find(step.filter_key);
+        if (value && value->string() == step.filter_value) found = item;
+      }
+      node = found;
+    }
+  }
+  return node;
 }
 
 bool is_time(const Node* node) {
@@ -62,12 +127,8 @@ Cell absent_cell(const Column& column) {
 }  // namespace
 
 const Node* find_path(const Node* object, std::string_view path) {
-  const Node* node = object;
-  for (std::string_view step : split(path.substr(path.starts_with(".") ? 1 : 0), '.')) {
-    node = node ? node->find(step) : nullptr;
-    if (!node) return nullptr;
-  }
-  return node->is_null() ? nullptr : node;
+  const Node* node = follow(object, path);
+  return node && !node->is_null() ? node : nullptr;
 }
 
 std::string age(std::string_view rfc3339, WallTime now) {

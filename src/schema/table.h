@@ -24,7 +24,7 @@ void append_cell(const Cell& cell, std::string& out);
 
 // What kubectl prints for a moment in the past: "5m", "<unknown>" when it is empty or no time.
 std::string age(std::string_view rfc3339, WallTime now);
-// ".spec.replicas" and the like; null when it leads nowhere.
+// ".spec.replicas", ".status.conditions[?(@.type==\"Ready\")].status", ".items[0]"; null when it leads nowhere.
 const Node* find_path(const Node* object, std::string_view path);
 
 }  // namespace dure::schema
