@@ -6,6 +6,7 @@
 
 #include "apiserver/api_state.h"
 #include "apiserver/codec.h"
+#include "apiserver/path.h"
 #include "kinds/kinds.h"
 
 namespace dure::apiserver {
@@ -42,6 +43,8 @@ Error refused(const User& user, const Attributes& a, const std::string& reason) 
   return error;
 }
 
+bool is_collection(std::string_view verb) { return verb == "list" || verb == "watch" || verb == "deletecollection"; }
+
 Attributes attributes_of(const ApiRequest& request) {
   Attributes a;
   a.verb = request.verb;
@@ -51,6 +54,7 @@ Attributes attributes_of(const ApiRequest& request) {
   a.subresource = request.subresource;
   a.namespace_ = request.namespace_;
   a.name = request.name;
+  if (request.name.empty() && is_collection(request.verb)) a.name = selected_name(request.list.field_selector);
   a.label_selector = request.list.label_selector;
   a.field_selector = request.list.field_selector;
   return a;

@@ -1,157 +1,129 @@
 // Streams to nodes: logs, exec, attach, port-forward and node proxies. The request goes on to the kubelet API of the node; what comes
-// back is passed on as it comes, and after an upgrade (SPDY, WebSocket) both sides are a pipe of bytes.
+// back is passed on as it comes. After an upgrade a SPDY client and the node are a pipe of bytes; a WebSocket client is translated to
+// the SPDY streams that container runtimes speak.
 //
-// Thread: the client's stream and the node's may belong to different loops. Both only ever call methods of the other, under one
-// mutex; each stream is destroyed on its own loop.
-#include <mutex>
-
+// Thread: all of it on the loop of the client's connection; the node's stream is brought there.
 #include <fmt/format.h>
 
 #include "apiserver/front_state.h"
 #include "base/text.h"
 #include "wire/http1_parser.h"
+#include "wire/relay_stream.h"
+#include "wire/remote_command.h"
+#include "wire/stream_pipe.h"
+#include "wire/websocket.h"
 
 namespace dure::apiserver {
 
 namespace {
 
-constexpr size_t head_bytes_max = 64 << 10, pipe_bytes_max = 256 << 10;
+constexpr size_t head_bytes_max = 64 << 10, unsent_bytes_max = 256 << 10;
 
-void destroy_on_its_loop(std::unique_ptr<wire::Stream> stream) {
-  if (!stream) return;
-  run::Loop& loop = stream->loop();
-  loop.post([stream = std::move(stream)]() mutable { stream.reset(); });
+bool is_on(std::string_view text) { return text == "true" || text == "1"; }
+
+// What the client upgrades to.
+enum class Dress { none, spdy, websocket };
+
+Dress dress_of(const wire::Request& http) {
+  if (wire::wants_websocket(http)) return Dress::websocket;
+  const bool upgrade = wire::header_has_token(http.headers, "connection", "upgrade") && !http.headers.get("upgrade").empty();
+  return upgrade ? Dress::spdy : Dress::none;
 }
 
-// Two byte streams, each feeding the other.
-class Pipe : public std::enable_shared_from_this<Pipe> {
+// Joins a client and the node's SPDY connection after the node's 101.
+class Joint {
  public:
-  Pipe(std::unique_ptr<wire::Stream> client, std::unique_ptr<wire::Stream> node) {
-    ends_[0] = std::move(client);
-    ends_[1] = std::move(node);
+  Joint(const ApiRequest& request, Dress dress) : dress_(dress) {
+    port_forward_ = request.subresource == "portforward";
+    command_.stdin_wanted = is_on(query_value(request.query, "stdin"));
+    command_.stdout_wanted = is_on(query_value(request.query, "stdout"));
+    command_.stderr_wanted = is_on(query_value(request.query, "stderr"));
+    command_.tty = is_on(query_value(request.query, "tty"));
+    for (const auto& [key, value] : request.query)
+      if (const auto port = key == "ports" ? parse_int(value) : std::nullopt; port && *port > 0 && *port < 65536)
+        ports_.push_back(static_cast<uint16_t>(*port));
   }
 
-  // The client's end; the node's runs already and calls data(1), end(1), over(1), drained(1).
-  void start_client() {
-    wire::Stream::Callbacks callbacks;
-    callbacks.on_data = [self = shared_from_this()](std::string_view bytes) { self->data(0, bytes); };
-    callbacks.on_end = [self = shared_from_this()] { self->end(0); };
-    callbacks.on_close = [self = shared_from_this()](Error) { self->over(); };
-    callbacks.on_drained = [self = shared_from_this()] { self->drained(0); };
-    ends_[0]->start(std::move(callbacks));
+  Dress dress() const { return dress_; }
+
+  void connect(wire::Exchange& exchange, wire::Headers headers, std::unique_ptr<wire::Stream> node) {
+    if (dress_ == Dress::websocket)
+      return port_forward_ ? join_port_forward(exchange, std::move(node)) : join_command(exchange, std::move(node));
+    if (auto client = exchange.upgrade(std::move(headers))) wire::pipe_streams(std::move(client), std::move(node));
   }
 
-  void data(int from, std::string_view bytes) {
-    const std::scoped_lock lock(mutex_);
-    if (!ends_[0] || !ends_[1]) return;
-    wire::Stream& to = *ends_[1 - from];
-    to.write(SharedBytes(std::string(bytes)));
-    if (to.unsent() < pipe_bytes_max || paused_[from]) return;
-    paused_[from] = true;
-    ends_[from]->pause(true);
-  }
-  void end(int from) {
-    const std::scoped_lock lock(mutex_);
-    if (ends_[1 - from]) ends_[1 - from]->finish_writing();
-    ended_[from] = true;
-  }
-  void drained(int end) {  // of the stream `end`: the other may read again
-    const std::scoped_lock lock(mutex_);
-    if (!ends_[1 - end] || !std::exchange(paused_[1 - end], false)) return;
-    ends_[1 - end]->pause(false);
-  }
-  // Either connection is over: the other has nobody to talk to. What was written to it may still leave.
-  void over() {
-    std::unique_ptr<wire::Stream> client, node;
-    {
-      const std::scoped_lock lock(mutex_);
-      client = std::move(ends_[0]);
-      node = std::move(ends_[1]);
+  // What the node is asked to upgrade to.
+  void add_upgrade(const wire::Request& http, wire::Headers& headers) const {
+    headers.add("connection", "Upgrade");
+    if (dress_ == Dress::websocket) {
+      headers.add("upgrade", "SPDY/3.1");
+      headers.add("x-stream-protocol-version", port_forward_ ? "portforward.k8s.io" : "v4.channel.k8s.io");
+      return;
     }
-    if (client) linger(std::move(client));
-    destroy_on_its_loop(std::move(node));
+    headers.add("upgrade", http.headers.get("upgrade"));
+    for (const std::string_view version : http.headers.all("x-stream-protocol-version"))
+      headers.add("x-stream-protocol-version", version);
   }
 
  private:
-  // Closes after what was written has left, or after a moment.
-  static void linger(std::unique_ptr<wire::Stream> stream) {
-    stream->finish_writing();
-    run::Loop& loop = stream->loop();
-    if (stream->unsent() == 0) return destroy_on_its_loop(std::move(stream));
-    struct Held {
-      std::unique_ptr<wire::Stream> stream;
-      std::unique_ptr<run::Timer> timer;
-    };
-    auto held = std::make_shared<Held>();
-    held->stream = std::move(stream);
-    loop.post([held, &loop] {
-      held->timer = loop.after(2s, [held] {
-        held->stream.reset();
-        held->timer.reset();
-      });
-    });
+  void join_command(wire::Exchange& exchange, std::unique_ptr<wire::Stream> node) {
+    auto accepted = wire::accept_websocket(exchange, wire::remote_command_protocols());
+    if (!accepted) return answer_error(exchange, {}, accepted.error());
+    command_.protocol = accepted->protocol;
+    wire::bridge_websocket_to_spdy(std::move(accepted->socket), std::move(node), command_);
   }
 
-  std::mutex mutex_;
-  std::unique_ptr<wire::Stream> ends_[2];
-  bool paused_[2] = {false, false}, ended_[2] = {false, false};
+  void join_port_forward(wire::Exchange& exchange, std::unique_ptr<wire::Stream> node) {
+    auto accepted = wire::accept_websocket(exchange, wire::port_forward_protocols());
+    if (!accepted) return answer_error(exchange, {}, accepted.error());
+    if (accepted->protocol == wire::spdy_tunnel_protocol)
+      return wire::pipe_streams(wire::websocket_as_stream(std::move(accepted->socket)), std::move(node));
+    const bool base64 = accepted->protocol.find("base64") != std::string::npos;
+    wire::bridge_websocket_port_forward(std::move(accepted->socket), std::move(node), ports_, base64);
+  }
+
+  const Dress dress_;
+  bool port_forward_ = false;
+  wire::RemoteCommand command_;
+  std::vector<uint16_t> ports_;
 };
 
-// One request to a node. Runs on the node stream's loop; answers the exchange from there (every Exchange method may be called from any
-// thread).
+// One request to a node.
 class NodeRequest : public std::enable_shared_from_this<NodeRequest> {
  public:
-  NodeRequest(ExchangePtr exchange, std::unique_ptr<wire::Stream> stream, std::string head, std::string body, bool upgrade,
-              std::string method)
-      : exchange_(std::move(exchange)), stream_(std::move(stream)), method_(std::move(method)), upgrade_(upgrade) {
-    stream_->write(SharedBytes(std::move(head)));
-    if (!body.empty()) stream_->write(SharedBytes(std::move(body)));
-  }
+  NodeRequest(ExchangePtr exchange, std::unique_ptr<wire::Stream> stream, Joint joint)
+      : exchange_(std::move(exchange)), stream_(std::move(stream)), method_(exchange_->request().method), joint_(std::move(joint)) {}
 
-  void start() {
+  void start(std::string head, const std::string& body) {
     auto self = shared_from_this();
-    exchange_->on_close([self] { self->client_gone(); });
+    exchange_->on_close([self] { self->drop(); });
     exchange_->on_drained([self] { self->client_drained(); });
     wire::Stream::Callbacks callbacks;
     callbacks.on_data = [self](std::string_view bytes) { self->data(bytes); };
-    callbacks.on_end = [self] { self->node_ended(); };
-    callbacks.on_close = [self](Error why) { self->node_gone(std::move(why)); };
-    callbacks.on_drained = [self] {
-      if (auto pipe = self->pipe()) pipe->drained(1);
-    };
+    callbacks.on_end = [self] { self->node_ended("the node closed the connection without an answer"); };
+    callbacks.on_close = [self](Error why) { self->node_ended(why.message); };
     stream_->start(std::move(callbacks));
+    stream_->write(SharedBytes(head + body));
   }
 
  private:
-  enum class Phase { head, body, pipe, over };
-
-  std::shared_ptr<Pipe> pipe() {
-    const std::scoped_lock lock(mutex_);
-    return pipe_;
-  }
+  enum class Phase { head, body, over };
 
   void data(std::string_view bytes) {
-    if (phase_ == Phase::pipe) return pipe_->data(1, bytes);
     if (phase_ == Phase::over) return;
     if (phase_ == Phase::body) return body(bytes);
     buffer_ += bytes;
     const size_t size = wire::http1_head_size(buffer_);
-    if (size == std::string::npos) {
-      if (buffer_.size() > head_bytes_max) fail_with(bad_gateway("the node's answer has no end"));
-      return;
-    }
-    const std::string rest = buffer_.substr(size);
-    const std::string head = buffer_.substr(0, size);
-    buffer_.clear();
-    answer_head(head, rest);
+    if (size != std::string::npos) return take_head(buffer_.substr(0, size), buffer_.substr(size));
+    if (buffer_.size() > head_bytes_max) fail_with("the head of the node's answer has no end");
   }
 
-  void answer_head(std::string_view head, std::string_view rest) {
+  void take_head(const std::string& head, std::string rest) {
     wire::Http1Head parsed;
-    if (auto ok = wire::parse_http1_response(head, parsed); !ok) return fail_with(bad_gateway(ok.error().message));
-    if (upgrade_ && parsed.status == 101) return become_pipe(parsed, rest);
+    if (auto ok = wire::parse_http1_response(head, parsed); !ok) return fail_with(ok.error().message);
+    if (joint_.dress() != Dress::none && parsed.status == 101) return join(parsed.headers, std::move(rest));
     auto framing = wire::response_framing(parsed, method_);
-    if (!framing) return fail_with(bad_gateway(framing.error().message));
+    if (!framing) return fail_with(framing.error().message);
     reader_ = wire::Http1BodyReader(*framing);
     wire::Headers headers;
     for (const auto& [name, value] : parsed.headers.items)
@@ -162,115 +134,71 @@ class NodeRequest : public std::enable_shared_from_this<NodeRequest> {
     body(rest);
   }
 
+  void join(const wire::Headers& from_node, std::string rest) {
+    wire::Headers headers;
+    for (const auto& [name, value] : from_node.items)
+      if (name != "date" && name != "content-length" && name != "transfer-encoding") headers.add(name, value);
+    phase_ = Phase::over;
+    stream_->hand_over(std::move(rest));
+    // not from inside the node stream's own callback
+    exchange_->loop().post([self = shared_from_this(), headers = std::move(headers)]() mutable {
+      if (self->stream_ && self->exchange_) self->joint_.connect(*self->exchange_, std::move(headers), std::move(self->stream_));
+      self->exchange_.reset();
+    });
+  }
+
   void body(std::string_view bytes) {
-    while (true) {
-      if (reader_.done()) return finish();
-      if (bytes.empty()) break;
+    while (!reader_.done() && !bytes.empty()) {
       std::string_view piece;
       if (auto ok = reader_.read(bytes, piece); !ok) return abort();
       if (!piece.empty()) exchange_->write(SharedBytes(std::string(piece)));
+      if (!exchange_) return;  // the client went away
     }
-    if (exchange_->unsent() < pipe_bytes_max) return;
-    const std::scoped_lock lock(mutex_);
-    if (!stream_ || paused_) return;
+    if (reader_.done()) return finish();
+    if (paused_ || exchange_->unsent() < unsent_bytes_max) return;
     paused_ = true;
     stream_->pause(true);
   }
 
-  void become_pipe(const wire::Http1Head& head, std::string_view rest) {
-    wire::Headers headers;
-    for (const auto& [name, value] : head.headers.items)
-      if (name != "date" && name != "content-length" && name != "transfer-encoding") headers.add(name, value);
-    phase_ = Phase::pipe;
-    // taking the connection over must happen on its own loop
-    std::string first(rest);
-    {
-      const std::scoped_lock lock(mutex_);
-      stream_->pause(true);
-    }
-    exchange_->loop().post([self = shared_from_this(), headers = std::move(headers), first = std::move(first)]() mutable {
-      self->take_client(std::move(headers), std::move(first));
-    });
+  void node_ended(std::string_view why) {
+    if (phase_ == Phase::over) return;
+    if (phase_ == Phase::head) return fail_with(why);
+    if (reader_.ends_with_connection()) finish();
+    else abort();
   }
-
-  // On the client's loop; the node's stream is paused.
-  void take_client(wire::Headers headers, std::string first) {
-    auto client = exchange_ ? exchange_->upgrade(std::move(headers)) : nullptr;
-    std::unique_ptr<wire::Stream> node;
-    {
-      const std::scoped_lock lock(mutex_);
-      node = std::move(stream_);
-    }
-    if (!client || !node) return destroy_on_its_loop(std::move(node));
-    wire::Stream& resumed = *node;
-    auto pipe = std::make_shared<Pipe>(std::move(client), std::move(node));
-    {
-      const std::scoped_lock lock(mutex_);
-      pipe_ = pipe;
-    }
-    if (!first.empty()) pipe->data(1, first);
-    pipe->start_client();
-    resumed.pause(false);
-  }
-
-  void node_ended() {
-    if (auto pipe = this->pipe()) return pipe->end(1);
-    if (phase_ == Phase::body && reader_.ends_with_connection()) return finish();
-    if (phase_ == Phase::head) fail_with(bad_gateway("the node closed the connection without an answer"));
-  }
-
-  void node_gone(Error why) {
-    if (auto pipe = this->pipe()) return pipe->over();
-    if (phase_ == Phase::head) return fail_with(bad_gateway(why.message));
-    if (phase_ == Phase::body && reader_.ends_with_connection()) return finish();
-    if (phase_ == Phase::body) abort();
-  }
-
-  void client_gone() { drop_stream(); }
 
   void client_drained() {
-    const std::scoped_lock lock(mutex_);
-    if (!stream_ || !std::exchange(paused_, false)) return;
-    stream_->pause(false);
+    if (stream_ && std::exchange(paused_, false)) stream_->pause(false);
   }
 
   void finish() {
-    phase_ = Phase::over;
-    exchange_->finish();
-    drop_stream();
+    if (exchange_) exchange_->finish();
+    drop();
   }
 
   void abort() {
+    if (exchange_) exchange_->abort();
+    drop();
+  }
+
+  void fail_with(std::string_view why) {
+    if (exchange_) answer_error(*exchange_, {}, Error{502, "BadGateway", fmt::format("error dialing backend: {}", why)});
+    drop();
+  }
+
+  void drop() {
+    if (phase_ == Phase::over && !stream_) return;
     phase_ = Phase::over;
-    exchange_->abort();
-    drop_stream();
+    auto exchange = std::exchange(exchange_, nullptr);
+    if (!exchange || !stream_) return;
+    // a stream is not destroyed from inside its own callback
+    exchange->loop().post([stream = std::shared_ptr<wire::Stream>(std::move(stream_))] {});
   }
 
-  static Error bad_gateway(std::string_view why) {
-    return {502, "BadGateway", fmt::format("error dialing backend: {}", why)};
-  }
-
-  void fail_with(Error error) {
-    phase_ = Phase::over;
-    answer_error(*exchange_, {}, error);
-    drop_stream();
-  }
-
-  void drop_stream() {
-    std::unique_ptr<wire::Stream> stream;
-    {
-      const std::scoped_lock lock(mutex_);
-      stream = std::move(stream_);
-    }
-    destroy_on_its_loop(std::move(stream));
-  }
-
-  const ExchangePtr exchange_;
-  std::mutex mutex_;  // of stream_, pipe_ and paused_
+  ExchangePtr exchange_;
   std::unique_ptr<wire::Stream> stream_;
-  std::shared_ptr<Pipe> pipe_;
   const std::string method_;
-  const bool upgrade_;
+  Joint joint_;
   bool paused_ = false;
   Phase phase_ = Phase::head;
   std::string buffer_;
@@ -278,21 +206,17 @@ class NodeRequest : public std::enable_shared_from_this<NodeRequest> {
 };
 
 // Headers that concern the node; credentials stay here.
-wire::Headers forwarded_headers(const wire::Request& http, bool upgrade, std::string_view node) {
+wire::Headers forwarded_headers(const wire::Request& http, const Joint& joint, std::string_view node) {
   wire::Headers headers;
   headers.add("host", node);
-  for (const auto& [name, value] : http.headers.items) {
-    const bool of_upgrade = name.starts_with("x-stream-protocol-version") || name.starts_with("sec-websocket-");
-    if ((upgrade && of_upgrade) || name == "accept" || name == "content-type" || name == "range" || name == "user-agent")
-      headers.add(name, value);
+  for (const auto& [name, value] : http.headers.items)
+    if (name == "accept" || name == "content-type" || name == "range" || name == "user-agent") headers.add(name, value);
+  if (joint.dress() != Dress::none) {
+    joint.add_upgrade(http, headers);
+    return headers;
   }
-  if (upgrade) {
-    headers.add("connection", "Upgrade");
-    headers.add("upgrade", http.headers.get("upgrade"));
-  } else {
-    headers.add("connection", "close");
-  }
-  if (!upgrade && !http.body.empty()) headers.add("content-length", std::to_string(http.body.size()));
+  headers.add("connection", "close");
+  if (!http.body.empty()) headers.add("content-length", std::to_string(http.body.size()));
   return headers;
 }
 
@@ -332,10 +256,10 @@ void serve_node_stream(const std::shared_ptr<Front::State>& state, ExchangePtr e
   if (!call) return answer_error(*exchange, {}, call.error());
   if (!state->options.nodes) return answer_error(*exchange, {}, unsupported("this server has no way to its nodes"));
   const wire::Request& http = exchange->request();
-  const bool upgrade = wire::header_has_token(http.headers, "connection", "upgrade") && !http.headers.get("upgrade").empty();
-  const bool wants_upgrade = request.subresource == "exec" || request.subresource == "attach" || request.subresource == "portforward";
-  if (wants_upgrade && !upgrade) return answer_error(*exchange, {}, bad_request("Upgrade request required"));
-  if (wants_upgrade && http.http_version != 1)
+  const bool interactive = request.subresource == "exec" || request.subresource == "attach" || request.subresource == "portforward";
+  const Dress dress = interactive ? dress_of(http) : Dress::none;
+  if (interactive && dress == Dress::none) return answer_error(*exchange, {}, bad_request("Upgrade request required"));
+  if (interactive && http.http_version != 1)
     return answer_error(*exchange, {}, bad_request("streams need HTTP/1.1: HTTP/2 has no upgrade"));
   auto stream = state->options.nodes->dial(call->node);
   if (!stream) {
@@ -344,10 +268,12 @@ void serve_node_stream(const std::shared_ptr<Front::State>& state, ExchangePtr e
     if (error.code < 400) error.code = 502;
     return answer_error(*exchange, {}, error);
   }
+  Joint joint(request, dress);
   std::string head;
-  wire::write_http1_request_head(head, http.method, call->target, forwarded_headers(http, upgrade, call->node));
-  const std::string method = http.method, body = upgrade ? std::string{} : http.body;
-  std::make_shared<NodeRequest>(std::move(exchange), std::move(*stream), std::move(head), body, upgrade, method)->start();
+  wire::write_http1_request_head(head, dress == Dress::websocket ? "POST" : http.method, call->target, forwarded_headers(http, joint, call->node));
+  const std::string body = dress == Dress::none ? http.body : std::string{};
+  auto here = wire::make_transferable(wire::rehome(std::move(*stream), exchange->loop()));
+  std::make_shared<NodeRequest>(std::move(exchange), std::move(here), std::move(joint))->start(std::move(head), body);
 }
 
 }  // namespace dure::apiserver

@@ -57,17 +57,6 @@ std::string verb_of(std::string_view method) {
 
 bool is_true(std::string_view text) { return text == "1" || text == "true" || text == "True" || text == "TRUE" || text == "t"; }
 
-// metadata.name=x in the field selector: authorizers may grant a list or watch of one object.
-std::string selected_name(std::string_view selector) {
-  for (const std::string_view term : split(selector, ',')) {
-    if (!term.starts_with("metadata.name=")) continue;
-    std::string_view value = term.substr(14);
-    if (value.starts_with('=')) value.remove_prefix(1);
-    if (value.find('\\') == std::string_view::npos) return std::string(value);
-  }
-  return {};
-}
-
 void collection_verb(Route& route, const Query& query) {
   if (!route.name.empty()) return;
   if (route.verb == "get") route.verb = is_true(query_value(query, "watch")) ? "watch" : "list";
@@ -189,6 +178,16 @@ Status parse_delete_options(const Query& query, ApiRequest& request) {
 }
 
 }  // namespace
+
+std::string_view selected_name(std::string_view field_selector) {
+  for (const std::string_view term : split(field_selector, ',')) {
+    if (!term.starts_with("metadata.name=")) continue;
+    std::string_view value = term.substr(14);
+    if (value.starts_with('=')) value.remove_prefix(1);
+    if (value.find('\\') == std::string_view::npos) return value;
+  }
+  return {};
+}
 
 std::string_view query_value(const Query& query, std::string_view name) {
   for (const auto& [key, value] : query)

@@ -26,6 +26,9 @@ struct Route {
 // Fails with 400 on a target that is no absolute path or holds a broken escape or a NUL byte.
 Result<Route> parse_route(std::string_view method, std::string_view path, const Query& query);
 
+// The name that a field selector asks for with metadata.name=x, or empty: authorizers may grant a list or watch of one object.
+std::string_view selected_name(std::string_view field_selector);
+
 // First value of a parameter, or empty.
 std::string_view query_value(const Query& query, std::string_view name);
 bool query_has(const Query& query, std::string_view name);

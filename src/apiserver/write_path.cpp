@@ -318,9 +318,11 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
     auto now = current();
     if (!now) return fail(std::move(now).error());
     ApiWriteWorld world(*state_, request_.user.get());
+    Document body = body_->clone();
+    DURE_CHECK(admit(&body, &now->document));
     Document object = now->document.clone();
     DURE_TRY(kinds::SubresourceAction action,
-             named(stored_.hooks->create_subresource(world, request_.subresource, object, *body_), object));
+             named(stored_.hooks->create_subresource(world, request_.subresource, object, body), object));
     success_ = success_json({}, 201);
     if (action.kind == kinds::SubresourceAction::Kind::remove) {
       request_.remove.grace_period_seconds = action.grace_period_seconds;
