@@ -21,6 +21,7 @@ namespace {
 
 constexpr Duration backoff_first = 10s, backoff_max = 300s;
 constexpr Duration pull_timeout = 30min;
+constexpr Duration error_shown = 1s;  // before the back-off takes its place
 
 struct Login {
   std::string server, username, password, auth;
@@ -64,6 +65,7 @@ Result<std::string> with_default_tag(std::string_view image) {
 struct ImagePuller::State : std::enable_shared_from_this<ImagePuller::State> {
   struct Pull {
     bool in_flight = false, done = false;
+    bool told = false;  // the back-off was told as an event
     Duration delay = Duration::zero();
     Monotonic failed_at;
     std::string image_id;
@@ -156,6 +158,7 @@ struct ImagePuller::State : std::enable_shared_from_this<ImagePuller::State> {
       } else {
         pull.delay = pull.delay == Duration::zero() ? backoff_first : std::min(pull.delay * 2, backoff_max);
         pull.failed_at = parts.executor.now();
+        pull.told = false;
         pull.error = {"ErrImagePull", answer.error().message};
       }
     }
@@ -245,17 +248,21 @@ ImageAnswer ImagePuller::ensure(const schema::Object& object, const Container& c
   out.kind = ImageAnswer::Kind::pulling;
   if (pull.in_flight) return out;
   if (pull.delay > Duration::zero()) {
-    const Duration left = pull.delay - (state.parts.executor.now() - pull.failed_at);
+    const Duration since = state.parts.executor.now() - pull.failed_at;
+    const Duration left = pull.delay - since;
     if (left > Duration::zero()) {
-      const Waiting first = pull.error;
-      const bool again = first.reason == "ImagePullBackOff";
-      pull.error.reason = "ImagePullBackOff";
-      lock.unlock();
       out.kind = ImageAnswer::Kind::failed;
-      out.again_after = again ? left : std::min<Duration>(left, 2s);
-      out.why = first;
-      if (!again) return out;  // ErrImagePull is seen once, then the back-off
-      out.why.message = fmt::format("Back-off pulling image \"{}\": ErrImagePull: {}", container.image(), first.message);
+      out.why = pull.error;
+      if (since < error_shown) {  // people see the error itself first, then the waiting
+        out.again_after = std::min(left, error_shown - since);
+        return out;
+      }
+      const bool told = std::exchange(pull.told, true);
+      lock.unlock();
+      out.again_after = left;
+      out.why.message = fmt::format("Back-off pulling image \"{}\": {}: {}", container.image(), out.why.reason, out.why.message);
+      out.why.reason = "ImagePullBackOff";
+      if (told) return out;
       state.parts.events.normal(about, "BackOff", fmt::format("Back-off pulling image \"{}\"", container.image()));
       state.parts.events.warning(about, "Failed", "Error: ImagePullBackOff");
       return out;

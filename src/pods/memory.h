@@ -33,6 +33,7 @@ struct ContainerMemory {
   bool started = false;           // startup probe passed
   std::optional<std::string> failed_probe;  // "liveness" or "startup": restart it
   std::string restart_id;         // this container was stopped in order to be restarted, whatever its exit code
+  std::string backoff_told;       // the container whose back-off was told as an event
   bool killing = false;           // a stop of this container id is under way
   std::string killing_id;
   int64_t killing_grace = 0;

@@ -110,10 +110,7 @@ Outcome PodWorker::keep_up(const schema::Object& object) {
   prober_.update(object, *runtime);
   next = plan(pod, *runtime, memories_.snapshot(uid), parts_.executor.wall_now());
   if (Status written = write_status(object, *runtime, next, false); !written) return Outcome::failed(std::move(written).error());
-  for (const auto& [name, waiting] : next.backoffs)
-    parts_.events.warning(about_container(object, name), "BackOff",
-                          fmt::format("Back-off restarting failed container {} in pod {}_{}({})", name, pod.metadata().name(),
-                                      pod.metadata().namespace_(), uid));
+  for (const auto& [name, waiting] : next.backoffs) tell_backoff(object, *runtime, name);
   collect_garbage(*runtime);
   Outcome outcome;
   outcome.again_after = again;
@@ -259,6 +256,19 @@ Outcome PodWorker::wind_down(const schema::Object& object) {
     return Outcome::failed(std::move(deleted).error());
   (void)state_.refresh_pod(uid);
   return Outcome::done();
+}
+
+// Once per container that ended.
+void PodWorker::tell_backoff(const schema::Object& object, const RuntimePod& runtime, const std::string& name) {
+  const Pod pod(object);
+  const RuntimeContainer* ended = runtime.newest(name);
+  const bool told = !ended || memories_.with(std::string(pod.metadata().uid()), [&](PodMemory& memory) {
+    return std::exchange(memory.containers[name].backoff_told, ended->id) == ended->id;
+  });
+  if (told) return;
+  parts_.events.warning(about_container(object, name), "BackOff",
+                        fmt::format("Back-off restarting failed container {} in pod {}_{}({})", name, pod.metadata().name(),
+                                    pod.metadata().namespace_(), pod.metadata().uid()));
 }
 
 // What runs without a pod in the API.

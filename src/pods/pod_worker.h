@@ -40,6 +40,7 @@ class PodWorker {
   Status remove_files(const std::string& uid, const std::string& log_directory);
   bool collect_garbage(const RuntimePod& runtime);
   Status write_status(const schema::Object& object, const RuntimePod& runtime, const Plan& plan, bool ended);
+  void tell_backoff(const schema::Object& object, const RuntimePod& runtime, const std::string& name);
   Duration sandbox_backoff(const std::string& uid, bool failed);
 
   PodsParts& parts_;

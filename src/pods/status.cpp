@@ -128,7 +128,7 @@ class Writer {
     if (newest && newest->state == Running::running) {
       out.mutable_state().mutable_running().set_startedAt(time_text(newest->started_at));
       started = has_started(spec, *newest);
-      ready = started && is_ready(spec, *newest);
+      ready = started && (!init || is_sidecar(spec)) && is_ready(spec, *newest);
     } else if (facts_.ended && (!newest || newest->state != Running::exited)) {
       set_lost(out);
     } else if (waiting && !facts_.ended) {
