@@ -1,0 +1,216 @@
+#include "controllers/endpoint_plan.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "controllers/pod_facts.h"
+
+namespace dure::controllers {
+namespace {
+
+// A service port's number in this pod; absent when the pod does not have the named port.
+std::optional<int64_t> target_port(const core::ServicePort& port, const core::Pod& pod) {
+  const Node* target = port.targetPort();
+  if (!target || target->is_null()) return port.port();
+  if (!target->is_string()) return target->integer() == 0 ? port.port() : target->integer();
+  const std::string_view name = target->string();
+  const std::string_view protocol = port.protocol().empty() ? "TCP" : port.protocol();
+  auto find_in = [&](const core::Container& container) -> std::optional<int64_t> {
+    for (const core::ContainerPort row : container.ports())
+      if (row.name() == name && (row.protocol().empty() ? "TCP" : row.protocol()) == protocol) return row.containerPort();
+    return {};
+  };
+  for (const core::Container container : pod.spec().containers())
+    if (const auto found = find_in(container)) return found;
+  for (const core::Container container : pod.spec().initContainers())
+    if (container.restartPolicy() == "Always")
+      if (const auto found = find_in(container)) return found;
+  return {};
+}
+
+std::vector<Port> ports_for(const core::Service& service, const core::Pod& pod) {
+  std::vector<Port> ports;
+  for (const core::ServicePort row : service.spec().ports()) {
+    const auto number = target_port(row, pod);
+    if (!number) continue;
+    ports.push_back({std::string(row.name()), std::string(row.protocol().empty() ? "TCP" : row.protocol()),
+                     std::string(row.appProtocol()), *number});
+  }
+  std::sort(ports.begin(), ports.end());
+  return ports;
+}
+
+bool is_family(std::string_view address, std::string_view family) {
+  return (address.find(':') != std::string_view::npos) == (family == "IPv6");
+}
+
+std::string address_of(const core::Pod& pod, std::string_view family) {
+  for (const core::PodIP row : pod.status().podIPs())
+    if (is_family(row.ip(), family)) return std::string(row.ip());
+  const std::string_view only = pod.status().podIP();
+  return !only.empty() && is_family(only, family) ? std::string(only) : std::string();
+}
+
+Member member_of(const core::Service& service, const core::Pod& pod, std::string address,
+                 const std::map<std::string, std::string>& zone_of_node) {
+  Member member;
+  member.address = std::move(address);
+  member.node = std::string(pod.spec().nodeName());
+  if (auto zone = zone_of_node.find(member.node); zone != zone_of_node.end()) member.zone = zone->second;
+  if (!pod.spec().hostname().empty() && pod.spec().subdomain() == service.metadata().name())
+    member.hostname = std::string(pod.spec().hostname());
+  member.pod_namespace = std::string(pod.metadata().namespace_());
+  member.pod_name = std::string(pod.metadata().name());
+  member.pod_uid = std::string(pod.metadata().uid());
+  member.serving = is_ready(pod);
+  member.terminating = !pod.metadata().deletionTimestamp().empty();
+  member.ready = service.spec().publishNotReadyAddresses() || (member.serving && !member.terminating);
+  return member;
+}
+
+// Same-zone preference: every endpoint serves its own zone. Only when all zones are known.
+void add_hints(const core::Service& service, std::vector<Member>& members) {
+  const std::string_view wish = service.spec().trafficDistribution();
+  if (wish != "PreferClose" && wish != "PreferSameZone") return;
+  const bool all_known = std::all_of(members.begin(), members.end(),
+                                     [](const Member& member) { return !member.ready || !member.zone.empty(); });
+  if (!all_known) return;
+  for (Member& member : members)
+    if (member.ready) member.hint_zones = {member.zone};
+}
+
+}  // namespace
+
+std::vector<std::string> families_of(const core::Service& service) {
+  std::vector<std::string> families;
+  for (const std::string_view family : service.spec().ipFamilies()) families.emplace_back(family);
+  if (families.empty())
+    families.emplace_back(service.spec().clusterIP().find(':') != std::string_view::npos ? "IPv6" : "IPv4");
+  return families;
+}
+
+PortGroups members_of(const core::Service& service, const std::vector<Object>& pods, std::string_view family,
+                      const std::map<std::string, std::string>& zone_of_node) {
+  PortGroups groups;
+  for (const Object& object : pods) {
+    const core::Pod pod(object);
+    if (is_finished(pod)) continue;
+    std::string address = address_of(pod, family);
+    if (address.empty()) continue;
+    groups[ports_for(service, pod)].push_back(member_of(service, pod, std::move(address), zone_of_node));
+  }
+  for (auto& [ports, members] : groups) {
+    add_hints(service, members);
+    std::sort(members.begin(), members.end());
+  }
+  return groups;
+}
+
+std::vector<Port> ports_of(const Object& slice) {
+  std::vector<Port> ports;
+  for (const discovery::EndpointPort row : discovery::EndpointSlice(slice).ports())
+    ports.push_back({std::string(row.name()), std::string(row.protocol()), std::string(row.appProtocol()), row.port()});
+  std::sort(ports.begin(), ports.end());
+  return ports;
+}
+
+std::vector<Member> members_in(const Object& slice) {
+  std::vector<Member> members;
+  for (const discovery::Endpoint row : discovery::EndpointSlice(slice).endpoints()) {
+    Member member;
+    member.address = std::string(row.addresses().front());
+    member.hostname = std::string(row.hostname());
+    member.node = std::string(row.nodeName());
+    member.zone = std::string(row.zone());
+    member.pod_namespace = std::string(row.targetRef().namespace_());
+    member.pod_name = std::string(row.targetRef().name());
+    member.pod_uid = std::string(row.targetRef().uid());
+    member.ready = row.conditions().ready();
+    member.serving = row.conditions().serving();
+    member.terminating = row.conditions().terminating();
+    for (const discovery::ForZone zone : row.hints().forZones()) member.hint_zones.emplace_back(zone.name());
+    members.push_back(std::move(member));
+  }
+  return members;
+}
+
+namespace {
+
+using Who = std::pair<std::string, std::string>;  // address, pod uid
+Who who(const Member& member) { return {member.address, member.pod_uid}; }
+
+void plan_group(const std::vector<Port>& ports, const std::vector<Member>& members, std::vector<Object> slices,
+                SlicePlan& plan) {
+  std::map<Who, Member> waiting;
+  for (const Member& member : members) waiting.emplace(who(member), member);
+  std::vector<SlicePlan::Change> kept;
+  std::vector<bool> changed;
+  for (const Object& slice : slices) {
+    SlicePlan::Change change{slice, ports, {}};
+    bool differs = false;
+    for (const Member& old : members_in(slice)) {
+      auto at = waiting.find(who(old));
+      if (at == waiting.end()) {
+        differs = true;
+        continue;
+      }
+      differs |= at->second != old;
+      change.members.push_back(std::move(at->second));
+      waiting.erase(at);
+    }
+    kept.push_back(std::move(change));
+    changed.push_back(differs);
+  }
+  // Newcomers go first where something is written anyway, then where there is room, then into new slices.
+  for (const bool only_changed : {true, false})
+    for (size_t i = 0; i < kept.size(); ++i) {
+      if (only_changed && !changed[i]) continue;
+      while (!waiting.empty() && kept[i].members.size() < endpoints_per_slice_max) {
+        kept[i].members.push_back(std::move(waiting.begin()->second));
+        waiting.erase(waiting.begin());
+        changed[i] = true;
+      }
+    }
+  for (size_t i = 0; i < kept.size(); ++i) {
+    if (!changed[i]) continue;
+    if (kept[i].members.empty()) plan.remove.push_back(kept[i].slice);
+    else plan.write.push_back(std::move(kept[i]));
+  }
+  while (!waiting.empty()) {
+    SlicePlan::Change fresh{nullptr, ports, {}};
+    for (; !waiting.empty() && fresh.members.size() < endpoints_per_slice_max; waiting.erase(waiting.begin()))
+      fresh.members.push_back(std::move(waiting.begin()->second));
+    plan.write.push_back(std::move(fresh));
+  }
+}
+
+}  // namespace
+
+SlicePlan plan_slices(const PortGroups& groups, const std::vector<Object>& slices) {
+  SlicePlan plan;
+  std::map<std::vector<Port>, std::vector<Object>> by_ports;
+  for (const Object& slice : slices) by_ports[ports_of(slice)].push_back(slice);
+  for (const auto& [ports, members] : groups) {
+    auto at = by_ports.find(ports);
+    plan_group(ports, members, at == by_ports.end() ? std::vector<Object>{} : at->second, plan);
+    if (at != by_ports.end()) by_ports.erase(at);
+  }
+  for (const auto& [ports, stale] : by_ports)
+    for (const Object& slice : stale) plan.remove.push_back(slice);
+  if (!groups.empty()) return plan;
+  // A Service without members keeps one empty slice, so that its readers know it was looked at.
+  for (size_t i = 0; i < plan.remove.size(); ++i)
+    if (ports_of(plan.remove[i]).empty() && members_in(plan.remove[i]).empty()) {
+      plan.remove.erase(plan.remove.begin() + static_cast<std::ptrdiff_t>(i));
+      return plan;
+    }
+  if (!plan.remove.empty()) {
+    plan.write.push_back({plan.remove.back(), {}, {}});
+    plan.remove.pop_back();
+  } else {
+    plan.write.push_back({nullptr, {}, {}});
+  }
+  return plan;
+}
+
+}  // namespace dure::controllers
