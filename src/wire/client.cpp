@@ -54,10 +54,14 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore> {
 
  private:
   void open_more() {
-    if (waiting_.empty() || closed_) return;
-    // Before the protocol is known, and with HTTP/2, one attempt at a time is enough: the others share it.
-    const size_t wanted = protocol_ == Protocol::http1 ? std::min(waiting_.size(), http1_connections_max - std::min(http1_connections_max, connections_.size())) : 1;
-    while (attempts_.size() < wanted) {
+    // Before the protocol is known, and with HTTP/2, one attempt at a time is enough: the others share it. Asked anew each
+    // time, because an attempt may succeed at once.
+    const auto wanted = [this] {
+      if (closed_ || waiting_.empty()) return size_t(0);
+      if (protocol_ != Protocol::http1) return size_t(1);
+      return std::min(waiting_.size(), http1_connections_max - std::min(http1_connections_max, connections_.size()));
+    };
+    while (attempts_.size() < wanted()) {
       const uint64_t id = ++last_attempt_;
       attempts_[id] = nullptr;
       auto handle = open_(false, [weak = weak_from_this(), id](Result<Opened> opened) {

@@ -146,11 +146,11 @@ class Bridge : public std::enable_shared_from_this<Bridge> {
     // SPDY has no flow control in this world: one full client stops the whole connection, which is its own.
     if (channels_.socket->unsent() > towards_client_bytes_max && !runtime_paused_) {
       runtime_paused_ = true;
-      if (!open_.empty()) open_.front().stream->pause(true);
+      spdy_->pause(true);
     }
   }
   void resume_runtime() {
-    if (std::exchange(runtime_paused_, false) && !open_.empty()) open_.front().stream->pause(false);
+    if (std::exchange(runtime_paused_, false) && spdy_) spdy_->pause(false);
   }
   void resume_client() {
     if (client_paused_ && spdy_ && spdy_->unsent() <= towards_runtime_bytes_max / 2) channels_.socket->pause(client_paused_ = false);

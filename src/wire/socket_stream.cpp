@@ -31,9 +31,13 @@ class SocketStream::Core : public std::enable_shared_from_this<Core> {
     continue_handshake();
   }
   void start(Callbacks callbacks) {
-    if (dead_ || fd_ < 0) return;
+    if (dead_) return;
     callbacks_ = std::move(callbacks);
     started_ = true;
+    if (fd_ < 0) {  // it broke while nobody listened
+      loop_.post([self = shared_from_this()] { self->over(self->error_); });
+      return;
+    }
     if (!readiness_) readiness_ = loop_.watch(fd_);
     if (unread_.empty() && !ended_)
       resume_reading();
@@ -335,6 +339,10 @@ class SocketStream::Core : public std::enable_shared_from_this<Core> {
   void failed() { over(error_); }
   void over(Error why) {
     release();
+    if (!started_) {  // whoever starts it hears of it then
+      error_ = std::move(why);
+      return;
+    }
     const auto keep = shared_from_this();
     call_out([&] {
       if (auto on_close = std::exchange(callbacks_.on_close, nullptr)) on_close(std::move(why));

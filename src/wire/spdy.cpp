@@ -3,6 +3,7 @@
 #include <map>
 
 #include "wire/spdy_frames.h"
+#include "wire/stream_pipe.h"
 
 namespace dure::wire {
 namespace {
@@ -27,18 +28,26 @@ using StatePointer = std::shared_ptr<StreamState>;
 class SpdyConnection final : public SpdySink, public std::enable_shared_from_this<SpdyConnection> {
  public:
   SpdyConnection(std::unique_ptr<Stream> stream, Spdy::Role role, Spdy::Callbacks callbacks)
-      : stream_(std::move(stream)), callbacks_(std::move(callbacks)), next_id_(role == Spdy::Role::client ? 1 : 2),
+      : loop_(stream->loop()), stream_(std::move(stream)), callbacks_(std::move(callbacks)), next_id_(role == Spdy::Role::client ? 1 : 2),
         own_parity_(role == Spdy::Role::client ? 1 : 0) {}
 
   void begin() {
+    // Weakly: the stream may outlive this object by a farewell.
     Stream::Callbacks callbacks;
-    callbacks.on_data = [this](std::string_view bytes) {
-      const auto keep = shared_from_this();
-      if (auto fed = reader_.feed(bytes, *this); !fed) close(std::move(fed).error());
+    callbacks.on_data = [weak = weak_from_this()](std::string_view bytes) {
+      const auto self = weak.lock();
+      if (!self || self->over_) return;
+      if (auto fed = self->reader_.feed(bytes, *self); !fed) self->close(std::move(fed).error());
     };
-    callbacks.on_end = [this] { close(Error{.code = 503, .reason = "EndOfStream", .message = "the peer closed the SPDY connection"}); };
-    callbacks.on_close = [this](Error why) { close(std::move(why)); };
-    callbacks.on_drained = [this] { drained(); };
+    callbacks.on_end = [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->close(Error{.code = 503, .reason = "EndOfStream", .message = "the peer closed the SPDY connection"});
+    };
+    callbacks.on_close = [weak = weak_from_this()](Error why) {
+      if (const auto self = weak.lock()) self->close(std::move(why));
+    };
+    callbacks.on_drained = [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->drained();
+    };
     stream_->start(std::move(callbacks));
   }
   StatePointer open(const Headers& headers) {
@@ -55,7 +64,7 @@ class SpdyConnection final : public SpdySink, public std::enable_shared_from_thi
     state->callbacks = std::make_shared<Stream::Callbacks>(std::move(callbacks));
     state->started = true;
     look_at_pauses();
-    stream_->loop().post([weak = weak_from_this(), state] {
+    loop_.post([weak = weak_from_this(), state] {
       if (const auto self = weak.lock()) self->catch_up(state);
     });
   }
@@ -99,22 +108,21 @@ class SpdyConnection final : public SpdySink, public std::enable_shared_from_thi
     callbacks_ = {};
     if (over_) return;
     over_ = true;
-    stream_->write(SharedBytes(SpdyWriter::goaway(last_peer_id_)));
-    stream_->finish_writing();
     for (auto& [id, state] : std::exchange(streams_, {})) {
       state->over = true;
       const auto callbacks = std::exchange(state->callbacks, nullptr);
     }
-    // What was written still has to leave; the peer's end or a little time ends the rest.
-    auto holder = std::make_shared<std::unique_ptr<run::Timer>>();
-    *holder = stream_->loop().after(2s, [self = shared_from_this(), holder]() mutable {
-      self->stream_->close();
-      self->stream_->loop().post([holder] { holder->reset(); });
-    });
+    stream_->write(SharedBytes(SpdyWriter::goaway(last_peer_id_)));
+    farewell(std::move(stream_));
+  }
+  void pause_all(bool paused) {
+    paused_by_owner_ = paused;
+    look_at_pauses();
   }
   size_t unsent() const { return over_ ? 0 : stream_->unsent(); }
   size_t streams() const { return streams_.size(); }
-  run::Loop& loop() { return stream_->loop(); }
+  std::unique_ptr<SpdyStream> wrap(const StatePointer& state);
+  run::Loop& loop() { return loop_; }
 
  private:
   static Error end_of_stream() { return Error{.code = 503, .reason = "EndOfStream", .message = "both sides finished"}; }
@@ -221,7 +229,7 @@ class SpdyConnection final : public SpdySink, public std::enable_shared_from_thi
   }
   void look_at_pauses() {
     if (over_) return;
-    bool wanted = false;
+    bool wanted = paused_by_owner_;
     for (const auto& [id, state] : streams_) wanted |= state->paused || state->early.size() > unclaimed_bytes_max;
     if (wanted != paused_) stream_->pause(paused_ = wanted);
   }
@@ -233,18 +241,15 @@ class SpdyConnection final : public SpdySink, public std::enable_shared_from_thi
     const auto on_close = std::exchange(callbacks_.on_close, nullptr);
     if (on_close) on_close(std::move(why));
   }
-  std::unique_ptr<SpdyStream> wrap(const StatePointer& state);
-
-  std::unique_ptr<Stream> stream_;
+  run::Loop& loop_;
+  std::unique_ptr<Stream> stream_;  // null after a farewell
   Spdy::Callbacks callbacks_;
   SpdyReader reader_;
   SpdyWriter writer_;
   std::map<uint32_t, StatePointer> streams_;
   uint32_t next_id_, last_peer_id_ = 0;
   const uint32_t own_parity_;
-  bool over_ = false, going_away_ = false, paused_ = false;
-
-  friend class OwnedSpdy;
+  bool over_ = false, going_away_ = false, paused_ = false, paused_by_owner_ = false;
 };
 
 class OwnedStream final : public SpdyStream {
@@ -279,6 +284,7 @@ class OwnedSpdy final : public Spdy {
     auto state = connection_->open(headers);
     return state ? connection_->wrap(state) : nullptr;
   }
+  void pause(bool paused) override { connection_->pause_all(paused); }
   size_t unsent() const override { return connection_->unsent(); }
   size_t streams() const override { return connection_->streams(); }
 

@@ -31,6 +31,7 @@ class Spdy {
   virtual ~Spdy() = default;  // says GOAWAY and closes; no callback follows, streams included
   // Null when the connection is over or the peer is going away.
   virtual std::unique_ptr<SpdyStream> open(const Headers& headers) = 0;
+  virtual void pause(bool paused) = 0;  // stops reading the whole connection
   virtual size_t unsent() const = 0;
   virtual size_t streams() const = 0;
 };

@@ -15,8 +15,7 @@ class RehomedStream final : public Stream {
     core_->below = below_.get();
   }
   ~RehomedStream() override {
-    silence();
-    below_.reset();
+    if (below_) silence();
   }
   void start(Callbacks callbacks) override {
     core_->callbacks = std::move(callbacks);
@@ -56,6 +55,11 @@ class RehomedStream final : public Stream {
     below_->close();
   }
   run::Loop& loop() override { return core_->loop; }
+  // The stream on its own loop, with callbacks that reach nobody any more.
+  std::unique_ptr<Stream> release() {
+    silence();
+    return std::move(below_);
+  }
 
  private:
   struct Core : std::enable_shared_from_this<Core> {
@@ -175,6 +179,30 @@ class Pipe final : public std::enable_shared_from_this<Pipe> {
 };
 
 }  // namespace
+
+namespace {
+
+constexpr Duration goodbye_step = 50ms;
+
+void wait_until_sent(run::Loop& loop, std::shared_ptr<Stream> stream, int steps_left) {
+  if (stream->unsent() == 0 && steps_left < 40) return;  // a step after the last byte left, so that it is not reset on its way
+  if (steps_left == 0) return;
+  auto holder = std::make_shared<std::unique_ptr<run::Timer>>();
+  *holder = loop.after(goodbye_step, [&loop, stream = std::move(stream), steps_left, holder]() mutable {
+    loop.post([holder = std::move(holder)] { holder->reset(); });
+    wait_until_sent(loop, std::move(stream), steps_left - 1);
+  });
+}
+
+}  // namespace
+
+void farewell(std::unique_ptr<Stream> stream) {
+  if (auto* rehomed = dynamic_cast<RehomedStream*>(stream.get())) stream = rehomed->release();
+  stream->finish_writing();
+  stream->pause(false);
+  run::Loop& loop = stream->loop();
+  loop.post([&loop, shared = std::shared_ptr<Stream>(std::move(stream))]() mutable { wait_until_sent(loop, std::move(shared), 40); });
+}
 
 std::unique_ptr<Stream> rehome(std::unique_ptr<Stream> stream, run::Loop& loop) {
   if (&stream->loop() == &loop) return stream;

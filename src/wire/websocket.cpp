@@ -4,6 +4,7 @@
 #include "os/clock.h"
 #include "wire/deadline.h"
 #include "wire/http1_parser.h"
+#include "wire/stream_pipe.h"
 #include "wire/websocket_frames.h"
 
 namespace dure::wire {
@@ -15,27 +16,36 @@ constexpr Duration goodbye_timeout = 3s;
 class Connection final : public WebSocketSink, public std::enable_shared_from_this<Connection> {
  public:
   Connection(std::unique_ptr<Stream> stream, WebSocket::Role role, size_t message_bytes_max)
-      : stream_(std::move(stream)),
+      : loop_(stream->loop()),
+        stream_(std::move(stream)),
         masks_(role == WebSocket::Role::client),
         reader_(!masks_, message_bytes_max),
         random_(masks_ ? os::make_random() : nullptr),
-        deadline_(stream_->loop(), [this] { over(no_close_frame, "the peer did not answer the close"); }) {}
+        deadline_(loop_, [this] { over(no_close_frame, "the peer did not answer the close"); }) {}
 
   void start(WebSocket::Callbacks callbacks) {
     callbacks_ = std::make_shared<WebSocket::Callbacks>(std::move(callbacks));
+    // Weakly: the stream may outlive this object by a farewell.
     Stream::Callbacks below;
-    below.on_data = [this](std::string_view bytes) { on_data(bytes); };
-    below.on_end = [this] { over(no_close_frame, "the connection ended"); };
-    below.on_close = [this](Error why) { over(no_close_frame, why.message); };
-    below.on_drained = [this] {
-      const auto keep = shared_from_this();
-      if (const auto callbacks = callbacks_; callbacks && callbacks->on_drained) callbacks->on_drained();
+    below.on_data = [weak = weak_from_this()](std::string_view bytes) {
+      if (const auto self = weak.lock()) self->on_data(bytes);
+    };
+    below.on_end = [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->over(no_close_frame, "the connection ended");
+    };
+    below.on_close = [weak = weak_from_this()](Error why) {
+      if (const auto self = weak.lock()) self->over(no_close_frame, why.message);
+    };
+    below.on_drained = [weak = weak_from_this()] {
+      const auto self = weak.lock();
+      if (!self) return;
+      if (const auto callbacks = self->callbacks_; callbacks && callbacks->on_drained) callbacks->on_drained();
     };
     stream_->start(std::move(below));
   }
   void send_frame(WebSocketOp op, std::string_view payload) {
     if (over_ || close_sent_) return;
-    stream_->write(SharedBytes(websocket_frame(op, payload, masks_ ? random_->bytes(4) : std::string())));
+    stream_->write(SharedBytes(frame(op, payload)));
   }
   void close(int code, std::string_view reason) {
     if (over_ || close_sent_) return;
@@ -46,16 +56,20 @@ class Connection final : public WebSocketSink, public std::enable_shared_from_th
   }
   void silence() {
     callbacks_.reset();
-    if (over_) return;
-    if (!close_sent_) close(going_away, {});
-    // Stays alive until the peer answers or the deadline passes.
-    farewell_ = shared_from_this();
-    stream_->pause(false);
+    if (std::exchange(over_, true)) return;
+    if (!close_sent_) stream_->write(SharedBytes(frame(WebSocketOp::close, websocket_close_payload(going_away, {}))));
+    farewell(std::move(stream_));
   }
-  Stream& stream() { return *stream_; }
-  bool over() const { return over_; }
+  size_t unsent() const { return over_ ? 0 : stream_->unsent(); }
+  void pause(bool paused) {
+    if (!over_) stream_->pause(paused);
+  }
+  run::Loop& loop() { return loop_; }
 
  private:
+  std::string frame(WebSocketOp op, std::string_view payload) {
+    return websocket_frame(op, payload, masks_ ? random_->bytes(4) : std::string());
+  }
   void on_data(std::string_view bytes) {
     const auto keep = shared_from_this();
     if (over_) return;
@@ -69,7 +83,7 @@ class Connection final : public WebSocketSink, public std::enable_shared_from_th
   }
   void on_ping(std::string_view payload) override {
     // A peer that pings faster than it reads gets no more pongs.
-    if (stream_->unsent() < (1 << 20)) send_frame(WebSocketOp::pong, payload);
+    if (!over_ && stream_->unsent() < (1 << 20)) send_frame(WebSocketOp::pong, payload);
   }
   void on_pong(std::string_view) override {}
   void on_close(int code, std::string_view reason) override {
@@ -80,30 +94,21 @@ class Connection final : public WebSocketSink, public std::enable_shared_from_th
     if (std::exchange(over_, true)) return;
     const auto keep = shared_from_this();
     deadline_.clear();
-    // Our close frame may still be on its way: finish_writing was called; destroying the stream would cut it off.
-    if (close_sent_ && stream_->unsent() > 0)
-      linger();
+    // Our close frame may still be on its way.
+    if (close_sent_)
+      farewell(std::move(stream_));
     else
       stream_->close();
     if (const auto callbacks = std::exchange(callbacks_, nullptr); callbacks && callbacks->on_close) callbacks->on_close(code, reason);
-    // Let go later: this may run inside a callback of the stream that we own.
-    if (farewell_) stream_->loop().post([farewell = std::move(farewell_)] {});
-  }
-  void linger() {
-    auto holder = std::make_shared<std::unique_ptr<run::Timer>>();
-    *holder = stream_->loop().after(500ms, [self = shared_from_this(), holder] {
-      self->stream_->close();
-      self->stream_->loop().post([holder] { holder->reset(); });
-    });
   }
 
-  std::unique_ptr<Stream> stream_;
+  run::Loop& loop_;
+  std::unique_ptr<Stream> stream_;  // null after a farewell
   const bool masks_;
   WebSocketReader reader_;
   const std::unique_ptr<os::Random> random_;
   Deadline deadline_;
   std::shared_ptr<WebSocket::Callbacks> callbacks_;
-  std::shared_ptr<Connection> farewell_;
   bool close_sent_ = false, over_ = false;
 };
 
@@ -117,11 +122,9 @@ class OwnedWebSocket final : public WebSocket {
   }
   void ping(std::string_view payload) override { connection_->send_frame(WebSocketOp::ping, payload); }
   void close(int code, std::string_view reason) override { connection_->close(code, reason); }
-  size_t unsent() const override { return connection_->over() ? 0 : connection_->stream().unsent(); }
-  void pause(bool paused) override {
-    if (!connection_->over()) connection_->stream().pause(paused);
-  }
-  run::Loop& loop() override { return connection_->stream().loop(); }
+  size_t unsent() const override { return connection_->unsent(); }
+  void pause(bool paused) override { connection_->pause(paused); }
+  run::Loop& loop() override { return connection_->loop(); }
 
  private:
   const std::shared_ptr<Connection> connection_;
