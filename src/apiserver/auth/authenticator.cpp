@@ -146,7 +146,9 @@ Result<UserHandle> Authenticator::by_certificate(const wire::Peer& peer, WallTim
 // --- tokens
 
 Result<UserHandle> Authenticator::by_bootstrap_token(std::string_view text, WallTime now) const {
-  DURE_TRY(const pki::BootstrapToken token, pki::parse_bootstrap_token(text));
+  const Result<pki::BootstrapToken> parsed = pki::parse_bootstrap_token(text);
+  if (!parsed) return fail(refused("neither a service account token nor a bootstrap token"));
+  const pki::BootstrapToken& token = *parsed;
   const schema::Object object = cluster_.get("", "secrets", pki::bootstrap_token_namespace, token.secret_name());
   if (!object) return fail(refused("bootstrap token " + token.id + " is unknown"));
   const core_v1::Secret secret(object);
