@@ -107,6 +107,8 @@ std::optional<WallTime> parse_time(std::string_view text) {
   const int64_t seconds =
       days_from_civil(y, static_cast<unsigned>(mo), static_cast<unsigned>(d)) * 86400 + h * 3600 +
       mi * 60 + s - offset;
+  constexpr int64_t kSecondsMax = INT64_MAX / 1'000'000'000 - 1;  // years 1678 to 2262
+  if (seconds < -kSecondsMax || seconds > kSecondsMax) return std::nullopt;
   return WallTime{seconds * 1'000'000'000 + nanoseconds};
 }
 

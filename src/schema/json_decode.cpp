@@ -219,6 +219,8 @@ class Decoder {
     }
     set_text(node, text, *canonical);
     keep = field.pointer || !canonical->empty();
+    const bool is_time = field.value == Value::time || field.value == Value::micro_time;
+    if (is_time && canonical->starts_with("0001-01-01T00:00:00")) keep = false;  // Go's zero time, written as null
     return true;
   }
 

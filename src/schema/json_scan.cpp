@@ -201,11 +201,8 @@ bool JsonScanner::read_number(Number& out) {
   position_ = p;
   out.text = {first, static_cast<size_t>(p - first)};
   out.is_integer = whole && fits;
-  out.integer = *first == '-' ? -static_cast<int64_t>(magnitude) : static_cast<int64_t>(magnitude);
-  if (out.text == "-9223372036854775808") {
-    out.is_integer = true;
-    out.integer = INT64_MIN;
-  }
+  out.integer = static_cast<int64_t>(*first == '-' ? uint64_t{0} - magnitude : magnitude);
+  if (out.text == "-9223372036854775808") out.is_integer = true;
   return true;
 }
 

@@ -167,7 +167,7 @@ class Decoder {
         return fail("unexpected EOF");
       }
     }
-    document_.rename(child, key);
+    document_.rename(child, text(key));
     if (child->is_null()) set_zero(child, item);
     return true;
   }
@@ -228,7 +228,7 @@ class Decoder {
     std::string_view bytes;
     if (kind != delimited || !reader.read_delimited(bytes)) return fail("wrong wireType");
     if (field.value == Value::string) {
-      document_.set_borrowed(node, bytes);
+      document_.set_borrowed(node, text(bytes));
       keep = field.pointer || !bytes.empty();
       return true;
     }
@@ -238,6 +238,11 @@ class Decoder {
       return true;
     }
     return nested(node, field, bytes, depth + 1, keep);
+  }
+
+  std::string_view text(std::string_view bytes) {
+    const std::string_view good = repair_utf8(bytes, scratch_);
+    return good.data() == bytes.data() ? bytes : document_.intern(good);
   }
 
   bool nested(Node* node, const Field& field, std::string_view bytes, int depth, bool& keep) {
@@ -291,15 +296,12 @@ class Decoder {
     if (!good) return false;
     keep = !bytes.empty();
     const auto whole = static_cast<int64_t>(seconds);
-    constexpr int64_t kYear1 = -62135596800, kYear9999 = 253402300799;
+    const bool micro = field.value == Value::micro_time;
     if (!keep) return true;
-    if (whole < kYear1 || whole > kYear9999) return fail("time is out of range");
-    if (whole > INT64_MAX / 1'000'000'000 - 1 || whole < INT64_MIN / 1'000'000'000 + 1) {
-      // Beyond what WallTime holds (years before 1678, after 2262).
-      return fail("time is out of range");
-    }
-    const WallTime time{whole * 1'000'000'000 + static_cast<int32_t>(nanos % 1'000'000'000)};
-    document_.set(node, std::string_view(field.value == Value::time ? format_time(time) : format_micro_time(time)));
+    if (whole < kInstantFirst || whole > kInstantLast) return fail("time is out of range");
+    const Instant instant{whole, static_cast<int32_t>(nanos % 1'000'000'000)};
+    document_.set(node, std::string_view(format_instant(instant, micro)));
+    keep = whole != kInstantFirst || (micro && instant.nanoseconds >= 1000);
     return true;
   }
 
@@ -325,7 +327,7 @@ class Decoder {
     });
     if (!good) return false;
     if (type == 1) {
-      document_.set_borrowed(node, text);
+      document_.set_borrowed(node, this->text(text));
       return true;
     }
     document_.set(node, static_cast<int64_t>(static_cast<int32_t>(integer)));
@@ -358,7 +360,7 @@ class Decoder {
       if (node->kind() != Kind::list) document_.make_list(node);
       Node* item = document_.append_member(node, {}, nullptr);
       if (field.value == Value::message_or_strings) {
-        document_.set_borrowed(item, inner);
+        document_.set_borrowed(item, text(inner));
         return true;
       }
       // The list's items carry no rows.

@@ -4,6 +4,7 @@
 #include "schema/proto.h"
 #include "schema/proto_wire.h"
 #include "schema/rows.h"
+#include "schema/values.h"
 
 namespace dure::schema {
 
@@ -176,13 +177,12 @@ class Encoder {
   }
 
   void time(std::string_view text) {
-    const auto time = parse_time(text);
-    if (!time) return;  // the zero time has no content
-    const int64_t seconds = time->seconds();
+    const auto instant = parse_instant(text);
+    if (!instant || (instant->seconds == kInstantFirst && instant->nanoseconds == 0)) return;  // the zero time has no content
     put_tag(out_, 1, varint);
-    put_varint(out_, static_cast<uint64_t>(seconds));
+    put_varint(out_, static_cast<uint64_t>(instant->seconds));
     put_tag(out_, 2, varint);
-    put_varint(out_, static_cast<uint64_t>(time->nanoseconds - seconds * 1'000'000'000));
+    put_varint(out_, static_cast<uint64_t>(instant->nanoseconds));
   }
 
   void raw(const Node* node) {

@@ -1,6 +1,7 @@
 #include "schema/values.h"
 
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -28,7 +29,7 @@ int two(std::string_view text, size_t at) { return (text[at] - '0') * 10 + text[
 // Fields in range and no day that needs a calendar to judge.
 bool plain_date(std::string_view t) {
   const int month = two(t, 5), day = two(t, 8);
-  return month >= 1 && month <= 12 && day >= 1 && day <= 28 && two(t, 11) < 24 && two(t, 14) < 60 && two(t, 17) < 60;
+  return two(t, 0) + two(t, 2) > 0 && month >= 1 && month <= 12 && day >= 1 && day <= 28 && two(t, 11) < 24 && two(t, 14) < 60 && two(t, 17) < 60;
 }
 
 std::string bad_time(std::string_view text, std::string_view layout) {
@@ -38,25 +39,96 @@ std::string bad_time(std::string_view text, std::string_view layout) {
 
 }  // namespace
 
+std::optional<Instant> parse_instant(std::string_view text) {
+  if (text.size() < 20 || !looks_like(text.substr(0, 19), "0000-00-00T00:00:00")) return std::nullopt;
+  const int year = two(text, 0) * 100 + two(text, 2), month = two(text, 5), day = two(text, 8);
+  const int hour = two(text, 11), minute = two(text, 14), second = two(text, 17);
+  const std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
+                                         std::chrono::day(static_cast<unsigned>(day))};
+  if (!date.ok() || hour > 23 || minute > 59 || second > 59) return std::nullopt;
+  Instant instant;
+  size_t at = 19;
+  if (text[at] == '.') {
+    int32_t scale = 100'000'000;
+    const size_t start = ++at;
+    for (; at < text.size() && is_digit(text[at]); ++at, scale /= 10) instant.nanoseconds += (text[at] - '0') * scale;
+    if (at == start) return std::nullopt;
+  }
+  const std::string_view zone = text.substr(at);
+  int64_t offset = 0;
+  if (zone != "Z") {
+    if (!looks_like(zone, "+00:00") && !looks_like(zone, "-00:00")) return std::nullopt;
+    const int hours = two(zone, 1), minutes = two(zone, 4);
+    if (hours > 23 || minutes > 59) return std::nullopt;
+    offset = (hours * 60 + minutes) * 60 * (zone[0] == '-' ? -1 : 1);
+  }
+  instant.seconds = int64_t{std::chrono::sys_days(date).time_since_epoch().count()} * 86400 + hour * 3600 + minute * 60 + second - offset;
+  if (instant.seconds < kInstantFirst || instant.seconds > kInstantLast) return std::nullopt;
+  return instant;
+}
+
+std::string format_instant(Instant instant, bool micro) {
+  int64_t days = instant.seconds / 86400, rest = instant.seconds % 86400;
+  if (rest < 0) {
+    rest += 86400;
+    --days;
+  }
+  const std::chrono::year_month_day date{std::chrono::sys_days(std::chrono::days(days))};
+  std::string out = "0000-00-00T00:00:00";
+  const auto put = [&](size_t position, int64_t value, int digits) {
+    for (int i = digits; i-- > 0; value /= 10) out[position + static_cast<size_t>(i)] = static_cast<char>('0' + value % 10);
+  };
+  put(0, int{date.year()}, 4);
+  put(5, unsigned{date.month()}, 2);
+  put(8, unsigned{date.day()}, 2);
+  put(11, rest / 3600, 2);
+  put(14, rest / 60 % 60, 2);
+  put(17, rest % 60, 2);
+  if (micro) {
+    out += ".000000";
+    put(20, instant.nanoseconds / 1000, 6);
+  }
+  return out + "Z";
+}
+
 std::optional<std::string_view> canonical_time(std::string_view text, std::string& scratch) {
   if (looks_like(text, "0000-00-00T00:00:00Z") && plain_date(text)) return text;
-  const auto time = parse_time(text);
-  if (!time) {
+  const auto instant = parse_instant(text);
+  if (!instant) {
     scratch = bad_time(text, "2006-01-02T15:04:05Z07:00");
     return std::nullopt;
   }
-  scratch = format_time(*time);
+  scratch = format_instant(*instant, false);
   return scratch;
 }
 
 std::optional<std::string_view> canonical_micro_time(std::string_view text, std::string& scratch) {
   if (looks_like(text, "0000-00-00T00:00:00.000000Z") && plain_date(text)) return text;
-  const auto time = parse_time(text);
-  if (!time) {
+  const auto instant = parse_instant(text);
+  if (!instant) {
     scratch = bad_time(text, "2006-01-02T15:04:05.000000Z07:00");
     return std::nullopt;
   }
-  scratch = format_micro_time(*time);
+  scratch = format_instant(*instant, true);
+  return scratch;
+}
+
+std::string_view repair_utf8(std::string_view text, std::string& scratch) {
+  const char* p = text.data();
+  const char* const end = p + text.size();
+  while (p < end) {
+    const size_t length = utf8_sequence(p, end);
+    if (length == 0) break;
+    p += length;
+  }
+  if (p == end) return text;
+  scratch.assign(text.data(), p);
+  while (p < end) {
+    const size_t length = utf8_sequence(p, end);
+    if (length == 0) scratch += "\xEF\xBF\xBD";
+    else scratch.append(p, length);
+    p += length ? length : 1;
+  }
   return scratch;
 }
 
