@@ -79,6 +79,7 @@ Status check_shape(const ApiRequest& request, const schema::Resource& resource) 
   const bool by_name = request.verb == "get" || request.verb == "update" || request.verb == "patch" || request.verb == "delete";
   if (resource.namespaced && request.namespace_.empty() && (by_name || request.verb == "create"))
     return fail(by_name ? no_such_resource() : method_not_allowed(request.verb, resource));
+  if (request.verb == "create" && !request.name.empty()) return fail(method_not_allowed(request.verb, resource));
   if (by_name && request.name.empty()) return fail(method_not_allowed(request.verb, resource));
   return {};
 }
@@ -145,7 +146,10 @@ Api::State::State(store::Store& store, run::Executor& executor, os::Random& rand
       random_source(random),
       options(std::move(options_in)),
       catalog(resources_of(options)),
-      hub(store, catalog, executor, options.watch) {}
+      hub(store, catalog, executor, options.watch),
+      expiry(std::make_shared<Expiry>(store, catalog, executor)) {
+  expiry->start();
+}
 
 Verdict Api::State::judge(const User& user, const Attributes& attributes) const {
   return guards.authorize ? guards.authorize(user, attributes) : Verdict{false, "no authorizer is configured"};

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "apiserver/api.h"
+#include "apiserver/expiry.h"
 #include "base/metric.h"
 
 namespace dure::apiserver {
@@ -19,6 +20,7 @@ struct Api::State : std::enable_shared_from_this<Api::State> {
   const ApiOptions options;
   const Catalog catalog;
   WatchHub hub;
+  const std::shared_ptr<Expiry> expiry;
   ApiGuards guards;
 
   Verdict judge(const User& user, const Attributes& attributes) const;

@@ -57,8 +57,6 @@ bool is_known_method(std::string_view method) {
   return method == "GET" || method == "HEAD" || method == "POST" || method == "PUT" || method == "PATCH" || method == "DELETE";
 }
 
-bool takes_transforms(std::string_view verb) { return verb == "get" || verb == "list" || verb == "watch"; }
-
 Status fill_request(const wire::Request& http, const Route& route, const schema::Resource& resource, Query query, ApiRequest& request) {
   request.verb = route.verb;
   request.resource = &resource;
@@ -112,7 +110,7 @@ void serve_resource(const std::shared_ptr<Front::State>& state, const ExchangePt
   if (auto filled = fill_request(http, route, *served->resource, std::move(query), request); !filled)
     return answer_error(*exchange, fallback, about(std::move(filled).error(), *served->resource, route.name));
   if (is_node_stream(request)) return serve_node_stream(state, exchange, std::move(request));
-  auto output = negotiate(http.headers.get("accept"), takes_transforms(request.verb));
+  auto output = negotiate(http.headers.get("accept"), true);
   if (!output) return answer_error(*exchange, fallback, output.error());
   if (auto read = read_include(include, *output); !read) return answer_error(*exchange, *output, read.error());
   output->pretty = pretty == "true" || pretty == "1";
