@@ -78,6 +78,7 @@ struct LinkAddress {
   int link = 0;
   IpPrefix address;               // the bits behind the length are the host's
   bool no_prefix_route = false;   // do not make the subnet's route
+  bool host_scope = false;        // never chosen as the source of what leaves this machine
   friend auto operator<=>(const LinkAddress&, const LinkAddress&) = default;
 };
 

@@ -45,7 +45,7 @@ Writer address_message(uint16_t type, uint16_t flags, const LinkAddress& address
   header.ifa_family = family_of(address.address.ip);
   header.ifa_prefixlen = static_cast<uint8_t>(address.address.length);
   header.ifa_index = static_cast<uint32_t>(address.link);
-  if (address.address.ip.is_loopback()) header.ifa_scope = RT_SCOPE_HOST;
+  if (address.host_scope || address.address.ip.is_loopback()) header.ifa_scope = RT_SCOPE_HOST;
   out.header(header);
   out.put(IFA_LOCAL, address.address.ip.raw());
   out.put(IFA_ADDRESS, address.address.ip.raw());
@@ -71,6 +71,7 @@ LinkAddress read_address(const Message& message) {
   }
   out.address.ip = has_local ? local : address;
   out.no_prefix_route = flags & IFA_F_NOPREFIXROUTE;
+  out.host_scope = header.ifa_scope == RT_SCOPE_HOST;
   return out;
 }
 

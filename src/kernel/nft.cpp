@@ -66,7 +66,8 @@ std::string part_text(const NftPart& part) {
     case NftPart::Kind::constant:
       return "0x" + hex_encode(part.constant);
     case NftPart::Kind::random:
-      return fmt::format("numgen random mod {}", part.modulus);
+      return part.offset ? fmt::format("numgen random mod {} offset {}", part.modulus, part.offset)
+                         : fmt::format("numgen random mod {}", part.modulus);
   }
   return "?";
 }

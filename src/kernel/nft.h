@@ -53,13 +53,14 @@ inline constexpr uint8_t nft_tcp = 6, nft_udp = 17, nft_sctp = 132;
 
 size_t nft_field_bytes(NftField field);
 
-// One part of a key: a field, a constant, or a random index below `modulus` (4 bytes, host order).
+// One part of a key: a field, a constant, or a random index: `offset` plus a number below `modulus` (4
+// bytes, host order).
 struct NftPart {
   enum class Kind : uint8_t { field, constant, random };
   Kind kind = Kind::field;
   NftField field = NftField::ip_source;
   std::string constant;
-  uint32_t modulus = 0;
+  uint32_t modulus = 0, offset = 0;
 
   NftPart(NftField f) : field(f) {}  // NOLINT: a field is a part
   static NftPart constant_of(std::string bytes) {
@@ -68,10 +69,11 @@ struct NftPart {
     part.constant = std::move(bytes);
     return part;
   }
-  static NftPart random(uint32_t modulus) {
+  static NftPart random(uint32_t modulus, uint32_t offset = 0) {
     NftPart part(NftField::mark);
     part.kind = Kind::random;
     part.modulus = modulus;
+    part.offset = offset;
     return part;
   }
   friend bool operator==(const NftPart&, const NftPart&) = default;

@@ -140,7 +140,7 @@ uint32_t load_part(Writer& out, const NftPart& part, uint32_t to) {
         out.put_be32(NFTA_NG_DREG, to);
         out.put_be32(NFTA_NG_MODULUS, part.modulus);
         out.put_be32(NFTA_NG_TYPE, NFT_NG_RANDOM);
-        out.put_be32(NFTA_NG_OFFSET, 0);
+        out.put_be32(NFTA_NG_OFFSET, part.offset);
       });
       return to + 1;
   }

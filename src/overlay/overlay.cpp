@@ -47,7 +47,7 @@ Status Overlay::prepare() {
   if (!lo.up) DURE_CHECK(world_.links.change(lo.index, {.up = true}));
   DURE_TRY(auto present, world_.links.addresses(lo.index));
   for (const Ip& ip : options_.local_addresses) {
-    LinkAddress wanted{lo.index, IpPrefix::host(ip)};
+    LinkAddress wanted{.link = lo.index, .address = IpPrefix::host(ip), .host_scope = true};
     bool there = std::ranges::any_of(present, [&](const LinkAddress& a) { return a.address == wanted.address; });
     if (!there) DURE_CHECK(world_.links.put_address(wanted));
   }
