@@ -79,7 +79,6 @@ Status check_shape(const ApiRequest& request, const schema::Resource& resource) 
   const bool by_name = request.verb == "get" || request.verb == "update" || request.verb == "patch" || request.verb == "delete";
   if (resource.namespaced && request.namespace_.empty() && (by_name || request.verb == "create"))
     return fail(by_name ? no_such_resource() : method_not_allowed(request.verb, resource));
-  if (request.verb == "create" && !request.name.empty()) return fail(method_not_allowed(request.verb, resource));
   if (by_name && request.name.empty()) return fail(method_not_allowed(request.verb, resource));
   return {};
 }

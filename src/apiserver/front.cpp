@@ -58,6 +58,8 @@ bool is_known_method(std::string_view method) {
 }
 
 Status fill_request(const wire::Request& http, const Route& route, const schema::Resource& resource, Query query, ApiRequest& request) {
+  if (route.verb == "create" && !route.name.empty() && route.subresource.empty())
+    return fail(method_not_allowed(route.verb, resource));
   request.verb = route.verb;
   request.resource = &resource;
   request.subresource = route.subresource;
