@@ -1,7 +1,7 @@
 // Checkpoints: the whole store in one file `checkpoint-<sequence>`, so that the log before it can go.
 //
-// Written beside, synced, renamed, folder synced: a checkpoint that has its name is complete. Format: frames (log_frame.h)
-// of kind `entries`, then one of kind `end`; each carries the revision and the reservation.
+// Written beside, synced, renamed, folder synced: a checkpoint that has its name is complete. Format: frames
+// (log_frame.h) of kind `entries`, then one of kind `end`; each carries the revision and the reservation.
 #pragma once
 
 #include <atomic>
@@ -16,8 +16,10 @@ struct CheckpointState {
   Revision revision = 1, reserved = 1;
 };
 
-// Streams the snapshot; memory: one frame of about 256 KB. Gives up when `stop` becomes true ("Cancelled"). Answers its size.
-Result<uint64_t> write_checkpoint(const LogPlace& place, CheckpointState state, const Index& index, const std::atomic<bool>& stop);
+// Streams the snapshot; memory: one frame of about 256 KB. Gives up when `stop` becomes true ("Cancelled"). Answers
+// its size.
+Result<uint64_t> write_checkpoint(const LogPlace& place, CheckpointState state, const Index& index,
+                                  const std::atomic<bool>& stop);
 
 struct LoadedCheckpoint {
   CheckpointState state;

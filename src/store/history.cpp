@@ -5,9 +5,11 @@
 namespace dure::store {
 namespace {
 
-// What the window keeps alive: the version that was replaced. `now` is either the living version or the `previous` of a later change.
+// What the window keeps alive: the version that was replaced. `now` is either the living version or the `previous`
+// of a later change.
 size_t cost(const Change& change) {
-  return sizeof(Change) + (change.previous ? change.previous->footprint() : 0) + (change.now->removed() ? change.now->footprint() : 0);
+  return sizeof(Change) + (change.previous ? change.previous->footprint() : 0) +
+         (change.now->removed() ? change.now->footprint() : 0);
 }
 
 }  // namespace
@@ -34,8 +36,9 @@ void History::forget(Revision revision) {
 }
 
 std::deque<Change>::const_iterator History::first_after(Revision revision) const {
-  return std::upper_bound(changes_.begin(), changes_.end(), revision,
-                          [](Revision wanted, const Change& change) { return wanted < change.revision(); });
+  return std::upper_bound(
+      changes_.begin(), changes_.end(), revision,
+      [](Revision wanted, const Change& change) { return wanted < change.revision(); });
 }
 
 std::vector<Change> History::after(Revision revision, size_t most) const {
@@ -51,13 +54,15 @@ size_t History::count_after(Revision revision) const {
   return static_cast<size_t>(changes_.end() - first_after(revision));
 }
 
-std::map<std::string, RecordRef, std::less<>> History::then(Revision revision, std::string_view start,
+std::map<std::string, RecordRef, std::less<>> History::then(Revision revision,
+                                                            std::string_view start,
                                                             std::string_view end) const {
   std::map<std::string, RecordRef, std::less<>> held;
   for (auto at = first_after(revision); at != changes_.end(); ++at) {
     std::string_view key = at->now->key();
     if (key < start || (!end.empty() && key >= end)) continue;
-    held.try_emplace(std::string(key), at->previous);  // the first change after `revision` knows what was there
+    held.try_emplace(std::string(key),
+                     at->previous);  // the first change after `revision` knows what was there
   }
   return held;
 }

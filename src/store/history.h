@@ -32,7 +32,8 @@ class History {
   std::vector<Change> after(Revision revision, size_t most) const;
   size_t count_after(Revision revision) const;
   // What the keys in [start, end) that have changed since `revision` held then; null: nothing.
-  std::map<std::string, RecordRef, std::less<>> then(Revision revision, std::string_view start, std::string_view end) const;
+  std::map<std::string, RecordRef, std::less<>> then(Revision revision, std::string_view start,
+                                                     std::string_view end) const;
 
  private:
   std::deque<Change>::const_iterator first_after(Revision revision) const;

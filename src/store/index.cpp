@@ -28,8 +28,8 @@ struct Leaf : Node {
 };
 
 struct Branch : Node {
-  size_t total = 0;                               // records below
-  std::array<std::string, branch_max> low;        // smallest key child i may hold; low[0] is not used
+  size_t total = 0;                         // records below
+  std::array<std::string, branch_max> low;  // smallest key child i may hold; low[0] is not used
   std::array<Node*, branch_max> children = {};
   Branch() : Node(false) {}
 };
@@ -106,7 +106,8 @@ void insert_at(Leaf& leaf, size_t at, RecordRef record) {
 }
 
 void insert_at(Branch& branch, size_t at, Split split) {
-  std::move_backward(branch.low.begin() + at, branch.low.begin() + branch.count, branch.low.begin() + branch.count + 1);
+  std::move_backward(branch.low.begin() + at, branch.low.begin() + branch.count,
+                     branch.low.begin() + branch.count + 1);
   auto begin = branch.children.begin();
   std::move_backward(begin + at, begin + branch.count, begin + branch.count + 1);
   branch.low[at] = std::move(split.low);
@@ -154,7 +155,8 @@ Split split_branch(Branch& branch, size_t cut) {
   auto* right = new Branch;
   right->count = static_cast<uint16_t>(branch.count - cut);
   std::move(branch.low.begin() + cut, branch.low.begin() + branch.count, right->low.begin());
-  std::copy(branch.children.begin() + cut, branch.children.begin() + branch.count, right->children.begin());
+  std::copy(branch.children.begin() + cut, branch.children.begin() + branch.count,
+            right->children.begin());
   branch.count = static_cast<uint16_t>(cut);
   return {right->low[0], right};
 }
@@ -195,7 +197,8 @@ std::optional<Split> put_node(Node*& slot, RecordRef record, RecordRef& previous
 }
 
 void remove_child(Branch& branch, size_t at) {
-  std::move(branch.low.begin() + at + 1, branch.low.begin() + branch.count, branch.low.begin() + at);
+  std::move(branch.low.begin() + at + 1, branch.low.begin() + branch.count,
+            branch.low.begin() + at);
   auto begin = branch.children.begin();
   std::move(begin + at + 1, begin + branch.count, begin + at);
   --branch.count;
@@ -232,7 +235,9 @@ void rebalance(Branch& branch, size_t at) {
   }
   if (child->count > most / 4) return;
   // three quarters: so that the next insertion does not split again
-  auto fits = [&](size_t left) { return branch.children[left]->count + branch.children[left + 1]->count <= most * 3 / 4; };
+  auto fits = [&](size_t left) {
+    return branch.children[left]->count + branch.children[left + 1]->count <= most * 3 / 4;
+  };
   if (at + 1 < branch.count && fits(at)) {
     merge_children(branch, at);
   } else if (at > 0 && fits(at - 1)) {
@@ -246,7 +251,8 @@ RecordRef erase_node(Node*& slot, std::string_view key) {
     Leaf& leaf = as_leaf(node);
     size_t at = lower_bound(leaf, key);
     RecordRef gone = std::move(leaf.records[at]);
-    std::move(leaf.records.begin() + at + 1, leaf.records.begin() + leaf.count, leaf.records.begin() + at);
+    std::move(leaf.records.begin() + at + 1, leaf.records.begin() + leaf.count,
+              leaf.records.begin() + at);
     --leaf.count;
     return gone;
   }
@@ -333,7 +339,8 @@ size_t Index::rank(std::string_view key) const {
   return before + lower_bound(as_leaf(node), key);
 }
 
-void Index::visit_erased(std::string_view start, std::string_view end, void* state, Call call) const {
+void Index::visit_erased(std::string_view start, std::string_view end, void* state,
+                         Call call) const {
   if (root_) visit_node(root_, start, end, state, call);
 }
 

@@ -1,8 +1,8 @@
 // Index: the ordered map from key to newest record; a B+ tree of counted nodes.
 //
 // Copying an Index is one reference: the copy is a snapshot that never changes. A node that only one Index holds is
-// changed in place; a shared one is copied first. So a reader that took a snapshot walks it without a lock, and a writer
-// without readers copies nothing.
+// changed in place; a shared one is copied first. So a reader that took a snapshot walks it without a lock, and a
+// writer without readers copies nothing.
 //
 // Thread: one Index object is not thread-safe; snapshots of it may be read and destroyed on any thread meanwhile.
 // Cost: find, put, erase and rank are O(log n); about 12 bytes of tree per key.
@@ -37,7 +37,9 @@ class Index {
   // Records with start <= key < end (empty end: no bound) in order until `see` answers false.
   template <class See>
   void visit(std::string_view start, std::string_view end, See&& see) const {
-    auto call = [](void* state, const RecordRef& record) { return (*static_cast<See*>(state))(record); };
+    auto call = [](void* state, const RecordRef& record) {
+      return (*static_cast<See*>(state))(record);
+    };
     visit_erased(start, end, const_cast<void*>(static_cast<const void*>(&see)), call);
   }
 

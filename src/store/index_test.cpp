@@ -11,7 +11,8 @@ namespace dure::store {
 namespace {
 
 RecordRef record(const std::string& key, Revision revision) {
-  return Record::make(key, {.create_revision = revision, .mod_revision = revision, .value = SharedBytes(key)});
+  return Record::make(
+      key, {.create_revision = revision, .mod_revision = revision, .value = SharedBytes(key)});
 }
 
 std::map<std::string, Revision> content(const Index& index) {
@@ -48,7 +49,8 @@ TEST(Index, RandomChangesAgreeWithAnOrderedMap) {
     EXPECT_EQ(content(index), model);
     for (int i = 0; i < 100; ++i) {
       std::string key = "/k/" + std::to_string(random() % keys);
-      EXPECT_EQ(index.rank(key), static_cast<size_t>(std::distance(model.begin(), model.lower_bound(key))));
+      EXPECT_EQ(index.rank(key),
+                static_cast<size_t>(std::distance(model.begin(), model.lower_bound(key))));
       EXPECT_EQ(index.find(key) != nullptr, model.contains(key));
     }
     while (!model.empty()) {

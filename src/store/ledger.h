@@ -1,4 +1,5 @@
-// Ledger: what every implementation of Store keeps in memory: the index, the history window, the watches. It knows no disk.
+// Ledger: what every implementation of Store keeps in memory: the index, the history window, the watches. It knows
+// no disk.
 //
 // A commit has three steps, so that nobody sees what is not yet durable:
 //   Batch::add    decides (comparisons, revisions) against the published state plus the batch itself,
@@ -48,7 +49,8 @@ class Ledger {
     Ledger& ledger_;
     Revision revision_;
     std::vector<Change> changes_;
-    std::unordered_map<std::string_view, RecordRef> pending_;  // the batch's own view; the keys live in changes_
+    std::unordered_map<std::string_view, RecordRef>
+        pending_;  // the batch's own view; the keys live in changes_
   };
 
   void publish(const Batch& batch);
@@ -74,7 +76,8 @@ class Ledger {
   Result<Revision> catch_up(const std::string& prefix, Revision after, WatchSink& sink);
   Result<std::vector<Change>> past(Revision after, size_t most) const;
 
-  mutable std::mutex state_mutex_;  // index_, history_; held for single look-ups and for one publication
+  mutable std::mutex
+      state_mutex_;  // index_, history_; held for single look-ups and for one publication
   Index index_;
   History history_;
   std::atomic<Revision> revision_;

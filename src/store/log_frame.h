@@ -9,10 +9,11 @@
 //  36  u32  records in the payload
 //  40  payload: records, each: flags u8 (1: removed), varints create revision, mod revision, key size, value size; key; value
 //
-// All little endian. A frame begins at a multiple of block_bytes and is padded with zeros to the next one: a block that holds
-// acknowledged writes is never written again, so a write that power loss tears cannot hurt them.
-// A frame is one unit of durability: it is there as a whole or not at all, and frame n+1 is written only after frame n
-// is synced. The salt (store identity and file) keeps what an earlier use of the same blocks left behind from being read.
+// All little endian. A frame begins at a multiple of block_bytes and is padded with zeros to the next one: a block
+// that holds acknowledged writes is never written again, so a write that power loss tears cannot hurt them. A frame
+// is one unit of durability: it is there as a whole or not at all, and frame n+1 is written only after frame n is
+// synced. The salt (store identity and file) keeps what an earlier use of the same blocks left behind from being
+// read.
 #pragma once
 
 #include <cstdint>

@@ -13,7 +13,9 @@ constexpr std::string_view half_made = "segment.tmp";
 
 }  // namespace
 
-std::string numbered_name(std::string_view prefix, uint64_t number) { return fmt::format("{}{:016x}", prefix, number); }
+std::string numbered_name(std::string_view prefix, uint64_t number) {
+  return fmt::format("{}{:016x}", prefix, number);
+}
 
 std::optional<uint64_t> numbered_file(std::string_view name, std::string_view prefix) {
   if (name.size() != prefix.size() + 16 || name.substr(0, prefix.size()) != prefix) return {};
@@ -26,11 +28,14 @@ std::optional<uint64_t> numbered_file(std::string_view name, std::string_view pr
   return number;
 }
 
-Error store_corrupt(const std::string& path, uint64_t offset, Revision last_good, std::string_view what) {
+Error store_corrupt(const std::string& path, uint64_t offset, Revision last_good,
+                    std::string_view what) {
   Error error{500, "StoreCorrupt", fmt::format("{} is damaged at byte {}: {}", path, offset, what)};
   error.remedy = fmt::format(
-      "Check the disk, then restore the folder from a backup. To go on with what is readable (everything after revision {} is lost): "
-      "move the folder away, copy it back without the log-* files that come after {}, and cut that one with `truncate -s {}`.",
+      "Check the disk, then restore the folder from a backup. To go on with what is readable "
+      "(everything after revision {} is lost): "
+      "move the folder away, copy it back without the log-* files that come after {}, and cut that "
+      "one with `truncate -s {}`.",
       last_good, path, offset);
   return error;
 }
@@ -72,11 +77,15 @@ Status SegmentLog::scan_segment(uint64_t number, Scan& scan, const Apply& apply)
     }
     const uint64_t sequence = frame->header.sequence;
     if (!scan.expected) scan.expected = std::min(sequence, scan.after + 1);
-    const bool obsolete = sequence > *scan.expected && sequence <= scan.after + 1;  // what is missing is in the checkpoint
+    const bool obsolete = sequence > *scan.expected &&
+                          sequence <= scan.after + 1;  // what is missing is in the checkpoint
     if (!obsolete && (!whole || sequence != *scan.expected)) {
       const bool missing = scan.bad_path.empty();
-      return fail(store_corrupt(missing ? path(number) : scan.bad_path, missing ? at : scan.bad_offset, scan.last_revision,
-                                fmt::format("frame {} is unreadable, but frame {} after it is there", *scan.expected, sequence)));
+      return fail(
+          store_corrupt(missing ? path(number) : scan.bad_path, missing ? at : scan.bad_offset,
+                        scan.last_revision,
+                        fmt::format("frame {} is unreadable, but frame {} after it is there",
+                                    *scan.expected, sequence)));
     }
     if (sequence > scan.after) {
       if (auto applied = apply(*frame); !applied) {
@@ -142,8 +151,8 @@ Status SegmentLog::take_up(const Scan& scan) {
   return {};
 }
 
-// The last frame may never have been synced, or its sync may have failed: then it is in the page cache, which takes it for
-// clean, and not on the disk. It is read from here on, so it must not vanish any more.
+// The last frame may never have been synced, or its sync may have failed: then it is in the page cache, which takes
+// it for clean, and not on the disk. It is read from here on, so it must not vanish any more.
 Status SegmentLog::write_again(uint64_t at, size_t size) {
   std::string bytes(size, '\0');
   DURE_TRY(const size_t got, current_->read_at(at, bytes));

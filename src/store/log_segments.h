@@ -1,10 +1,11 @@
-// SegmentLog: the write-ahead log as a row of files `log-<number>` of fixed size, filled with zeros before they are used, so
-// that an append changes no file size and its sync writes no file system journal. Files that a checkpoint has made
-// superfluous are used again.
+// SegmentLog: the write-ahead log as a row of files `log-<number>` of fixed size, filled with zeros before they are
+// used, so that an append changes no file size and its sync writes no file system journal. Files that a checkpoint
+// has made superfluous are used again.
 //
-// What is found at a start: frames without a gap since the checkpoint. The first damaged frame is the end when nothing valid
-// follows: that is a write which power loss tore and nobody was told of. Anything valid behind it proves that it had been
-// synced: then the medium has lost acknowledged writes, and the answer is the error "StoreCorrupt".
+// What is found at a start: frames without a gap since the checkpoint. The first damaged frame is the end when
+// nothing valid follows: that is a write which power loss tore and nobody was told of. Anything valid behind it
+// proves that it had been synced: then the medium has lost acknowledged writes, and the answer is the error
+// "StoreCorrupt".
 //
 // Thread: replay, make_room and append on one thread; prepare_next and drop_before on any.
 #pragma once
@@ -45,8 +46,8 @@ class SegmentLog {
   // Hands over the frames with sequence > `after`, in order; afterwards the log is ready for appending.
   Result<Replayed> replay(uint64_t after, const Apply& apply);
 
-  // Makes sure that `append` of so many bytes stays within one file. "DiskFull" changes nothing: try again later. After any
-  // other error the log must not be used any more.
+  // Makes sure that `append` of so many bytes stays within one file. "DiskFull" changes nothing: try again later.
+  // After any other error the log must not be used any more.
   Status make_room(size_t bytes_on_disk);
   // Writes and syncs. After an error the log must not be used any more.
   Status append(FrameBuilder& frame, FrameHeader header);
@@ -79,11 +80,12 @@ class SegmentLog {
 
   std::mutex mutex_;  // held while the next file is made: an append that needs it waits
   std::unique_ptr<os::File> next_;
-  std::set<uint64_t> old_;  // files before the current one
+  std::set<uint64_t> old_;    // files before the current one
   std::set<uint64_t> spare_;  // those of them that are free to be used again
 };
 
 // The error for a damaged file, with what a person can do about it.
-Error store_corrupt(const std::string& path, uint64_t offset, Revision last_good, std::string_view what);
+Error store_corrupt(const std::string& path, uint64_t offset, Revision last_good,
+                    std::string_view what);
 
 }  // namespace dure::store

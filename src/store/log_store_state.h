@@ -68,16 +68,20 @@ struct LogStore::State : std::enable_shared_from_this<LogStore::State> {
   void set_log(std::unique_ptr<SegmentLog> log) { log_ = std::move(log); }
 
   std::atomic<bool> closing = false;
-  Metric transactions{Metric::Kind::counter, "dure_store_transactions_total", {}, "Committed transactions."};
+  Metric transactions{
+      Metric::Kind::counter, "dure_store_transactions_total", {}, "Committed transactions."};
   Metric syncs{Metric::Kind::counter, "dure_store_syncs_total", {}, "Synced log writes."};
-  Metric log_bytes{Metric::Kind::counter, "dure_store_log_bytes_total", {}, "Bytes written to the log."};
-  Metric checkpoints{Metric::Kind::counter, "dure_store_checkpoints_total", {}, "Checkpoints written."};
+  Metric log_bytes{
+      Metric::Kind::counter, "dure_store_log_bytes_total", {}, "Bytes written to the log."};
+  Metric checkpoints{
+      Metric::Kind::counter, "dure_store_checkpoints_total", {}, "Checkpoints written."};
 
  private:
   std::vector<Request> take();
   Status keep(const Ledger::Batch& batch, bool durable);
   Status write_frame(FrameKind kind, Revision revision);
-  void deliver(std::vector<Request>& requests, std::vector<Outcome>& outcomes, std::span<const Change> changes);
+  void deliver(std::vector<Request>& requests, std::vector<Outcome>& outcomes,
+               std::span<const Change> changes);
   void maintain();
   void arm_lazy_flush();
   Status fail_for_good(Error error);
@@ -86,14 +90,14 @@ struct LogStore::State : std::enable_shared_from_this<LogStore::State> {
   std::unique_ptr<SegmentLog> log_;
   FrameBuilder frame_;
   PendingWrites pending_;
-  Revision reserved_;          // synced: revisions up to here may be handed out
-  bool clean_;                 // the last frame says that the stop was clean
+  Revision reserved_;  // synced: revisions up to here may be handed out
+  bool clean_;         // the last frame says that the stop was clean
   uint64_t log_bytes_since_checkpoint_ = 0;
   std::unique_ptr<run::Timer> lazy_timer_;
   std::atomic<bool> checkpointing_ = false;
   std::atomic<uint64_t> checkpoint_bytes_;  // of the last one
 
-  mutable std::mutex mutex_;   // what follows
+  mutable std::mutex mutex_;  // what follows
   std::deque<Request> queue_;
   size_t queue_bytes_ = 0;
   bool drain_posted_ = false;

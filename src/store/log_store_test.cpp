@@ -19,12 +19,16 @@ using Operation = os::MemoryDisk::Operation;
 Write put(std::string key, std::string value, Durability durability = Durability::durable) {
   return {.key = std::move(key), .value = SharedBytes(std::move(value)), .durability = durability};
 }
-Write lazy(std::string key, std::string value) { return put(std::move(key), std::move(value), Durability::volatile_); }
+Write lazy(std::string key, std::string value) {
+  return put(std::move(key), std::move(value), Durability::volatile_);
+}
 
 // A store on one thread with virtual time.
 class LogStoreTest : public testing::Test {
  protected:
-  LogStoreTest() { set_log_sink([](LogLevel, std::string_view) {}); }
+  LogStoreTest() {
+    set_log_sink([](LogLevel, std::string_view) {});
+  }
   ~LogStoreTest() override { set_log_sink({}); }
 
   Status open(LogOptions options = {.segment_bytes = small_segment}) {
@@ -37,7 +41,8 @@ class LogStoreTest : public testing::Test {
   }
   Result<Revision> commit(Transaction transaction) {
     Result<Revision> answer = fail(internal("not answered"));
-    store_->commit(std::move(transaction), [&](Result<Revision> result) { answer = std::move(result); });
+    store_->commit(std::move(transaction),
+                   [&](Result<Revision> result) { answer = std::move(result); });
     executor_.run_until_idle();
     return answer;
   }
@@ -58,12 +63,14 @@ class LogStoreTest : public testing::Test {
 
   os::MemoryDisk disk_;
   run::VirtualExecutor executor_;
-  std::unique_ptr<run::Executor> commits_ = executor_.make_lane(), background_ = executor_.make_lane();
+  std::unique_ptr<run::Executor> commits_ = executor_.make_lane(),
+                                 background_ = executor_.make_lane();
   std::unique_ptr<LogStore> store_;
 };
 
 TEST(Crc32c, KnownSumsAndBothWays) {
-  EXPECT_EQ(crc32c("123456789"), 0xe3069283u);  // the check value of the catalogue of CRC algorithms
+  EXPECT_EQ(crc32c("123456789"),
+            0xe3069283u);  // the check value of the catalogue of CRC algorithms
   EXPECT_EQ(crc32c(std::string(32, '\0')), 0x8a9136aau);  // RFC 3720 B.4
   std::string text;
   for (int i = 0; i < 300; ++i) {
@@ -89,7 +96,8 @@ TEST_F(LogStoreTest, ReadyWritesShareOneSync) {
   ASSERT_TRUE(open());
   int answered = 0;
   for (int i = 0; i < 64; ++i) {
-    store_->commit({{put("/" + std::to_string(i), "x")}}, [&](Result<Revision> done) { answered += done.has_value(); });
+    store_->commit({{put("/" + std::to_string(i), "x")}},
+                   [&](Result<Revision> done) { answered += done.has_value(); });
   }
   const uint64_t before = disk_.counters().syncs;
   executor_.run_until_idle();
@@ -116,7 +124,8 @@ TEST_F(LogStoreTest, VolatileWritesCostNoSyncAndRideAlong) {
   EXPECT_EQ(disk_.counters().writes, before.writes);
   ASSERT_TRUE(commit({{put("/d", "2")}}));
   EXPECT_EQ(disk_.counters().syncs, before.syncs + 1);
-  EXPECT_EQ(disk_.counters().bytes_written, before.bytes_written + 4096);  // of a hundred versions one
+  EXPECT_EQ(disk_.counters().bytes_written,
+            before.bytes_written + 4096);  // of a hundred versions one
   ASSERT_TRUE(commit({{lazy("/lease", "lost")}}));
   crash();
   ASSERT_TRUE(open());
@@ -125,7 +134,8 @@ TEST_F(LogStoreTest, VolatileWritesCostNoSyncAndRideAlong) {
 
 TEST_F(LogStoreTest, VolatileWritesAreWrittenAfterTheInterval) {
   ASSERT_TRUE(open({.segment_bytes = small_segment, .lazy_interval = 60s}));
-  ASSERT_TRUE(commit({{lazy("/x", "1")}}));  // the first one reserves revisions and is written at once
+  ASSERT_TRUE(
+      commit({{lazy("/x", "1")}}));  // the first one reserves revisions and is written at once
   const uint64_t before = disk_.counters().syncs;
   ASSERT_TRUE(commit({{lazy("/lease", "1")}}));
   executor_.advance(59s);
@@ -144,7 +154,8 @@ TEST_F(LogStoreTest, PendingVolatileWritesHaveABound) {
   ASSERT_TRUE(open());
   ASSERT_TRUE(commit({{lazy("/x", "1")}}));
   const uint64_t before = disk_.counters().syncs;
-  for (int i = 0; i < 100; ++i) ASSERT_TRUE(commit({{lazy("/event/" + std::to_string(i), std::string(1000, 'e'))}}));
+  for (int i = 0; i < 100; ++i)
+    ASSERT_TRUE(commit({{lazy("/event/" + std::to_string(i), std::string(1000, 'e'))}}));
   EXPECT_GT(disk_.counters().syncs, before + 5);
   EXPECT_LT(disk_.counters().syncs, before + 20);
 }
@@ -237,7 +248,8 @@ TEST_F(LogStoreTest, AFullDiskRefusesAndRecovers) {
   ASSERT_TRUE(open({.segment_bytes = small_segment, .checkpoint_log_bytes = 1 << 30}));
   int kept = 0;
   Result<Revision> last = 0;
-  for (; kept < 100 && last; ++kept) last = commit({{put("/" + std::to_string(kept), std::string(3000, 'x'))}});
+  for (; kept < 100 && last; ++kept)
+    last = commit({{put("/" + std::to_string(kept), std::string(3000, 'x'))}});
   EXPECT_EQ(kept, 33);  // sixteen blocks in each file
   EXPECT_EQ(last.error().code, 507);
   EXPECT_EQ(last.error().reason, "StoreFull");
@@ -253,7 +265,8 @@ TEST_F(LogStoreTest, AFullDiskRefusesAndRecovers) {
 TEST_F(LogStoreTest, CheckpointsKeepTheFolderSmall) {
   const LogOptions options{.segment_bytes = small_segment, .checkpoint_log_bytes = 128 << 10};
   ASSERT_TRUE(open(options));
-  for (int i = 0; i < 2000; ++i) ASSERT_TRUE(commit({{put("/" + std::to_string(i % 50), std::to_string(i))}}));
+  for (int i = 0; i < 2000; ++i)
+    ASSERT_TRUE(commit({{put("/" + std::to_string(i % 50), std::to_string(i))}}));
   EXPECT_GT(store_->counters().checkpoints, 30u);
   EXPECT_EQ(files("checkpoint-").size(), 1u);
   EXPECT_LE(files("log-").size(), 6u);
@@ -271,7 +284,8 @@ TEST_F(LogStoreTest, FilesAreUsedAgainInsteadOfFilledWithZeros) {
   write(200);
   const auto before = disk_.counters();
   write(1000);
-  const double per_commit = static_cast<double>(disk_.counters().bytes_written - before.bytes_written) / 1000;
+  const double per_commit =
+      static_cast<double>(disk_.counters().bytes_written - before.bytes_written) / 1000;
   EXPECT_LT(per_commit, 4096 * 1.3);
 }
 
@@ -328,7 +342,8 @@ TEST_F(LogStoreTest, DamageInTheMiddleIsAnError) {
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().reason, "StoreCorrupt");
   EXPECT_EQ(opened.error().message,
-            "/s/log-0000000000000001 is damaged at byte 8192: frame 3 is unreadable, but frame 4 after it is there");
+            "/s/log-0000000000000001 is damaged at byte 8192: frame 3 is unreadable, but frame 4 "
+            "after it is there");
   EXPECT_NE(opened.error().remedy.find("truncate -s 8192"), std::string::npos);
   // The remedy works.
   ASSERT_TRUE((*disk_.open("/s/log-0000000000000001", os::OpenMode::write))->truncate(8192));
@@ -364,16 +379,19 @@ class Damage : public LogStoreTest {
   void SetUp() override {
     ASSERT_TRUE(open({.segment_bytes = small_segment, .checkpoint_log_bytes = 1 << 30}));
     for (int i = 0; i < 30; ++i) {
-      ASSERT_TRUE(commit({{put("/" + std::to_string(i % 7), std::string(static_cast<size_t>(i * 331 % 5000), 'v'))}}));
+      ASSERT_TRUE(commit({{put("/" + std::to_string(i % 7),
+                               std::string(static_cast<size_t>(i * 331 % 5000), 'v'))}}));
       if (i == 8) store_->checkpoint(), executor_.run_until_idle();
     }
     expected_ = content();
     store_.reset();
-    for (const std::string& name : disk_.list("/s").value()) original_[name] = os::read_file(disk_, "/s/" + name).value();
+    for (const std::string& name : disk_.list("/s").value())
+      original_[name] = os::read_file(disk_, "/s/" + name).value();
   }
   std::map<std::string, std::string> content() const {
     std::map<std::string, std::string> out;
-    for (const Entry& entry : store_->range({.start = "", .end = ""})->entries) out[entry.key] = entry.value.view();
+    for (const Entry& entry : store_->range({.start = "", .end = ""})->entries)
+      out[entry.key] = entry.value.view();
     return out;
   }
   // A fresh copy of the folder with one file replaced, opened.
@@ -400,10 +418,12 @@ TEST_F(Damage, AFlippedByteIsNeverTakenForData) {
       bytes[at] = static_cast<char>(bytes[at] ^ (1 << at % 8));
       auto opened = open_with(name, std::move(bytes));
       if (!opened) {
-        ASSERT_EQ(opened.error().reason, "StoreCorrupt") << name << " at " << at << ": " << opened.error().message;
+        ASSERT_EQ(opened.error().reason, "StoreCorrupt")
+            << name << " at " << at << ": " << opened.error().message;
         ++detected;
       } else {
-        ASSERT_EQ(content(), expected_) << name << " at " << at;  // padding, or the mark of the clean stop
+        ASSERT_EQ(content(), expected_)
+            << name << " at " << at;  // padding, or the mark of the clean stop
       }
     }
   }

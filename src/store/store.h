@@ -1,13 +1,13 @@
 // Store: keys to bytes with revisions, compare-and-swap, watch and compaction. It knows no kind.
 //
 // One revision counter for the whole store, as etcd has it: every committed transaction takes the next revision.
-// Implementations: make_memory_store (tests, simulation), LogStore (embedded default), etcd (later). One conformance suite,
-// store/conformance.h, runs against each.
+// Implementations: make_memory_store (tests, simulation), LogStore (embedded default), etcd (later). One
+// conformance suite, store/conformance.h, runs against each.
 //
 // Thread: every call from any thread. `commit` callbacks and watch sinks run on the store's commit thread (memory:
-// on the caller's thread, before `commit` returns), in revision order, and must not block. Sinks are told of a revision
-// before its `commit` callback runs. A callback may call `commit` (memory: it is carried out when the callback has
-// returned), read, and begin or end watches; it must not call commit_and_wait.
+// on the caller's thread, before `commit` returns), in revision order, and must not block. Sinks are told of a
+// revision before its `commit` callback runs. A callback may call `commit` (memory: it is carried out when the
+// callback has returned), read, and begin or end watches; it must not call commit_and_wait.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,9 @@ struct Entry {
   SharedBytes value;
 };
 
-// durable: acknowledged after fdatasync. volatile_: acknowledged from memory, written with the next checkpoint or durable batch
-// (Lease, Event); after a crash such a key may be old or gone, but the revision counter never goes backwards.
+// durable: acknowledged after fdatasync. volatile_: acknowledged from memory, written with the next checkpoint or
+// durable batch (Lease, Event); after a crash such a key may be old or gone, but the revision counter never goes
+// backwards.
 enum class Durability { durable, volatile_ };
 
 struct Write {
@@ -57,9 +58,11 @@ struct Event {
 };
 
 struct RangeRequest {
-  std::string start, end;      // [start, end); end empty: no upper bound; for a prefix: end = prefix_end(start)
-  Revision at_revision = 0;    // 0: newest; older ones within the history window, else 410; not yet reached: 504
-  size_t limit = 0;            // 0: all
+  std::string start,
+      end;  // [start, end); end empty: no upper bound; for a prefix: end = prefix_end(start)
+  Revision at_revision =
+      0;  // 0: newest; older ones within the history window, else 410; not yet reached: 504
+  size_t limit = 0;  // 0: all
 };
 
 struct Page {
@@ -90,10 +93,13 @@ class Store {
   virtual void commit(Transaction transaction, Committed done) = 0;
   virtual std::optional<Entry> get(std::string_view key) const = 0;
   virtual Result<Page> range(const RangeRequest& request) const = 0;
-  // Events with revision > `after`; 410 "Expired" when `after` is older than the history window. Past events are delivered
-  // before `watch` returns or on the commit thread, always in order, without gap or repeat. An empty prefix: everything.
-  virtual Result<std::unique_ptr<Watch>> watch(std::string prefix, Revision after, WatchSink& sink) = 0;
-  virtual Revision revision() const = 0;  // newest; 1 in a new store, because 0 means "any" to API clients
+  // Events with revision > `after`; 410 "Expired" when `after` is older than the history window. Past events are
+  // delivered before `watch` returns or on the commit thread, always in order, without gap or repeat. An empty
+  // prefix: everything.
+  virtual Result<std::unique_ptr<Watch>> watch(std::string prefix, Revision after,
+                                               WatchSink& sink) = 0;
+  virtual Revision revision()
+      const = 0;  // newest; 1 in a new store, because 0 means "any" to API clients
   // `watch` after it and `range` at it still work; everything older is 410. A new store: 0.
   virtual Revision compacted() const = 0;
   virtual Status compact(Revision revision) = 0;  // forget history up to and including it

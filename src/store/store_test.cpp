@@ -12,13 +12,17 @@ std::shared_ptr<Store> memory(HistoryLimits limits) { return make_memory_store(l
 // On a disk in memory; files small enough that every longer test rotates and checkpoints.
 std::shared_ptr<Store> log_in_memory(HistoryLimits limits) {
   auto disk = std::make_shared<os::MemoryDisk>();
-  auto store = LogStore::open("/store", {.history = limits, .segment_bytes = 4 << 20, .checkpoint_log_bytes = 1 << 20}, *disk);
+  auto store = LogStore::open(
+      "/store", {.history = limits, .segment_bytes = 4 << 20, .checkpoint_log_bytes = 1 << 20},
+      *disk);
   EXPECT_TRUE(store) << store.error().message;
   return {store->release(), [disk](Store* pointer) { delete pointer; }};
 }
 
-INSTANTIATE_TEST_SUITE_P(Memory, StoreConformance, testing::Values(Subject{"memory", memory}), subject_name);
-INSTANTIATE_TEST_SUITE_P(Log, StoreConformance, testing::Values(Subject{"log", log_in_memory}), subject_name);
+INSTANTIATE_TEST_SUITE_P(Memory, StoreConformance, testing::Values(Subject{"memory", memory}),
+                         subject_name);
+INSTANTIATE_TEST_SUITE_P(Log, StoreConformance, testing::Values(Subject{"log", log_in_memory}),
+                         subject_name);
 
 TEST(PrefixEnd, IsTheFirstKeyAfterThePrefix) {
   EXPECT_EQ(prefix_end("/a/"), "/a0");
