@@ -8,7 +8,8 @@
 int main(int argc, char** argv) {
   using namespace dure::cmd;
   const std::string_view called = argc > 0 ? argv[0] : "";
-  if (called.substr(called.rfind('/') + 1) == "dure-cni") return run_cni();
+  const std::string_view name = called.substr(called.rfind('/') + 1);
+  if (name == "dure-cni" || name == "loopback") return run_cni();
   const Door house{.name = "dure",
                    .summary = "dure: one Kubernetes cluster out of machines that were never meant to be one",
                    .doors = {init_door(), join_door(), server_door(), agent_door(), token_door(), certs_door(),

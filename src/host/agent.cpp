@@ -1,0 +1,293 @@
+#include "host/agent.h"
+
+#include <functional>
+#include <vector>
+
+#include "base/ip.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "bootstrap/journal.h"
+#include "bootstrap/node_identity.h"
+#include "client/cache.h"
+#include "client/connect.h"
+#include "client/events.h"
+#include "client/kubeconfig.h"
+#include "client/loop.h"
+#include "cri/runtime.h"
+#include "host/runtime_setup.h"
+#include "kernel/links.h"
+#include "kernel/mounts.h"
+#include "kernel/nft.h"
+#include "kernel/sysctl.h"
+#include "os/clock.h"
+#include "os/disk.h"
+#include "overlay/overlay.h"
+#include "pods/fields.h"
+#include "pods/kubelet_api.h"
+#include "pods/node_facts.h"
+#include "pods/node_status.h"
+#include "pods/pods.h"
+#include "run/loop.h"
+#include "schema/quantity.h"
+#include "tunnel/agent.h"
+#include "volumes/files.h"
+#include "volumes/volumes.h"
+
+namespace dure::host {
+namespace {
+
+using bootstrap::AgentSettings;
+using bootstrap::Change;
+
+Result<int64_t> quantity(std::string_view text, bool milli) {
+  DURE_TRY(const auto parsed, schema::Quantity::parse(text));
+  return milli ? parsed.milli() : parsed.value();
+}
+
+// "key=value:Effect", "key:Effect"
+Result<pods::NodeTaint> parse_taint(std::string_view text) {
+  const size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return fail(bad_request("a taint is key=value:Effect, got " + std::string(text)));
+  const std::string_view pair = text.substr(0, colon);
+  const size_t equals = pair.find('=');
+  pods::NodeTaint taint;
+  taint.key = std::string(pair.substr(0, equals));
+  if (equals != std::string_view::npos) taint.value = std::string(pair.substr(equals + 1));
+  taint.effect = std::string(text.substr(colon + 1));
+  return taint;
+}
+
+Result<pods::NodeOptions> node_options(const AgentSettings& settings, const std::string& version) {
+  pods::NodeOptions options;
+  options.name = settings.node_name;
+  options.ips = {settings.node_ip};
+  options.version = version;
+  options.pods_max = settings.pods_max;
+  if (!settings.capacity_cpu.empty()) {
+    DURE_TRY(options.cpu_milli, quantity(settings.capacity_cpu, true));
+  }
+  if (!settings.capacity_memory.empty()) {
+    DURE_TRY(options.memory_bytes, quantity(settings.capacity_memory, false));
+  }
+  for (const std::string& label : settings.labels) {
+    const size_t equals = label.find('=');
+    options.labels[label.substr(0, equals)] = equals == std::string::npos ? "" : label.substr(equals + 1);
+  }
+  for (const std::string& text : settings.taints) {
+    DURE_TRY(pods::NodeTaint taint, parse_taint(text));
+    options.taints.push_back(std::move(taint));
+  }
+  return options;
+}
+
+// Members in the order in which they are made; the compiler ends them in reverse.
+class AgentParts final : public Agent {
+ public:
+  explicit AgentParts(AgentOptions options)
+      : options_(std::move(options)),
+        settings_(options_.settings),
+        disk_(os::make_disk()),
+        clock_(os::make_clock()),
+        journal_(*disk_, options_.places.journal()),
+        loop_("agent"),
+        executor_(run::make_pool("reconcile", 4)),
+        jobs_(run::make_pool("jobs", 8)) {}
+
+  ~AgentParts() override {
+    tunnel_.reset();
+    node_status_.reset();
+    runner_.reset();  // no more reconciles
+    pods_.reset();
+    volumes_.reset();
+    caches_.reset();
+  }
+
+  Status build() {
+    DURE_CHECK(find_identity());
+    DURE_CHECK(connect());
+    DURE_CHECK(prepare_runtime());
+    DURE_CHECK(prepare_network());
+    DURE_CHECK(build_pods());
+    start();
+    log(LogLevel::info, "host", "running", {{"node", settings_.node_name}, {"server", settings_.server_url}});
+    return {};
+  }
+
+ private:
+  Status find_identity() {
+    auto identity = bootstrap::read_identity(*disk_, options_.places);
+    if (identity && !bootstrap::renewal_due(*identity, clock_->wall_now())) {
+      credentials_ = std::move(*identity);
+      return {};
+    }
+    if (!identity) {
+      DURE_TRY(const std::string text, os::read_file(*disk_, options_.places.bootstrap_conf()));
+      DURE_TRY(client::Kubeconfig config, client::parse_kubeconfig(text, {}));
+      identity = std::move(config.credentials);
+    }
+    const bootstrap::IdentityRequest request{settings_.node_name, settings_.server_url, *identity};
+    auto fresh = bootstrap::request_identity(loop_.loop(), *disk_, options_.places, request);
+    // An old identity that still holds is good enough until the server can be reached.
+    if (!fresh && identity->token.empty()) fresh = std::move(*identity);
+    if (!fresh) return fail(std::move(fresh.error()));
+    credentials_ = std::move(*fresh);
+    return {};
+  }
+
+  Status connect() {
+    credentials_.user_agent = "dure-agent/" + options_.version;
+    DURE_TRY(client_, client::connect(loop_.loop(), settings_.server_url, credentials_));
+    caches_ = client::Caches::create(*client_, *executor_);
+    runner_ = client::Runner::create(*caches_, *executor_);
+    events_ = client::EventRecorder::create(*client_, *executor_, "kubelet", settings_.node_name);
+    return {};
+  }
+
+  Status prepare_runtime() {
+    runtime_ = cri::connect(loop_.loop(), settings_.runtime_endpoint);
+    DURE_CHECK(install_cni_plugin(journal_));
+    // A runtime that is still starting is waited for by everything else; only the sandbox image must not be forgotten.
+    ensure_pause_image_soon(Duration::zero());
+    return {};
+  }
+
+  void ensure_pause_image_soon(Duration delay) {
+    pause_timer_ = jobs_->after(delay, [this] {
+      const Status done = ensure_pause_image(*runtime_, settings_.runtime_endpoint);
+      if (done) return;
+      log(LogLevel::warn, "host", "cannot import the sandbox image yet", {{"why", done.error().message}});
+      ensure_pause_image_soon(2s);
+    });
+  }
+
+  Status prepare_network() {
+    DURE_TRY(links_, kernel::open_links());
+    DURE_TRY(nft_, kernel::open_nft());
+    DURE_TRY(sysctl_, kernel::open_sysctl());
+    mounts_ = kernel::linux_mounts();
+    overlay::OverlayOptions options;
+    options.node_name = settings_.node_name;
+    options.backend = settings_.network == "none" ? overlay::Backend::none : overlay::Backend::vxlan;
+    if (const auto range = IpPrefix::parse(settings_.pod_cidr)) options.cluster_cidr = *range;
+    if (const auto range = IpPrefix::parse(settings_.service_cidr)) options.service_cidr = *range;
+    options.node_ip = Ip::parse(settings_.node_ip);
+    if (const auto dns = Ip::parse(settings_.cluster_dns)) options.local_addresses = {*dns};
+    options.on_setting = [this](std::string_view setting, std::string_view before) {
+      if (Status done = journal_.record({Change::Kind::sysctl, std::string(setting), std::string(before)}); !done)
+        log(LogLevel::error, "host", "cannot write the journal", {{"why", done.error().message}});
+    };
+    DURE_CHECK(record_network(options));
+    overlay_ = std::make_unique<overlay::Overlay>(options, overlay::OverlayWorld{*links_, *nft_, *sysctl_, *disk_});
+    return overlay_->prepare();
+  }
+
+  // What the overlay and the pods are going to make, so that reset finds it whatever happens.
+  Status record_network(const overlay::OverlayOptions& options) {
+    const Change changes[] = {{Change::Kind::link, options.bridge},
+                              {Change::Kind::link, options.vxlan},
+                              {Change::Kind::table, "dure"},
+                              {Change::Kind::file, options.cni_folder + "/10-dure.conflist"},
+                              {Change::Kind::folder, "/run/dure"}};
+    for (const Change& change : changes) DURE_CHECK(journal_.record(change));
+    return {};
+  }
+
+  Status build_pods() {
+    DURE_TRY(const pods::NodeOptions node, node_options(settings_, options_.version));
+    const pods::NodeCapacity capacity = pods::node_capacity(pods::read_machine_facts(*disk_, node.state_folder), node);
+    pods::PodsOptions options;
+    options.node.name = settings_.node_name;
+    options.node.ips = {settings_.node_ip};
+    options.node.allocatable_cpu_milli = capacity.cpu_milli;
+    options.node.allocatable_memory = capacity.allocatable_memory;
+    options.node.allocatable_ephemeral_storage = capacity.allocatable_ephemeral_storage;
+    options.node_memory = capacity.memory_bytes;
+    options.pods_max = settings_.pods_max;
+    options.root = options_.places.kubelet;
+    options.cluster_dns.servers = {settings_.cluster_dns};
+    options.cluster_dns.domain = settings_.dns_domain;
+
+    const pods::NodeFacts facts = options.node;
+    volumes::PodFacts pod_facts;
+    pod_facts.field = [facts](const schema::Object& pod, std::string_view path) {
+      const kinds::core_v1::Pod view(pod);
+      std::vector<std::string> ips;
+      for (const auto& one : view.status().podIPs()) ips.emplace_back(one.ip());
+      return pods::field_value(view, path, facts, ips);
+    };
+    pod_facts.resource = [facts](const schema::Object& pod, std::string_view container, std::string_view resource,
+                                 std::string_view divisor) {
+      return pods::resource_value(kinds::core_v1::Pod(pod), container, resource, divisor, facts);
+    };
+    volumes_ = std::make_unique<volumes::Volumes>(*client_, *executor_, *jobs_, *mounts_, pod_facts,
+                                                  volumes::VolumesOptions{.root = options_.places.kubelet});
+    probe_net_ = pods::make_probe_net(loop_.loop());
+    pods_ = std::make_unique<pods::Pods>(pods_parts(), std::move(options));
+    node_status_ = std::make_unique<pods::NodeStatus>(*client_, *runtime_, *executor_, *jobs_, *disk_, node);
+    return {};
+  }
+
+  pods::PodsParts pods_parts() {
+    pods::PodVolumes volumes;
+    volumes.mount = [this](const schema::Object& pod) { return volumes_->mount(pod); };
+    volumes.sub_path = [this](const schema::Object& pod, const std::string& volume, const std::string& path,
+                              const std::string& sub_path) { return volumes_->sub_path(pod, volume, path, sub_path); };
+    volumes.unmount = [this](const std::string& uid) { return volumes_->unmount(uid); };
+    volumes.uids = [this] { return volumes_->uids(); };
+    return {*client_, *caches_, *runtime_, *executor_, *jobs_, *disk_, *events_, *probe_net_, std::move(volumes),
+            [this](const std::string& path) { return volumes_->remove_tree(path); },
+            [](const std::string& path, int mode) { return volumes::set_mode(path, static_cast<mode_t>(mode)); },
+            {}};
+  }
+
+  // server -> tunnel -> kubelet API; API -> caches -> loops
+  void start() {
+    runner_->add(overlay::overlay_loop(*overlay_, settings_.node_name, *caches_, *client_));
+    runner_->add(pods_->loop());
+    pods_->start(*runner_);
+    node_status_->start();
+    tunnel::AgentTunnelOptions options;
+    options.server_url = settings_.server_url;
+    options.tls.ca_pem = credentials_.ca_pem;
+    options.tls.certificate_pem = credentials_.certificate_pem;
+    options.tls.key_pem = credentials_.key_pem;
+    tunnel_ = tunnel::AgentTunnel::start(loop_.loop(), *jobs_, std::move(options),
+                                         pods::kubelet_api(*pods_, *executor_, *jobs_, {.node_name = settings_.node_name}));
+  }
+
+  const AgentOptions options_;
+  const AgentSettings& settings_;
+  const std::unique_ptr<os::Disk> disk_;
+  const std::unique_ptr<os::Clock> clock_;
+  bootstrap::Journal journal_;
+  client::Credentials credentials_;
+  run::LoopThread loop_;                    // all connections of this process
+  std::unique_ptr<run::Executor> executor_;  // reconciles and timers
+  std::unique_ptr<run::Executor> jobs_;      // what waits for the runtime
+  std::unique_ptr<client::Client> client_;
+  std::unique_ptr<client::Caches> caches_;
+  std::unique_ptr<client::EventRecorder> events_;
+  std::unique_ptr<cri::Runtime> runtime_;
+  std::unique_ptr<run::Timer> pause_timer_;
+  std::unique_ptr<kernel::Links> links_;
+  std::unique_ptr<kernel::Nft> nft_;
+  std::unique_ptr<kernel::Sysctl> sysctl_;
+  std::unique_ptr<kernel::Mounts> mounts_;
+  std::unique_ptr<overlay::Overlay> overlay_;
+  std::unique_ptr<volumes::Volumes> volumes_;
+  std::unique_ptr<pods::ProbeNet> probe_net_;
+  std::unique_ptr<pods::Pods> pods_;
+  std::unique_ptr<pods::NodeStatus> node_status_;
+  std::unique_ptr<client::Runner> runner_;
+  std::unique_ptr<tunnel::AgentTunnel> tunnel_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options) {
+  auto agent = std::make_unique<AgentParts>(std::move(options));
+  DURE_CHECK(agent->build());
+  return agent;
+}
+
+}  // namespace dure::host

@@ -1,0 +1,121 @@
+#include "plane/cluster_objects.h"
+
+#include <fmt/format.h>
+
+#include "kinds/views/core_v1.h"
+#include "kinds/views/discovery_v1.h"
+#include "pki/kubeconfig.h"
+
+namespace dure::plane {
+namespace {
+
+namespace core = kinds::core_v1;
+namespace discovery = kinds::discovery_v1;
+using client::Client;
+using schema::Document;
+
+// Creates, or replaces what differs from `wanted` in the members that `same` compares.
+template <class Same>
+Status ensure(Client& client, const client::Resource& resource, Document wanted, const client::Key& key, Same same) {
+  auto now = client.get(resource, key);
+  if (now && same(*now)) return {};
+  if (!now && !now.error().is("NotFound")) return fail(std::move(now.error()).with_context(key.text()));
+  auto written = now ? client.update(resource, wanted) : client.create(resource, wanted, key.namespace_);
+  if (!written && !written.error().is("AlreadyExists")) return fail(std::move(written.error()).with_context(key.text()));
+  return {};
+}
+
+Status ensure_service(Client& client, const client::Key& key, std::string_view address,
+                      std::initializer_list<std::tuple<std::string_view, int, int, std::string_view>> ports) {
+  Document document(core::Service::schema_type());
+  core::Service service(document);
+  service.mutable_metadata().set_name(key.name);
+  service.mutable_metadata().set_namespace(key.namespace_);
+  if (key.name == "kubernetes") {
+    service.mutable_metadata().set_labels("component", "apiserver");
+    service.mutable_metadata().set_labels("provider", "kubernetes");
+  } else {
+    service.mutable_metadata().set_labels("k8s-app", key.name);
+    service.mutable_metadata().set_labels("kubernetes.io/name", "CoreDNS");
+  }
+  auto spec = service.mutable_spec();
+  spec.set_clusterIP(address);
+  for (const auto& [name, port, target, protocol] : ports) {
+    auto one = spec.add_ports();
+    one.set_name(name);
+    one.set_port(port);
+    one.set_protocol(protocol);
+    one.set_targetPort(static_cast<int64_t>(target));
+  }
+  return ensure(client, core::services, std::move(document), key, [](const schema::Object&) { return true; });
+}
+
+// The API server is no pod: its endpoints are written by the server itself.
+Status ensure_api_endpoints(Client& client, const bootstrap::ServerSettings& settings) {
+  Document slice_document(discovery::EndpointSlice::schema_type());
+  discovery::EndpointSlice slice(slice_document);
+  slice.mutable_metadata().set_name("kubernetes");
+  slice.mutable_metadata().set_namespace("default");
+  slice.mutable_metadata().set_labels("kubernetes.io/service-name", "kubernetes");
+  slice.set_addressType("IPv4");
+  auto endpoint = slice.add_endpoints();
+  endpoint.add_addresses(settings.advertise_address);
+  endpoint.mutable_conditions().set_ready(true);
+  auto port = slice.add_ports();
+  port.set_name("https");
+  port.set_port(settings.bind_port);
+  port.set_protocol("TCP");
+  DURE_CHECK(ensure(client, discovery::endpointslices, std::move(slice_document), {"default", "kubernetes"}, [&](const schema::Object& now) {
+    const discovery::EndpointSlice there(now);
+    return there.endpoints().size() == 1 && there.endpoints().front().addresses().front() == settings.advertise_address &&
+           there.ports().front().port() == settings.bind_port;
+  }));
+
+  Document endpoints_document(core::Endpoints::schema_type());
+  core::Endpoints endpoints(endpoints_document);
+  endpoints.mutable_metadata().set_name("kubernetes");
+  endpoints.mutable_metadata().set_namespace("default");
+  endpoints.mutable_metadata().set_labels("endpointslice.kubernetes.io/skip-mirror", "true");
+  auto subset = endpoints.add_subsets();
+  subset.add_addresses().set_ip(settings.advertise_address);
+  auto subset_port = subset.add_ports();
+  subset_port.set_name("https");
+  subset_port.set_port(settings.bind_port);
+  subset_port.set_protocol("TCP");
+  return ensure(client, core::endpoints, std::move(endpoints_document), {"default", "kubernetes"}, [&](const schema::Object& now) {
+    const core::Endpoints there(now);
+    return there.subsets().size() == 1 && there.subsets().front().addresses().front().ip() == settings.advertise_address;
+  });
+}
+
+Status ensure_config_map(Client& client, const client::Key& key, std::string_view name, const std::string& text) {
+  Document document(core::ConfigMap::schema_type());
+  core::ConfigMap map(document);
+  map.mutable_metadata().set_name(key.name);
+  map.mutable_metadata().set_namespace(key.namespace_);
+  map.set_data(name, text);
+  return ensure(client, core::configmaps, std::move(document), key,
+                [&](const schema::Object& now) { return core::ConfigMap(now).data().get(name) == text; });
+}
+
+std::string cluster_configuration(const bootstrap::ServerSettings& settings) {
+  return fmt::format(
+      "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nclusterName: kubernetes\n"
+      "controlPlaneEndpoint: {}:{}\nkubernetesVersion: v1.34.0\n"
+      "networking:\n  dnsDomain: {}\n  podSubnet: {}\n  serviceSubnet: {}\n",
+      settings.advertise_address, settings.bind_port, settings.dns_domain, settings.pod_cidr, settings.service_cidr);
+}
+
+}  // namespace
+
+Status publish_cluster(Client& client, const bootstrap::ServerSettings& settings, const std::string& ca_pem) {
+  DURE_CHECK(ensure_service(client, {"default", "kubernetes"}, settings.service_address(1),
+                            {{"https", 443, settings.bind_port, "TCP"}}));
+  DURE_CHECK(ensure_api_endpoints(client, settings));
+  DURE_CHECK(ensure_service(client, {"kube-system", "kube-dns"}, settings.service_address(10),
+                            {{"dns", 53, 53, "UDP"}, {"dns-tcp", 53, 53, "TCP"}}));
+  DURE_CHECK(ensure_config_map(client, {"kube-system", "kubeadm-config"}, "ClusterConfiguration", cluster_configuration(settings)));
+  return ensure_config_map(client, {"kube-public", "cluster-info"}, "kubeconfig", pki::cluster_info_text(settings.url(), ca_pem));
+}
+
+}  // namespace dure::plane
