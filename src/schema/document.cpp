@@ -121,7 +121,7 @@ const Node* Node::find(std::string_view key) const {
   if (kind_ != Kind::object) return nullptr;
   for (const Node* child = children_.first; child; child = child->next_)
     if (child->key_size_ == key.size() &&
-        (child->key_ == key.data() || std::memcmp(child->key_, key.data(), key.size()) == 0))
+        (key.empty() || child->key_ == key.data() || std::memcmp(child->key_, key.data(), key.size()) == 0))
       return child;
   return nullptr;
 }

@@ -49,7 +49,7 @@ TEST(Validate, MetadataOfKinds) {
       "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
   EXPECT_THAT(wrong(R"({"metadata":{"name":"A_b","namespace":"d"},"data":{}})", "v1", "ConfigMap"),
               ElementsAre("metadata.name: Invalid value: \"A_b\": " + subdomain));
-  EXPECT_THAT(wrong(R"({"metadata":{"name":"1a","namespace":"d"},"spec":{"type":"ClusterIP","sessionAffinity":"None"}})", "v1", "Service"),
+  EXPECT_THAT(wrong(R"({"metadata":{"name":"1a","namespace":"d"},"spec":{"type":"ClusterIP","clusterIP":"None","sessionAffinity":"None"}})", "v1", "Service"),
               ElementsAre("metadata.name: Invalid value: \"1a\": a DNS-1035 label must consist of lower case alphanumeric characters or '-', "
                           "start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex "
                           "used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"));
@@ -82,9 +82,9 @@ TEST(Validate, EnumsRangesAndQuantities) {
                           "spec.containers[0].ports[1].containerPort: Required value"));
   EXPECT_THAT(wrong(pod_with_container(R"(,"resources":{"limits":{"cpu":"-1"}})")),
               ElementsAre("spec.containers[0].resources.limits[cpu]: Invalid value: \"-1\": must be greater than or equal to 0"));
-  EXPECT_THAT(wrong(pod_with_container(R"(,"livenessProbe":{"periodSeconds":-1})")),
+  EXPECT_THAT(wrong(pod_with_container(R"(,"livenessProbe":{"periodSeconds":-1,"exec":{"command":["x"]}})")),
               ElementsAre("spec.containers[0].livenessProbe.periodSeconds: Invalid value: -1: must be greater than or equal to 0"));
-  EXPECT_THAT(wrong(R"({"metadata":{"name":"x","namespace":"d"},"spec":{"type":"ClusterIP","sessionAffinity":"None","ports":[{"protocol":"TCP"}]}})",
+  EXPECT_THAT(wrong(R"({"metadata":{"name":"x","namespace":"d"},"spec":{"type":"ClusterIP","sessionAffinity":"None","ports":[{"protocol":"TCP","targetPort":1}]}})",
                     "v1", "Service"),
               ElementsAre("spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"));
   EXPECT_THAT(wrong(pod(R"("containers":[{"name":"c","image":"i"}],"volumes":[{"name":"v","secret":{"secretName":"s","defaultMode":1024}}])")),
@@ -102,9 +102,11 @@ TEST(Validate, UniqueItems) {
 
 TEST(Validate, ImmutableRowsOnUpdate) {
   const Document before = object(R"({"metadata":{"name":"x","namespace":"d","uid":"1"},"spec":{"selector":{"matchLabels":{"a":"b"}},"template":)"
-                                 R"({"spec":{"containers":[{"name":"c","image":"i"}]}}}})",
+                                 R"({"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}})",
                                  "apps/v1", "Deployment");
   Document after = before.clone();
+  Node* labels = after.member(after.member(after.member(after.root(), "spec"), "template"), "metadata");
+  after.set(after.member(after.member(labels, "labels"), "a"), "c");
   Node* selector = after.member(after.member(after.root(), "spec"), "selector");
   after.set(after.member(after.member(selector, "matchLabels"), "a"), "c");
   after.set(after.member(after.member(after.root(), "metadata"), "uid"), "2");
