@@ -135,6 +135,7 @@ class Recorder final : public EventRecorder {
     Recent<Written> written;
     Recent<Similar> similar;
     Recent<Bucket> buckets;
+    int64_t last_name_time = 0;
 
     void drain();
     void write(Happening happening);
@@ -142,6 +143,7 @@ class Recorder final : public EventRecorder {
     bool combine_similar(Happening& happening);
     bool raise_count(const Written& written, const Happening& happening);
     Result<Key> write_new(const Happening& happening);
+    Result<Key> write_named(const Happening& happening, int64_t name_time);
   };
 
   void take(const EventAbout& about, std::string_view type, std::string_view reason, std::string_view message) {
@@ -232,10 +234,19 @@ bool Recorder::State::raise_count(const Written& known, const Happening& happeni
   return client.patch(kinds::core_v1::events, known.key, PatchType::merge, body).has_value();
 }
 
+// The name carries the time; two at the same time, also of two recorders, take the next free one.
 Result<Key> Recorder::State::write_new(const Happening& happening) {
+  last_name_time = std::max(happening.when.nanoseconds, last_name_time + 1);
+  auto written = write_named(happening, last_name_time);
+  for (int attempt = 0; attempt < 5 && !written && written.error().is("AlreadyExists"); ++attempt)
+    written = write_named(happening, ++last_name_time);
+  return written;
+}
+
+Result<Key> Recorder::State::write_named(const Happening& happening, int64_t name_time) {
   const EventAbout& about = happening.about;
   const Key key{about.namespace_.empty() ? "default" : about.namespace_,
-                about.name.substr(0, 200) + "." + hex(happening.when.nanoseconds)};
+                about.name.substr(0, 200) + "." + hex(name_time)};
   schema::Document event(*kinds::core_v1::events.type);
   auto set = [&](schema::Node* parent, std::string_view name, std::string_view value) {
     if (!value.empty()) event.set(event.member(parent, name), value);
