@@ -39,6 +39,7 @@ Status run(AdmissionRequest& request, const Context& context) {
   DURE_CHECK(restrict_node(request, context.cluster));
   DURE_CHECK(resolve_priority(request, context.cluster));
   DURE_CHECK(add_default_tolerations(request));
+  DURE_CHECK(fill_class_defaults(request, context.cluster));
   DURE_CHECK(guard_certificates(request, context.authorize));
   return guard_escalation(request, context.rbac, context.authorize);
 }

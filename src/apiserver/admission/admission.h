@@ -32,6 +32,8 @@ Status restrict_node(AdmissionRequest& request, const ClusterState& cluster);
 Status resolve_priority(AdmissionRequest& request, const ClusterState& cluster);
 // DefaultTolerationSeconds: pods stay 300 seconds on a node that is not ready or not reachable.
 Status add_default_tolerations(AdmissionRequest& request);
+// DefaultStorageClass, DefaultIngressClass, TaintNodesByCondition.
+Status fill_class_defaults(AdmissionRequest& request, const ClusterState& cluster);
 // CertificateApproval, CertificateSigning, CertificateSubjectRestriction.
 Status guard_certificates(AdmissionRequest& request, const Authorize& authorize);
 // RBAC's own check: nobody hands out rights that they do not hold.

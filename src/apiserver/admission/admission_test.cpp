@@ -6,6 +6,7 @@
 #include "apiserver/auth/test_cluster.h"
 #include "base/text.h"
 #include "kinds/views/core_v1.h"
+#include "kinds/views/networking_v1.h"
 #include "pki/signing_request.h"
 
 namespace dure::apiserver::admission {
@@ -115,12 +116,42 @@ TEST_F(AdmissionTest, LimitRangesFillAndBound) {
   EXPECT_THAT(message(big), HasSubstr("maximum cpu usage per Container is 1, but limit is 2"));
 }
 
+TEST_F(AdmissionTest, ClaimsAndIngressesGetTheDefaultClass) {
+  make("storage.k8s.io/storageclasses", R"({"metadata":{"name":"usual","annotations":{"storageclass.kubernetes.io/is-default-class":"true"}},"provisioner":"x"})", "");
+  make("networking.k8s.io/ingressclasses", R"({"metadata":{"name":"web","annotations":{"ingressclass.kubernetes.io/is-default-class":"true"}},"spec":{"controller":"a/b"}})", "");
+  const std::string spec = R"("accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}})";
+  make("persistentvolumeclaims", R"({"metadata":{"name":"a"},"spec":{)" + spec + "}}");
+  make("persistentvolumeclaims", R"({"metadata":{"name":"b"},"spec":{"storageClassName":"",)" + spec + "}}");
+  EXPECT_EQ(core_v1::PersistentVolumeClaim(c.get("persistentvolumeclaims", "default", "a")).spec().storageClassName(), "usual");
+  EXPECT_EQ(core_v1::PersistentVolumeClaim(c.get("persistentvolumeclaims", "default", "b")).spec().storageClassName(), "");
+  make("networking.k8s.io/ingresses", R"({"metadata":{"name":"i"},"spec":{"defaultBackend":{"service":{"name":"s","port":{"number":80}}}}})");
+  EXPECT_EQ(networking_v1::Ingress(c.get("networking.k8s.io/ingresses", "default", "i")).spec().ingressClassName(), "web");
+}
+
 // --- nodes
+
+TEST_F(AdmissionTest, NewNodesTakeNothingYet) {
+  make("nodes", R"({"metadata":{"name":"n"}})", "");
+  const schema::Document node = c.get("nodes", "", "n");
+  ASSERT_EQ(core_v1::Node(node).spec().taints().size(), 1u);
+  EXPECT_EQ(core_v1::Node(node).spec().taints().front().key(), "node.kubernetes.io/not-ready");
+}
+
+TEST_F(AdmissionTest, NodesEvictTheirOwnPodsOnly) {
+  EXPECT_EQ(message(make_pod(R"("nodeName":"n1",)")), "good");
+  const auto evict = [&](const char* node) {
+    return message(c.call(TestCluster::node(node), "create", "pods", "default", "p", R"({"metadata":{"name":"p"}})", "eviction"));
+  };
+  EXPECT_THAT(evict("n2"), HasSubstr("can only evict pods with spec.nodeName set to itself"));
+  EXPECT_EQ(evict("n1"), "good");
+}
 
 TEST_F(AdmissionTest, NodesWriteThemselvesOnly) {
   const UserHandle n1 = TestCluster::node("n1");
   EXPECT_EQ(message(c.make("nodes", "", R"({"metadata":{"name":"n1","labels":{"kubernetes.io/hostname":"n1","mine":"x"}}})", n1)), "good");
   EXPECT_THAT(message(c.make("nodes", "", R"({"metadata":{"name":"n2"}})", n1)), HasSubstr("node \"n1\" is not allowed to modify node \"n2\""));
+  // An administrator takes the first taint away.
+  EXPECT_EQ(message(c.call(c.admin, "update", "nodes", "", "n1", R"({"metadata":{"name":"n1","labels":{"kubernetes.io/hostname":"n1"}}})")), "good");
   const auto put = [&](const std::string& rest) {
     return message(c.call(n1, "update", "nodes", "", "n1", R"({"metadata":{"name":"n1","labels":{"kubernetes.io/hostname":"n1")" + rest));
   };

@@ -4,3 +4,4 @@ list(APPEND APISERVER_AUTH_SOURCES
   auth/pod_references.cpp auth/rbac.cpp auth/rbac_objects.cpp auth/rbac_rule.cpp auth/reviews.cpp
   auth/token_request.cpp auth/user.cpp)
 list(APPEND APISERVER_AUTH_TESTS auth/rbac_test.cpp auth/node_authorizer_test.cpp auth/auth_test.cpp)
+set(APISERVER_AUTH_BENCH auth/auth_bench.cpp)
