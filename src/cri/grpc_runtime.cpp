@@ -6,6 +6,7 @@
 #include <array>
 #include <condition_variable>
 #include <mutex>
+#include <set>
 
 #include "base/text.h"
 #include "cri/methods.h"
@@ -79,6 +80,27 @@ wire::Request request_for(const std::string& path, std::string body, std::option
   return request;
 }
 
+// One unary call in flight; holds itself alive through the callbacks until it ended.
+struct Call {
+  const schema::Method* method = nullptr;
+  Runtime::Done done;
+  std::mutex mutex;
+  bool ended = false;
+  int status = 0;
+  wire::Headers headers, trailers;
+  std::string body;
+  std::unique_ptr<run::Timer> request, deadline;
+
+  // The outcome of a stream that came to its end.
+  Result<schema::Document> answer() {
+    if (status != 200) return fail(Error{503, "Unavailable", fmt::format("the runtime answered with HTTP status {}", status)});
+    DURE_CHECK(outcome_of(trailers.get("grpc-status").empty() ? headers : trailers));
+    DURE_TRY(std::optional<std::string> message, take_message(body));
+    if (!message) return fail(Error{500, "Internal", "the runtime's answer is cut short"});
+    return schema::decode_message(SharedBytes(*std::move(message)), *method->response);
+  }
+};
+
 // One server stream; lives until it ended or its handle was destroyed.
 struct Subscription {
   std::mutex mutex;
@@ -125,7 +147,7 @@ class StreamHandle : public run::Timer {
 
 class GrpcRuntime : public Runtime {
  public:
-  GrpcRuntime(run::Loop& loop, const std::string& endpoint) {
+  GrpcRuntime(run::Loop& loop, const std::string& endpoint) : loop_(loop) {
     std::string path = endpoint.starts_with("unix://") ? endpoint.substr(7) : endpoint;
     auto client = wire::HttpClient::create(loop, "h2c+unix:" + path);
     if (client) client_ = std::move(*client);
@@ -133,19 +155,43 @@ class GrpcRuntime : public Runtime {
   }
 
   Result<schema::Document> call(std::string_view name, const schema::Document& request, Duration timeout) override {
+    struct Waiter {
+      std::mutex mutex;
+      std::condition_variable answered;
+      std::optional<Result<schema::Document>> answer;
+    };
+    auto waiter = std::make_shared<Waiter>();
+    call_async(name, request, timeout, [waiter](Result<schema::Document> answer) {
+      {
+        std::lock_guard lock(waiter->mutex);
+        waiter->answer = std::move(answer);
+      }
+      waiter->answered.notify_all();
+    });
+    std::unique_lock lock(waiter->mutex);
+    waiter->answered.wait(lock, [&] { return waiter->answer.has_value(); });
+    return *std::move(waiter->answer);
+  }
+
+  void call_async(std::string_view name, const schema::Document& request, Duration timeout, Done done) override {
     const schema::Method* method = find_method(name);
-    if (!method || method->stream) return fail(Error{501, "Unimplemented", fmt::format("CRI v1 has no unary call {}", name)});
-    if (!client_) return fail(transport_error(broken_));
+    if (!method || method->stream) return done(fail(Error{501, "Unimplemented", fmt::format("CRI v1 has no unary call {}", name)}));
+    if (!client_) return done(fail(transport_error(broken_)));
     std::string message;
     schema::encode_message(request.root(), *method->request, message);
-    auto answer = client_->call(request_for(fmt::format("/{}/{}", method->service, method->name), frame(message), timeout),
-                                {timeout + 1s, message_bytes_max + 5});
-    if (!answer) return fail(transport_error(std::move(answer).error()));
-    if (answer->status != 200) return fail(Error{503, "Unavailable", fmt::format("the runtime answered with HTTP status {}", answer->status)});
-    DURE_CHECK(outcome_of(answer->trailers.get("grpc-status").empty() ? answer->headers : answer->trailers));
-    DURE_TRY(std::optional<std::string> body, take_message(answer->body));
-    if (!body) return fail(Error{500, "Internal", "the runtime's answer is cut short"});
-    return schema::decode_message(SharedBytes(*std::move(body)), *method->response);
+    auto call = std::make_shared<Call>();
+    call->method = method;
+    call->done = std::move(done);
+    begin(call, request_for(fmt::format("/{}/{}", method->service, method->name), frame(message), timeout), timeout + 1s);
+  }
+
+  void interrupt_calls() override {
+    std::set<std::shared_ptr<Call>> all;
+    {
+      std::lock_guard lock(state_->mutex);
+      all = state_->calls;
+    }
+    for (const auto& call : all) end(state_, call, [] { return fail(Error{499, "Canceled", "the agent is ending"}); });
   }
 
   Result<std::unique_ptr<run::Timer>> events(std::function<void(const schema::Document&)> on_event,
@@ -169,6 +215,8 @@ class GrpcRuntime : public Runtime {
     };
     return subscribe("/containerd.services.events.v1.Events/Subscribe", subscribe_request, "k8s.io", hint, on_end);
   }
+
+  ~GrpcRuntime() override { interrupt_calls(); }
 
  private:
   // Answers once a message came, the stream failed, or nothing happened for a moment (then it stands).
@@ -217,8 +265,63 @@ class GrpcRuntime : public Runtime {
     }
   }
 
+  struct State {
+    std::mutex mutex;
+    std::set<std::shared_ptr<Call>> calls;
+  };
+
+  void begin(const std::shared_ptr<Call>& call, wire::Request request, Duration patience) {
+    wire::HttpClient::Streaming callbacks;
+    callbacks.on_start = [call](int status, const wire::Headers& headers) {
+      call->status = status;
+      call->headers = headers;
+    };
+    callbacks.on_data = [call](std::string_view bytes) {
+      if (call->body.size() + bytes.size() <= message_bytes_max + 5) call->body.append(bytes);
+    };
+    callbacks.on_trailers = [call](const wire::Headers& trailers) { call->trailers = trailers; };
+    callbacks.on_end = [call, state = state_](Result<void> how) {
+      end(state, call, [&]() -> Result<schema::Document> {
+        if (!how) return fail(transport_error(std::move(how).error()));
+        return call->answer();
+      });
+    };
+    {
+      std::lock_guard lock(state_->mutex);
+      state_->calls.insert(call);
+    }
+    auto stream = client_->stream(std::move(request), std::move(callbacks));
+    auto deadline = loop_.after(patience, [weak = std::weak_ptr(call), state = state_] {
+      if (auto late = weak.lock())
+        end(state, late, [] { return fail(Error{504, "DeadlineExceeded", "the container runtime did not answer in time"}); });
+    });
+    std::lock_guard lock(call->mutex);
+    if (call->ended) return;  // both go here
+    call->request = std::move(stream);
+    call->deadline = std::move(deadline);
+  }
+
+  template <class Outcome>
+  static void end(const std::shared_ptr<State>& state, const std::shared_ptr<Call>& call, Outcome outcome) {
+    std::unique_ptr<run::Timer> request, deadline;
+    {
+      std::lock_guard lock(call->mutex);
+      if (std::exchange(call->ended, true)) return;
+      request = std::move(call->request);
+      deadline = std::move(call->deadline);
+    }
+    {
+      std::lock_guard lock(state->mutex);
+      state->calls.erase(call);
+    }
+    Done done = std::move(call->done);
+    done(Result<schema::Document>(outcome()));
+  }
+
+  run::Loop& loop_;
   std::unique_ptr<wire::HttpClient> client_;
   Error broken_;
+  std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
 }  // namespace

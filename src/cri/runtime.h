@@ -29,6 +29,14 @@ class Runtime {
   // (containerd 1.6): the agent then lists at intervals. The handle ends the stream.
   virtual Result<std::unique_ptr<run::Timer>> events(std::function<void(const schema::Document&)> on_event,
                                                      std::function<void(Error)> on_end) = 0;
+  // The same without holding a thread: for calls that last (StopContainer, PullImage). `done` runs once, on a thread that must not be blocked.
+  using Done = std::move_only_function<void(Result<schema::Document>)>;
+  virtual void call_async(std::string_view method, const schema::Document& request, Duration timeout, Done done) {
+    done(call(method, request, timeout));
+  }
+  // Ends calls in flight with "Canceled", so that an agent that is told to end does not wait for a container's grace period. Later
+  // calls work as before.
+  virtual void interrupt_calls() {}
 };
 
 // endpoint: "unix:///run/containerd/containerd.sock". Connects lazily and reconnects by itself.

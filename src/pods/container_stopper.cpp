@@ -83,7 +83,13 @@ struct ContainerStopper::State : std::enable_shared_from_this<ContainerStopper::
     v1::StopContainerRequest out(request);
     out.set_container_id(job.id);
     out.set_timeout(std::max<int64_t>(grace, 0));
-    auto answer = parts.runtime.call("StopContainer", request, Duration(std::chrono::seconds(grace + 60)));
+    parts.runtime.call_async("StopContainer", request, Duration(std::chrono::seconds(grace + 60)),
+                             [self = shared_from_this(), job = std::move(job)](Result<schema::Document> answer) mutable {
+                               self->parts.jobs.post([self, job = std::move(job), answer = std::move(answer)] { self->ended(job, answer); });
+                             });
+  }
+
+  void ended(const Job& job, const Result<schema::Document>& answer) {
     if (!answer && !answer.error().is("NotFound"))
       log(LogLevel::warn, "pods", "stop container", {{"pod", job.key.text()}, {"container", job.name}, {"error", answer.error().message}});
     {

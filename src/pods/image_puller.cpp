@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "client/object_meta.h"
 #include "cri/views/cri_v1.h"
 #include "schema/json.h"
 
@@ -68,7 +69,6 @@ struct ImagePuller::State : std::enable_shared_from_this<ImagePuller::State> {
     bool told = false;  // the back-off was told as an event
     Duration delay = Duration::zero();
     Monotonic failed_at;
-    std::string image_id;
     Waiting error;
   };
   using Id = std::pair<std::string, std::string>;  // uid, image
@@ -121,39 +121,52 @@ struct ImagePuller::State : std::enable_shared_from_this<ImagePuller::State> {
     return out;
   }
 
-  Result<std::string> pull_once(const std::string& image, const Login* login) {
+  struct Job {
+    schema::Object pod;
+    std::string container, image;
+    Id id;
+    Monotonic begun;
+    std::vector<std::optional<Login>> logins;  // to try in turn; the last is none
+    size_t tried = 0;
+  };
+
+  void pull(schema::Object object, std::string container, std::string image, Id id) {
+    auto job = std::make_shared<Job>(Job{object, std::move(container), std::move(image), std::move(id), parts.executor.now(), {}});
+    parts.events.normal(about_container(object, job->container), "Pulling", fmt::format("Pulling image \"{}\"", job->image));
+    for (Login& login : logins(Pod(object), job->image)) job->logins.emplace_back(std::move(login));
+    job->logins.emplace_back(std::nullopt);
+    pull_next(std::move(job));
+  }
+
+  // No thread is held while the runtime pulls.
+  void pull_next(std::shared_ptr<Job> job) {
     schema::Document request(v1::PullImageRequest::type());
     v1::PullImageRequest out(request);
-    out.mutable_image().set_image(image);
-    if (login) {
+    out.mutable_image().set_image(job->image);
+    if (const auto& login = job->logins[job->tried++]) {
       auto auth = out.mutable_auth();
       auth.set_server_address(login->server);
       if (!login->username.empty()) auth.set_username(login->username);
       if (!login->password.empty()) auth.set_password(login->password);
       if (!login->auth.empty()) auth.set_auth(login->auth);
     }
-    DURE_TRY(schema::Document answer, parts.runtime.call("PullImage", request, pull_timeout));
-    return std::string(v1::PullImageResponse(answer).image_ref());
+    parts.runtime.call_async("PullImage", request, pull_timeout, [self = shared_from_this(), job](Result<schema::Document> answer) mutable {
+      self->parts.jobs.post([self, job, answer = std::move(answer)]() mutable {
+        if (!answer && job->tried < job->logins.size()) return self->pull_next(std::move(job));
+        self->pulled(*job, std::move(answer));
+      });
+    });
   }
 
-  void pull(schema::Object object, std::string container, std::string image, Id id) {
-    const Pod pod(object);
-    const Monotonic begun = parts.executor.now();
-    parts.events.normal(about_container(object, container), "Pulling", fmt::format("Pulling image \"{}\"", image));
-    Result<std::string> answer = fail(internal("not tried"));
-    const std::vector<Login> keys = logins(pod, image);
-    for (const Login& login : keys)
-      if ((answer = pull_once(image, &login))) break;
-    if (!answer) answer = pull_once(image, nullptr);
-    const Duration took = parts.executor.now() - begun;
+  void pulled(const Job& job, Result<schema::Document> answer) {
+    const Duration took = parts.executor.now() - job.begun;
     {
       std::lock_guard lock(mutex);
       --running;
-      Pull& pull = pulls[id];
+      Pull& pull = pulls[job.id];
       pull.in_flight = false;
       if (answer) {
         pull.done = true;
-        pull.image_id = *answer;
         pull.delay = Duration::zero();
       } else {
         pull.delay = pull.delay == Duration::zero() ? backoff_first : std::min(pull.delay * 2, backoff_max);
@@ -162,15 +175,15 @@ struct ImagePuller::State : std::enable_shared_from_this<ImagePuller::State> {
         pull.error = {"ErrImagePull", answer.error().message};
       }
     }
-    const auto about = about_container(object, container);
+    const auto about = about_container(job.pod, job.container);
     const std::string time = format_duration(std::chrono::duration_cast<std::chrono::milliseconds>(took));
     if (answer) {
-      parts.events.normal(about, "Pulled", fmt::format("Successfully pulled image \"{}\" in {} ({} including waiting)", image, time, time));
+      parts.events.normal(about, "Pulled", fmt::format("Successfully pulled image \"{}\" in {} ({} including waiting)", job.image, time, time));
     } else {
-      parts.events.warning(about, "Failed", fmt::format("Failed to pull image \"{}\": {}", image, answer.error().message));
+      parts.events.warning(about, "Failed", fmt::format("Failed to pull image \"{}\": {}", job.image, answer.error().message));
       parts.events.warning(about, "Failed", "Error: ErrImagePull");
     }
-    wake({std::string(pod.metadata().namespace_()), std::string(pod.metadata().name())});
+    wake(client::key_of(job.pod));
     next();
   }
 

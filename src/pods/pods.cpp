@@ -178,6 +178,7 @@ Pods::~Pods() {
   state_->stopped = true;
   state_->runner = nullptr;
   state_->executor_gate.close();
+  state_->parts.runtime.interrupt_calls();
   state_->jobs_gate.close();
 }
 
