@@ -7,7 +7,6 @@
 #include "base/text.h"
 #include "bootstrap/journal.h"
 #include "client/connect.h"
-#include "client/kubeconfig.h"
 #include "kinds/views/core_v1.h"
 #include "os/disk.h"
 #include "pki/bootstrap_token.h"
@@ -48,8 +47,13 @@ Result<std::string> fetch_cluster_info(run::Loop& loop, const std::string& url, 
 }
 
 Result<std::string> verified_ca(const std::string& cluster_info, const JoinOptions& options) {
-  DURE_TRY(const client::Kubeconfig info, client::parse_kubeconfig(cluster_info, {}));
-  DURE_TRY(const pki::Certificate ca, pki::Certificate::from_pem(info.credentials.ca_pem));
+  // A cluster and nothing else: no user, no context.
+  DURE_TRY(const schema::Document info, schema::decode_yaml(cluster_info));
+  const schema::Node* clusters = info.root()->find("clusters");
+  const schema::Node* data = clusters && clusters->first() ? clusters->first()->find("cluster", "certificate-authority-data") : nullptr;
+  if (!data) return fail(Error{502, "NoClusterInfo", "kube-public/cluster-info holds no certificate authority"});
+  DURE_TRY(const std::string ca_pem, base64_decode(data->string()));
+  DURE_TRY(const pki::Certificate ca, pki::Certificate::from_pem(ca_pem));
   const std::string pin = ca.public_key().pin();
   if (!options.skip_ca_verification &&
       std::find(options.ca_hashes.begin(), options.ca_hashes.end(), pin) == options.ca_hashes.end())
@@ -59,7 +63,7 @@ Result<std::string> verified_ca(const std::string& cluster_info, const JoinOptio
                           : fmt::format("the server's CA is {}, which is not the pinned one: another cluster, or somebody between",
                                         pin),
                       std::string(kNewToken)});
-  return info.credentials.ca_pem;
+  return ca_pem;
 }
 
 // Ranges and domain of the cluster, from kube-system/kubeadm-config, which bootstrap tokens may read.

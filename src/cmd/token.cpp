@@ -22,8 +22,10 @@ Status create_patiently(Administrator& admin, const pki::BootstrapToken& token, 
                         Duration patience) {
   const auto clock = os::make_clock();
   const Monotonic until = clock->now() + patience;
-  while (true) {
+  for (bool again = false;; again = true) {
     Status created = bootstrap::create_token(admin.api(), token, facts);
+    if (again && !created && created.error().is("AlreadyExists")) return {};  // an attempt whose answer was lost
+    if (!created && !again && patience > Duration::zero()) fprintf(stderr, "waiting for the server: %s\n", created.error().message.c_str());
     if (created || created.error().is("AlreadyExists") || created.error().is("Forbidden") || clock->now() >= until) return created;
     usleep(50'000);
   }

@@ -67,12 +67,12 @@ class Supervisor {
     Status built = build();
     if (!built) {
       progress_("error: " + built.error().message);
-      end();
+      end(true);
       return 1;
     }
     progress_("up");
     stay();
-    end();
+    end(false);
     return 0;
   }
 
@@ -233,7 +233,7 @@ class Supervisor {
     for (RunningNode& node : nodes_) {
       if (node.spec.server || node.spec.bare) continue;
       std::vector<std::string> words;
-      for (std::string_view word : split(trim(join_command), ' '))
+      for (std::string_view word : split(trim(std::string_view(join_command).substr(join_command.rfind("dure join"))), ' '))
         if (!word.empty()) words.emplace_back(word);
       words.push_back("--skip-start");
       for (const std::string& word : capacity(node.spec)) words.push_back(word);
@@ -300,7 +300,8 @@ class Supervisor {
     }
   }
 
-  void end() {
+  // A lab that failed to start keeps its logs; the next up or down removes them.
+  void end(bool keep_logs) {
     // Pid 1 of a namespace ends only when all its processes are reaped, and the helpers are ours to reap.
     if (init_pid_ > 0) kill(init_pid_, SIGKILL);
     for (int helper : helpers_) {
@@ -310,7 +311,8 @@ class Supervisor {
     if (init_pid_ > 0) wait_for(init_pid_);
     const int left = remove_groups(groups_, spec_.id);
     std::error_code ignored;
-    for (const char* part : {"/nodes", "/state", "/kubeconfig", "/bin"}) fs::remove_all(spec_.folder + part, ignored);
+    if (!keep_logs) fs::remove_all(spec_.folder + "/nodes", ignored);
+    for (const char* part : {"/state", "/kubeconfig", "/bin"}) fs::remove_all(spec_.folder + part, ignored);
     progress_(left == 0 ? "down" : "down, but " + std::to_string(left) + " cgroup folders could not be removed");
   }
 

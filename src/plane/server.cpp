@@ -67,9 +67,10 @@ class ServerParts final : public Server {
     DURE_CHECK(open_keys());
     DURE_TRY(store_, store::LogStore::open(options_.places.store(), {}, *disk_));
     DURE_CHECK(open_api());
-    DURE_CHECK(listen());
+    // Nobody is let in before the roles are there: early callers would be told "forbidden" and believe it.
     DURE_CHECK(apiserver::ensure_bootstrap_objects(*api_));
     DURE_CHECK(publish_cluster(*client_, options_.settings, ca_pem_));
+    DURE_CHECK(listen());
     start_loops();
     ready_ = true;
     log(LogLevel::info, "plane", "ready", {{"url", options_.settings.url()}});
