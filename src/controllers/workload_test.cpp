@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <thread>
 
 #include "controllers/conditions.h"
 #include "controllers/job_plan.h"
@@ -163,7 +164,10 @@ TEST_P(Deployments, KeepsAsMuchHistoryAsAsked) {
 TEST_P(Deployments, GoOnAfterARestartAtAnyStep) {
   world.server.make(apps::deployments, deployment_json("web", 5));
   for (int round = 0; round < 12; ++round) {
-    if (round == 5) world.server.patch(apps::deployments, "web", new_image("nginx:2"));
+    if (round == 5) {
+      world.settle();
+      world.server.patch(apps::deployments, "web", new_image("nginx:2"));
+    }
     const uint64_t steps = world.server.executor.random() % 500;
     for (uint64_t i = 0; i < steps; ++i) world.server.executor.run_one();
     world.play();
@@ -197,6 +201,28 @@ TEST(ReplicaSets, AdoptReleaseAndNeverTooMany) {
   for (const Object& event : world.server.list(core::events, "default")) reasons.emplace(core::Event(event).reason());
   EXPECT_TRUE(reasons.contains("SuccessfulCreate"));
   EXPECT_TRUE(reasons.contains("SuccessfulDelete"));
+}
+
+// Real threads: the same loops on a pool, as the server runs them.
+TEST(Threads, RollAndSweepOnAPool) {
+  client::TestServer server;
+  auto pool = run::make_pool("loops", 4);
+  auto watches = run::make_pool("watches", 1);
+  auto client = plane::in_process_client(*server.api, server.user, *watches);
+  auto caches = client::Caches::create(*client, *pool);
+  auto runner = client::Runner::create(*caches, *pool);
+  add_all(*runner, *client, *caches, {});
+  auto eventually = [](auto condition) {
+    for (int i = 0; i < 10000 && !condition(); ++i) std::this_thread::sleep_for(2ms);
+    return condition();
+  };
+  for (int i = 0; i < 5; ++i) server.make(apps::deployments, deployment_json("d" + std::to_string(i), 10));
+  EXPECT_TRUE(eventually([&] { return server.list(core::pods, "default").size() == 50; }));
+  for (int i = 0; i < 5; ++i) server.patch(apps::deployments, "d" + std::to_string(i), R"({"spec":{"replicas":4}})");
+  EXPECT_TRUE(eventually([&] { return server.list(core::pods, "default").size() == 20; }));
+  for (int i = 0; i < 5; ++i) server.remove(apps::deployments, "d" + std::to_string(i));
+  EXPECT_TRUE(eventually([&] { return server.list(core::pods, "default").empty(); }));
+  EXPECT_TRUE(eventually([&] { return server.list(apps::replicasets, "default").empty(); }));
 }
 
 TEST(ReplicaSets, AHundredPodsOfADeployment) {
