@@ -10,10 +10,6 @@ using namespace kernel;
 
 namespace {
 
-const NftSet* const all_sets[] = {&services_map, &inside_map, &endpoints_map, &empty_map, &sticky_map, &affinity_map, &hairpin_set};
-
-using ElementMap = std::map<std::string, NftElement>;
-
 void diff_elements(NftBatch& batch, const NftSet& set, const ElementMap& before, const ElementMap& after) {
   std::vector<NftElement> remove, add;
   for (const auto& [key, element] : before)
@@ -24,13 +20,9 @@ void diff_elements(NftBatch& batch, const NftSet& set, const ElementMap& before,
   batch.add_elements(set, std::move(add));
 }
 
-// Removals before additions, maps that lead somewhere after the sets they lead into: a packet never finds half a Service.
 void diff_all(NftBatch& batch, const Elements& before, const Elements& after) {
-  diff_elements(batch, empty_map, before.empty, after.empty);
-  diff_elements(batch, endpoints_map, before.endpoints, after.endpoints);
-  diff_elements(batch, services_map, before.services, after.services);
-  diff_elements(batch, inside_map, before.inside, after.inside);
-  diff_elements(batch, sticky_map, before.sticky, after.sticky);
+  for (int id = 0; id < set_count; ++id)
+    diff_elements(batch, set_of(static_cast<SetId>(id)), before.sets[id], after.sets[id]);
 }
 
 Result<ElementMap> read_elements(Nft& nft, const NftSet& set) {
@@ -48,29 +40,22 @@ ElementMap hairpin_elements(const std::map<std::string, uint32_t>& counted) {
   return out;
 }
 
-void put_chains(NftBatch& batch, const Chains& wanted, const Chains& present, const TableOptions& options) {
-  auto put = [&](const std::string& name, const std::vector<NftRule>& rules) {
-    batch.put_chain({.name = name});
-    for (const NftRule& rule : rules) batch.add_rule(name, rule);
-  };
-  for (const ForwardChain& chain : wanted.forward)
-    if (!present.forward.contains(chain)) put(chain.name(), forward_rules(chain, options));
-  for (const RememberChain& chain : wanted.remember)
-    if (!present.remember.contains(chain)) put(chain.name(), remember_rules(chain));
+// The chains that name numbers of endpoints, made anew.
+void rebuild_chains(NftBatch& batch, const Shapes& shapes, const TableOptions& options) {
+  for (const NamedChain& named : chains_of(options, shapes)) {
+    batch.flush_chain(named.chain.name);
+    for (const NftRule& rule : named.rules) batch.add_rule(named.chain.name, rule);
+  }
 }
 
 // All chains that are wanted; what is there beyond them is taken away.
-void sync_chains(NftBatch& batch, NftBatch& cleanup, const std::vector<NftChainState>& now, const Chains& wanted,
+void sync_chains(NftBatch& batch, NftBatch& cleanup, const std::vector<NftChainState>& now, const Shapes& shapes,
                  const TableOptions& options) {
   std::set<std::string> names;
-  auto sync = [&](const NftChain& chain, const std::vector<NftRule>& rules) {
-    names.insert(chain.name);
-    nft_sync_chain(batch, now, chain, rules);
-  };
-  // Chains that maps and others lead into come first.
-  for (const ForwardChain& chain : wanted.forward) sync({.name = chain.name()}, forward_rules(chain, options));
-  for (const RememberChain& chain : wanted.remember) sync({.name = chain.name()}, remember_rules(chain));
-  for (const NamedChain& fixed : fixed_chains(options)) sync(fixed.chain, fixed.rules);
+  for (const NamedChain& named : chains_of(options, shapes)) {
+    names.insert(named.chain.name);
+    nft_sync_chain(batch, now, named.chain, named.rules);
+  }
   std::vector<std::string> surplus;
   for (const NftChainState& state : now)
     if (state.chain.name.starts_with("svcproxy-") && !names.contains(state.chain.name)) surplus.push_back(state.chain.name);
@@ -106,28 +91,27 @@ std::vector<Endpoint> endpoints_gone(const Target& before, const Target* after) 
 
 Status Proxy::sync_all(const AllRules& rules) {
   synced_ = false;
-  applied_.clear(), holders_.clear(), hairpins_.clear(), chains_ = {};
+  applied_.clear(), holders_.clear(), hairpins_.clear(), shapes_ = {};
   Elements wanted;
   for (const auto& [service, own] : rules) {
     ServiceRules claimed;
     for (const Rule& rule : own)
       if (holders_.try_emplace(rule.frontend, service).first->second == service) claimed.push_back(rule);
-    for (const Rule& rule : claimed) add_rule(rule, wanted, chains_);
+    for (const Rule& rule : claimed) add_rule(rule, wanted, shapes_);
     if (!claimed.empty()) applied_.emplace(service, std::move(claimed));
   }
   for (const auto& [key, count] : wanted.hairpins) hairpins_[key] = count;
 
   Elements present;
-  DURE_TRY(present.services, read_elements(nft_, services_map));
-  DURE_TRY(present.inside, read_elements(nft_, inside_map));
-  DURE_TRY(present.endpoints, read_elements(nft_, endpoints_map));
-  DURE_TRY(present.empty, read_elements(nft_, empty_map));
-  DURE_TRY(present.sticky, read_elements(nft_, sticky_map));
+  for (int id = 0; id < set_count; ++id) {
+    DURE_TRY(present.sets[id], read_elements(nft_, set_of(static_cast<SetId>(id))));
+  }
   DURE_TRY(ElementMap hairpins, read_elements(nft_, hairpin_set));
   DURE_TRY(auto chains, nft_.chains());
   NftBatch batch, cleanup;
-  for (const NftSet* set : all_sets) batch.put_set(*set);
-  sync_chains(batch, cleanup, chains, chains_, options_.table);
+  for (int id = 0; id < set_count; ++id) batch.put_set(set_of(static_cast<SetId>(id)));
+  batch.put_set(affinity_map).put_set(hairpin_set);
+  sync_chains(batch, cleanup, chains, shapes_, options_.table);
   diff_all(batch, present, wanted);
   diff_elements(batch, hairpin_set, hairpins, hairpin_elements(wanted.hairpins));
   DURE_CHECK(nft_.apply(batch));
@@ -197,17 +181,19 @@ void Proxy::count_hairpins(NftBatch& batch, const std::map<std::string, uint32_t
 
 Status Proxy::apply(const std::string& service, const ServiceRules& before, const ServiceRules& after) {
   Elements old_elements, new_elements;
-  Chains old_chains, new_chains;
+  Shapes old_shapes, new_shapes;
   for (const Rule& rule : before) {
     const Target* kept = target_at(after, rule.frontend);
-    if (!kept || *kept != rule.target) add_rule(rule, old_elements, old_chains);
+    if (!kept || *kept != rule.target) add_rule(rule, old_elements, old_shapes);
   }
   for (const Rule& rule : after) {
     const Target* had = target_at(before, rule.frontend);
-    if (!had || *had != rule.target) add_rule(rule, new_elements, new_chains);
+    if (!had || *had != rule.target) add_rule(rule, new_elements, new_shapes);
   }
   NftBatch batch;
-  put_chains(batch, new_chains, chains_, options_.table);
+  Shapes shapes = shapes_;
+  shapes.merge(new_shapes);
+  if (!shapes_.contains(new_shapes)) rebuild_chains(batch, shapes, options_.table);
   diff_all(batch, old_elements, new_elements);
   auto hairpins_before = hairpins_;
   count_hairpins(batch, old_elements.hairpins, new_elements.hairpins);
@@ -215,8 +201,7 @@ Status Proxy::apply(const std::string& service, const ServiceRules& before, cons
     hairpins_ = std::move(hairpins_before);
     return fail(std::move(done.error()).with_context("rules of service " + service));
   }
-  chains_.forward.merge(new_chains.forward);
-  chains_.remember.merge(new_chains.remember);
+  shapes_ = std::move(shapes);
   return {};
 }
 
@@ -225,7 +210,8 @@ void Proxy::forget_clients(const ServiceRules& before, const ServiceRules& after
   std::map<std::string, std::vector<Endpoint>> gone;
   for (const Rule& rule : before) {
     if (!rule.target.affinity_seconds) continue;
-    auto lost = endpoints_gone(rule.target, target_at(after, rule.frontend));
+    const Target* now = target_at(after, rule.frontend);
+    auto lost = endpoints_gone(rule.target, now && now->affinity_seconds ? now : nullptr);
     if (!lost.empty()) gone.emplace(frontend_key(rule.frontend), std::move(lost));
   }
   if (gone.empty()) return;

@@ -67,7 +67,7 @@ class Proxy {
   std::unordered_map<std::string, ServiceRules> applied_;
   std::unordered_map<Frontend, std::string, FrontendHash> holders_;
   std::unordered_map<std::string, uint32_t> hairpins_;
-  Chains chains_;
+  Shapes shapes_;
 };
 
 // The loop over Services and EndpointSlices. All arguments outlive it.
