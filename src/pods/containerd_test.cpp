@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -175,8 +176,12 @@ TEST(InsideContainerd, Conforms) {
   ASSERT_TRUE(import_image(containerd.endpoint(), busybox_archive()));
   run::LoopThread loop("loop");
   auto runtime = cri::connect(loop.loop(), containerd.endpoint());
+  std::atomic<int> events = 0;
+  auto subscription = runtime->events([&](const schema::Document&) { ++events; }, [](Error) {});
+  EXPECT_TRUE(subscription) << subscription.error().message;
   std::filesystem::create_directories(containerd.folder + "/logs");
   cri::RuntimeCheck({*runtime, busybox_image, containerd.folder + "/logs", [] { nap(100ms); }}).all();
+  EXPECT_GE(events, 4) << "starts and ends are told";
   if (HasFailure()) std::fprintf(stderr, "%s", containerd.log().c_str());
 }
 

@@ -1,5 +1,7 @@
 #include "pods/node_facts.h"
 
+#include <cstdlib>
+
 #include "base/text.h"
 #include "pods/image_archive.h"
 
@@ -41,6 +43,16 @@ int64_t count_cpus(std::string_view cpuinfo) {
   int64_t count = 0;
   for (std::string_view line : split(cpuinfo, '\n')) count += line.starts_with("processor");
   return count > 0 ? count : 1;
+}
+
+int64_t lowest_oom_score_adj(os::Disk& disk) {
+  constexpr uint64_t cap_sys_resource = 1ull << 24;
+  const std::string status = line_of(disk, "/proc/self/status");
+  for (std::string_view line : split(status, '\n')) {
+    if (!line.starts_with("CapEff:")) continue;
+    if (std::strtoull(std::string(trim(line.substr(7))).c_str(), nullptr, 16) & cap_sys_resource) return -1000;
+  }
+  return parse_int(line_of(disk, "/proc/self/oom_score_adj")).value_or(0);
 }
 
 MachineFacts read_machine_facts(os::Disk& disk, const std::string& state_folder) {

@@ -23,6 +23,8 @@ MachineFacts read_machine_facts(os::Disk& disk, const std::string& state_folder)
 int64_t meminfo_value(std::string_view meminfo, std::string_view name);
 // Value of KEY=value or KEY="value" lines, as os-release has them.
 std::string release_value(std::string_view os_release, std::string_view key);
+// The lowest oom_score_adj this process may give to others: -1000 with CAP_SYS_RESOURCE, otherwise its own.
+int64_t lowest_oom_score_adj(os::Disk& disk);
 // CPUs that /proc/cpuinfo lists.
 int64_t count_cpus(std::string_view cpuinfo);
 

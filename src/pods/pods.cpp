@@ -70,7 +70,7 @@ struct Pods::State : std::enable_shared_from_this<Pods::State> {
   void relist() {
     auto changed = runtime_state.refresh();
     if (!changed) {
-      log(LogLevel::warn, "pods", "list the container runtime", {{"error", changed.error().message}});
+      if (!stopped) log(LogLevel::warn, "pods", "list the container runtime", {{"error", changed.error().message}});
       return;
     }
     for (const client::Key& key : *changed) waker()(key);
@@ -86,10 +86,15 @@ struct Pods::State : std::enable_shared_from_this<Pods::State> {
     });
   }
 
-  void every(std::unique_ptr<run::Timer>& timer, Duration interval, void (State::*act)()) {
+  // Told of every end and start, a listing is only for what no event tells.
+  Duration relist_interval() const { return subscribed ? std::max<Duration>(options.relist, 10s) : options.relist; }
+  Duration house_interval() const { return housekeeping_interval; }
+  Duration log_interval() const { return log_check_interval; }
+
+  void every(std::unique_ptr<run::Timer>& timer, Duration (State::*interval)() const, void (State::*act)()) {
     std::lock_guard lock(timers_mutex);
     if (stopped) return;
-    timer = parts.executor.after(interval, [weak = weak_from_this(), &timer, interval, act] {
+    timer = parts.executor.after((this->*interval)(), [weak = weak_from_this(), &timer, interval, act] {
       auto self = weak.lock();
       if (!self || self->stopped) return;
       self->parts.jobs.post([weak, &timer, interval, act] {
@@ -111,13 +116,17 @@ struct Pods::State : std::enable_shared_from_this<Pods::State> {
         });
     if (handle) {
       subscription = std::move(*handle);
+      subscribed = true;
+      relist_soon();  // what happened before it stood
     } else if (!handle.error().is("Unimplemented")) {
       subscription_ended(handle.error());
     }
   }
 
   void subscription_ended(const Error& why) {
+    subscribed = false;
     if (stopped || why.is("Unimplemented")) return;
+    relist_soon();
     std::lock_guard lock(timers_mutex);
     resubscribe_timer = parts.executor.after(2s, [weak = weak_from_this()] {
       auto self = weak.lock();
@@ -166,7 +175,7 @@ struct Pods::State : std::enable_shared_from_this<Pods::State> {
   ContainerStarter starter;
   PodWorker worker;
   LogRotation rotation;
-  std::atomic<bool> stopped{false}, relist_wanted{false};
+  std::atomic<bool> stopped{false}, relist_wanted{false}, subscribed{false};
   std::mutex timers_mutex;
   std::unique_ptr<run::Timer> relist_timer, house_timer, log_timer, resubscribe_timer;
   std::unique_ptr<run::Timer> subscription;
@@ -180,6 +189,7 @@ Pods::~Pods() {
   state_->executor_gate.close();
   state_->parts.runtime.interrupt_calls();
   state_->jobs_gate.close();
+  state_->parts.runtime.interrupt_calls();  // what the last jobs began
 }
 
 client::Cache& Pods::cache() { return state_->pods; }
@@ -199,9 +209,9 @@ void Pods::start(client::Runner& runner) {
   state_->runner = &runner;
   State& state = *state_;
   state.relist_soon();
-  state.every(state.relist_timer, state.options.relist, &State::relist);
-  state.every(state.house_timer, housekeeping_interval, &State::keep_house);
-  state.every(state.log_timer, log_check_interval, &State::rotate_logs);
+  state.every(state.relist_timer, &State::relist_interval, &State::relist);
+  state.every(state.house_timer, &State::house_interval, &State::keep_house);
+  state.every(state.log_timer, &State::log_interval, &State::rotate_logs);
   parts().jobs.post([weak = std::weak_ptr(state_)] {
     auto self = weak.lock();
     if (self && !self->stopped) self->subscribe();
