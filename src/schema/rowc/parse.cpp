@@ -281,7 +281,7 @@ Column parse_column(const File& file, Line& line) {
 void parse_resource_line(const File& file, Resource& resource, Line& line) {
   const std::string word = line.take();
   if (word == "verbs") resource.verbs = verbs_of(line);
-  else if (word == "select") resource.selectors.assign(line.words.begin() + 1, line.words.end());
+  else if (word == "select") resource.selectors.insert(resource.selectors.end(), line.words.begin() + 1, line.words.end());
   else if (word == "column") resource.columns.push_back(parse_column(file, line));
   else if (word == "subresource") {
     Subresource sub;
