@@ -448,12 +448,13 @@ std::shared_ptr<Session> make_http1_session(std::unique_ptr<Stream> stream, std:
 
 namespace {
 
-// A session of its own: holds itself until it is over.
+// A session of its own: held by its loop, as a timer that never fires, so that it goes when it is over or with the loop.
 void serve_alone(std::unique_ptr<Stream> stream, std::shared_ptr<const Peer> peer, Handler handler, ServerLimits limits) {
+  constexpr Duration never = 24h * 365 * 50;
   auto host = std::make_shared<const SessionHost>(SessionHost{std::move(handler), std::move(limits)});
   run::Loop& loop = stream->loop();
-  auto session = make_http1_session(make_transferable(std::move(stream)), std::move(peer), std::move(host));
-  auto holder = std::make_shared<std::shared_ptr<Session>>(session);
+  const auto session = make_http1_session(make_transferable(std::move(stream)), std::move(peer), std::move(host));
+  auto holder = std::make_shared<std::unique_ptr<run::Timer>>(loop.after(never, [session] {}));
   session->over = [&loop, holder] { loop.post([holder] { holder->reset(); }); };
   session->begin();
 }

@@ -65,7 +65,7 @@ void ExchangeBase::notify_drained() {
   const auto keep = shared_from_this();
   auto callback = std::exchange(drained_, nullptr);
   callback();
-  if (!drained_ && !closed_) drained_ = std::move(callback);  // unless it was replaced or the exchange ended inside
+  if (!drained_ && !settled()) drained_ = std::move(callback);  // unless it was replaced or the exchange ended inside
 }
 void ExchangeBase::forget_callbacks() {
   settled_.store(true, std::memory_order_release);

@@ -50,6 +50,9 @@ class Log {
   bool wait_for_joined(std::string_view text, std::chrono::milliseconds limit = std::chrono::seconds(10)) {
     return wait([&] { return joined_locked() == text; }, limit);
   }
+  bool wait_for_any(std::chrono::milliseconds limit = std::chrono::seconds(10)) {
+    return wait([&] { return !texts_.empty(); }, limit);
+  }
   std::string joined() {
     std::lock_guard lock(mutex_);
     return joined_locked();
