@@ -191,7 +191,7 @@ class Decoder {
       double v = 0;
       if (std::from_chars(n.text.data(), n.text.data() + n.text.size(), v).ec != std::errc())
         mismatch("number " + std::string(n.text), go_type(field), owner, frame);
-      document_.set(node, v);
+      document_.set(node, v + 0.0);  // no -0
       keep = field.pointer || v != 0;
       return true;
     }
@@ -468,7 +468,7 @@ class Decoder {
     double v = 0;
     if (std::from_chars(n.text.data(), n.text.data() + n.text.size(), v).ec != std::errc())
       return scan_.fail("json: cannot unmarshal number " + std::string(n.text) + " into Go value of type float64");
-    document_.set(node, v);
+    document_.set(node, v + 0.0);  // no -0
     return true;
   }
 

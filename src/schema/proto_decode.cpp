@@ -210,7 +210,7 @@ class Decoder {
         if (kind != fixed64 || !reader.read_fixed64(number)) return fail("wrong wireType");
         double v;
         std::memcpy(&v, &number, 8);
-        document_.set(node, v == v && v - v == 0 ? v : 0.0);  // JSON has no NaN and no infinity
+        document_.set(node, v == v && v - v == 0 ? v + 0.0 : 0.0);  // JSON has no NaN and no infinity
         keep = field.pointer || v != 0;
         return true;
       }
@@ -219,7 +219,7 @@ class Decoder {
         if (kind != fixed32 || !reader.read_fixed32(bits)) return fail("wrong wireType");
         float v;
         std::memcpy(&v, &bits, 4);
-        document_.set(node, v == v && v - v == 0 ? static_cast<double>(v) : 0.0);
+        document_.set(node, v == v && v - v == 0 ? static_cast<double>(v) + 0.0 : 0.0);
         keep = field.pointer || v != 0;
         return true;
       }

@@ -57,7 +57,6 @@ void fill_requests(const ResourceRequirements& resources) {
 
 void pod_defaults(Document& document, Node* node) {
   const Pod pod(&document, node);
-  if (!pod.has_spec()) return;
   const PodSpec spec = pod.mutable_spec();
   if (!spec.has_enableServiceLinks()) spec.set_enableServiceLinks(true);
   const auto each = [&](const schema::List<Container>& containers) {

@@ -73,6 +73,8 @@ TEST(PodDefaults, WhatLooksAtOtherRows) {
   EXPECT_FALSE(templated.containers().front().resources().has_requests());
 }
 
+TEST(PodDefaults, AreTheSameWithoutASpec) { EXPECT_TRUE(core_v1::Pod(object("{}", "v1", "Pod")).spec().enableServiceLinks()); }
+
 TEST(OtherDefaults, ServicesJobsNamespacesPolicies) {
   const Document service = object(R"({"spec":{"sessionAffinity":"ClientIP","ports":[{"port":80},{"name":"b","port":81,"targetPort":"x"}]}})", "v1", "Service");
   EXPECT_EQ(core_v1::Service(service).spec().ports().front().targetPort()->integer(), 80);
