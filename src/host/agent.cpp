@@ -15,6 +15,7 @@
 #include "client/loop.h"
 #include "cri/runtime.h"
 #include "host/runtime_setup.h"
+#include "kernel/conntrack.h"
 #include "kernel/links.h"
 #include "kernel/mounts.h"
 #include "kernel/nft.h"
@@ -29,6 +30,7 @@
 #include "pods/pods.h"
 #include "run/loop.h"
 #include "schema/quantity.h"
+#include "svcproxy/proxy.h"
 #include "tunnel/agent.h"
 #include "volumes/files.h"
 #include "volumes/volumes.h"
@@ -178,7 +180,20 @@ class AgentParts final : public Agent {
     };
     DURE_CHECK(record_network(options));
     overlay_ = std::make_unique<overlay::Overlay>(options, overlay::OverlayWorld{*links_, *nft_, *sysctl_, *disk_});
-    return overlay_->prepare();
+    DURE_CHECK(overlay_->prepare());
+    return prepare_services(options);
+  }
+
+  Status prepare_services(const overlay::OverlayOptions& network) {
+    DURE_TRY(proxy_nft_, kernel::open_nft());
+    if (auto conntrack = kernel::open_conntrack()) conntrack_ = std::move(*conntrack);
+    svcproxy::ProxyOptions options;
+    options.rules.node_name = settings_.node_name;
+    options.rules.local_addresses = network.local_addresses;
+    options.table.cluster_cidr = network.cluster_cidr;
+    options.table.service_cidr = network.service_cidr;
+    proxy_ = std::make_unique<svcproxy::Proxy>(std::move(options), *proxy_nft_, conntrack_.get());
+    return {};
   }
 
   // What the overlay and the pods are going to make, so that reset finds it whatever happens.
@@ -243,6 +258,7 @@ class AgentParts final : public Agent {
   // server -> tunnel -> kubelet API; API -> caches -> loops
   void start() {
     runner_->add(overlay::overlay_loop(*overlay_, settings_.node_name, *caches_, *client_));
+    runner_->add(svcproxy::proxy_loop(*proxy_, *caches_));
     runner_->add(pods_->loop());
     pods_->start(*runner_);
     node_status_->start();
@@ -274,6 +290,9 @@ class AgentParts final : public Agent {
   std::unique_ptr<kernel::Sysctl> sysctl_;
   std::unique_ptr<kernel::Mounts> mounts_;
   std::unique_ptr<overlay::Overlay> overlay_;
+  std::unique_ptr<kernel::Nft> proxy_nft_;
+  std::unique_ptr<kernel::Conntrack> conntrack_;
+  std::unique_ptr<svcproxy::Proxy> proxy_;
   std::unique_ptr<volumes::Volumes> volumes_;
   std::unique_ptr<pods::ProbeNet> probe_net_;
   std::unique_ptr<pods::Pods> pods_;

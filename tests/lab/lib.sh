@@ -3,7 +3,7 @@
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 2
 . tools/steps.sh
-export dure=$PWD/build/release/dure lab=test-$$
+export dure=${DURE-$PWD/build/release/dure} lab=test-$$
 kubectl=$(newest_kubectl)
 export kubectl
 
