@@ -110,6 +110,59 @@ TEST_F(Fixture, ReflectorSurvivesCompaction) {
   EXPECT_EQ(maps.size(), 3u);
 }
 
+// Passes everything on, but a watch can be made to hear nothing for ever.
+class DeafWatches final : public Client {
+ public:
+  explicit DeafWatches(Client& inner) : inner_(inner) {}
+  bool deaf = false;
+  int watches = 0;
+  Result<schema::Object> get(const Resource& r, const Key& k) override { return inner_.get(r, k); }
+  Result<ObjectList> list(const Resource& r, const ListOptions& o) override { return inner_.list(r, o); }
+  Result<schema::Object> create(const Resource& r, const schema::Document& d, std::string_view n) override {
+    return inner_.create(r, d, n);
+  }
+  Result<schema::Object> update(const Resource& r, const schema::Document& d, std::string_view s) override {
+    return inner_.update(r, d, s);
+  }
+  Result<schema::Object> patch(const Resource& r, const Key& k, PatchType t, std::string_view b, std::string_view s) override {
+    return inner_.patch(r, k, t, b, s);
+  }
+  Status remove(const Resource& r, const Key& k, const DeleteOptions& o) override { return inner_.remove(r, k, o); }
+  Result<schema::Object> create_subresource(const Resource& r, const Key& k, std::string_view s,
+                                            const schema::Document& d) override {
+    return inner_.create_subresource(r, k, s, d);
+  }
+  Result<std::unique_ptr<Watch>> watch(const Resource& r, const ListOptions& o, WatchSink& sink) override {
+    ++watches;
+    if (deaf) return std::make_unique<Watch>();
+    return inner_.watch(r, o, sink);
+  }
+
+ private:
+  Client& inner_;
+};
+
+TEST_F(Fixture, ASilentWatchIsTakenForDead) {
+  DeafWatches client(*server.client);
+  client.deaf = true;
+  auto deaf_caches = Caches::create(client, server.executor);
+  Cache& maps = deaf_caches->of(core::configmaps);
+  settle();
+  server.make(core::configmaps, map_named("a"));
+  server.executor.advance(1min);
+  EXPECT_EQ(maps.size(), 0u);
+  client.deaf = false;
+  server.executor.advance(15min);
+  EXPECT_EQ(maps.size(), 1u);
+  EXPECT_EQ(client.watches, 2);
+  // One that hears something stays.
+  for (int i = 0; i < 6; ++i) {
+    server.patch(core::configmaps, "a", R"({"data":{"v":")" + std::to_string(i) + R"("}})");
+    server.executor.advance(10min);
+  }
+  EXPECT_EQ(client.watches, 2);
+}
+
 struct LoopFixture : Fixture {
   std::unique_ptr<Runner> runner = Runner::create(*caches, server.executor);
   std::vector<std::string> seen;

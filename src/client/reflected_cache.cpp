@@ -13,6 +13,9 @@ constexpr int64_t list_page_items = 500;
 constexpr Duration retry_first = 200ms, retry_max = 30s;
 // A watch that lived this long was healthy: the next break starts the back-off from its beginning.
 constexpr Duration watch_healthy = 5s;
+// Connections notice their own death (HTTP/2 pings); this is for a watch that was lost behind a healthy one. Long, because a server
+// need not send bookmarks while nothing changes.
+constexpr Duration silence_max = 15min;
 
 Duration back_off(int failures) {
   Duration delay = retry_first;
@@ -45,6 +48,7 @@ void ReflectedCache::stop() {
     std::lock_guard lock(step_mutex_);
     watch_.reset();
     retry_.reset();
+    guard_.reset();
   }
   // Handlers may refer to things that end with us.
   std::lock_guard delivery(delivery_mutex_);
@@ -219,6 +223,7 @@ void ReflectedCache::assume_removed(const Key& key, std::string_view uid) {
 void ReflectedCache::on_event(WatchEvent event) {
   const int64_t revision = revision_of(event.object);
   std::lock_guard lock(data_mutex_);
+  last_news_ = executor_.now();
   revision_ = std::max(revision_, revision);
   resource_version_ = std::string(resource_version_of(event.object));
   if (event.kind == WatchEvent::Kind::bookmark) return;
@@ -275,6 +280,24 @@ void ReflectedCache::step_later(Duration delay) {
   retry_ = executor_.after(delay, [self = shared_from_this()] { self->step(); });
 }
 
+void ReflectedCache::guard_silence(Duration delay) {
+  guard_ = executor_.after(delay, [self = shared_from_this()] {
+    std::lock_guard step_lock(self->step_mutex_);
+    Duration left = Duration::zero();
+    {
+      std::lock_guard lock(self->data_mutex_);
+      if (self->stopped_ || self->watch_ended_) return;
+      left = silence_max - (self->executor_.now() - self->last_news_);
+      if (left <= Duration::zero()) {
+        self->watch_ended_ = true;
+        self->executor_.post([self] { self->step(); });
+        return;
+      }
+    }
+    self->guard_silence(left);
+  });
+}
+
 Status ReflectedCache::relist() {
   ListOptions page_options = options_;
   page_options.limit = list_page_items;
@@ -302,11 +325,13 @@ Status ReflectedCache::rewatch() {
     std::lock_guard lock(data_mutex_);
     watch_options.resource_version = resource_version_;
     watch_ended_ = false;
+    last_news_ = executor_.now();
   }
   watch_started_ = executor_.now();
   auto watch = client_.watch(resource_, watch_options, *this);
   if (watch) {
     watch_ = std::move(*watch);
+    guard_silence(silence_max);
     return {};
   }
   std::lock_guard lock(data_mutex_);

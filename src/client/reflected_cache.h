@@ -56,6 +56,7 @@ class ReflectedCache final : public Cache, private WatchSink, public std::enable
   Status relist();
   Status rewatch();
   void step_later(Duration delay);
+  void guard_silence(Duration delay);
 
   // Under data_mutex_.
   void put(const Key& key, schema::Object object, int64_t revision);
@@ -78,6 +79,7 @@ class ReflectedCache final : public Cache, private WatchSink, public std::enable
   std::map<std::string, Index, std::less<>> indexes_;
   int64_t revision_ = 0;
   std::string resource_version_;
+  Monotonic last_news_{};
   bool synced_ = false, delivery_scheduled_ = false, watch_ended_ = true, must_list_ = true, stopped_ = false;
   std::deque<Change> changes_;
   std::map<Key, size_t> waiting_;       // key -> number of its waiting change, counted from first_change_
@@ -92,6 +94,7 @@ class ReflectedCache final : public Cache, private WatchSink, public std::enable
   std::unique_ptr<run::Timer> retry_;   // under step_mutex_
   int failures_ = 0;                    // under step_mutex_
   Monotonic watch_started_{};           // under step_mutex_
+  std::unique_ptr<run::Timer> guard_;   // under step_mutex_
 };
 
 }  // namespace dure::client

@@ -287,6 +287,16 @@ TEST(NodesLife, NobodyIsEvictedWhenAllAreSilent) {
   EXPECT_NE(world.server.get(core::pods, "p"), nullptr);
 }
 
+TEST(NodesLife, ANewcomerKeepsItsTaintUntilItIsReady) {
+  World world;
+  world.server.make(core::nodes, R"({"metadata":{"name":"n1"},"spec":{"taints":[{"key":"node.kubernetes.io/not-ready","effect":"NoSchedule"}]}})");
+  world.settle();
+  EXPECT_TRUE(has_taint(core::Node(world.server.get(core::nodes, "n1")).spec(), "node.kubernetes.io/not-ready", "NoSchedule"));
+  world.server.patch(core::nodes, "n1", R"({"status":{"conditions":[{"type":"Ready","status":"True"}]}})", "status");
+  world.settle();
+  EXPECT_TRUE(core::Node(world.server.get(core::nodes, "n1")).spec().taints().empty());
+}
+
 TEST(NodesLife, CordonIsATaint) {
   World world;
   world.add_node("n1");

@@ -138,9 +138,13 @@ class Nodes {
 
   bool set_taints(Document& node) const {
     bool changed = false;
-    for (const NoScheduleRow& row : no_schedule_rows)
-      changed |= condition_status(node, row.condition) == row.status ? add_taint(node, row.taint, "NoSchedule", {})
-                                                                      : drop_taint(node, row.taint, "NoSchedule");
+    for (const NoScheduleRow& row : no_schedule_rows) {
+      const std::string status = condition_status(node, row.condition);
+      // A newcomer is admitted with the taint not-ready and keeps it until it says that it is ready.
+      if (status.empty() && row.condition == "Ready") continue;
+      changed |= status == row.status ? add_taint(node, row.taint, "NoSchedule", {})
+                                      : drop_taint(node, row.taint, "NoSchedule");
+    }
     changed |= core::Node(node).spec().unschedulable()
                    ? add_taint(node, "node.kubernetes.io/unschedulable", "NoSchedule", {})
                    : drop_taint(node, "node.kubernetes.io/unschedulable", "NoSchedule");

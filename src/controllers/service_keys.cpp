@@ -6,6 +6,22 @@
 
 namespace dure::controllers {
 
+namespace {
+
+// As Selector::from_map would, without building one: this runs for every event of every pod.
+bool selects(const Object& service, const schema::Map<std::string_view>& labels) {
+  for (const auto& [key, value] : core::Service(service).spec().selector())
+    if (!labels.contains(key) || labels.get(key) != value) return false;
+  return true;
+}
+
+schema::Map<std::string_view> labels_of(const Object& pod) {
+  const Node* metadata = client::metadata_of(*pod);
+  return {nullptr, metadata ? metadata->find("labels") : nullptr};
+}
+
+}  // namespace
+
 ServiceKeys::ServiceKeys(Caches& caches) : services_(caches.of(core::services)), pods_(caches.of(core::pods)) {}
 
 bool ServiceKeys::is_ours(const Object& service) {
@@ -14,15 +30,14 @@ bool ServiceKeys::is_ours(const Object& service) {
 }
 
 void ServiceKeys::of_pod(const Object& pod, const Enqueue& enqueue) const {
+  const auto labels = labels_of(pod);
   for (const Object& service : services_.list(client::namespace_of(pod)))
-    if (is_ours(service) && Selector::from_map(core::Service(service).spec().selector()).matches(pod))
-      enqueue(client::key_of(service));
+    if (is_ours(service) && selects(service, labels)) enqueue(client::key_of(service));
 }
 
 std::vector<Object> ServiceKeys::pods_of(const Object& service) const {
-  const Selector selector = Selector::from_map(core::Service(service).spec().selector());
   std::vector<Object> pods = pods_.list(client::namespace_of(service));
-  std::erase_if(pods, [&](const Object& pod) { return !selector.matches(pod); });
+  std::erase_if(pods, [&](const Object& pod) { return !selects(service, labels_of(pod)); });
   return pods;
 }
 

@@ -5,7 +5,6 @@
 #include <string>
 
 #include "controllers/api.h"
-#include "controllers/selector.h"
 
 namespace dure::controllers {
 
