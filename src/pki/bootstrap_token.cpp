@@ -6,7 +6,6 @@
 #include "os/clock.h"
 #include "pki/key.h"
 
-
 namespace dure::pki {
 namespace {
 
@@ -42,8 +41,7 @@ Result<BootstrapToken> parse_bootstrap_token(std::string_view text) {
 }
 
 BootstrapToken generate_bootstrap_token(os::Random& random) {
-  return {random.text(id_length, token_alphabet),
-          random.text(secret_length, token_alphabet)};
+  return {random.text(id_length, token_alphabet), random.text(secret_length, token_alphabet)};
 }
 
 std::vector<std::pair<std::string, std::string>> bootstrap_token_secret_data(

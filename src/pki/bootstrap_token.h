@@ -1,5 +1,6 @@
-// Bootstrap tokens: "abcdef.0123456789abcdef", with which a machine that is not yet a member authenticates, and the
-// Secret that stores one. As https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens describes.
+// Bootstrap tokens: "abcdef.0123456789abcdef", with which a machine that is not yet a member
+// authenticates, and the Secret that stores one. As
+// https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens describes.
 #pragma once
 
 #include <optional>
@@ -31,7 +32,8 @@ BootstrapToken generate_bootstrap_token(os::Random& random);
 inline constexpr std::string_view bootstrap_token_namespace = "kube-system";
 inline constexpr std::string_view bootstrap_token_secret_type = "bootstrap.kubernetes.io/token";
 inline constexpr std::string_view bootstrap_token_secret_prefix = "bootstrap-token-";
-inline constexpr std::string_view bootstrap_default_group = "system:bootstrappers:kubeadm:default-node-token";
+inline constexpr std::string_view bootstrap_default_group =
+    "system:bootstrappers:kubeadm:default-node-token";
 
 struct BootstrapTokenFacts {
   std::optional<WallTime> expiration = {};  // absent: never
@@ -47,8 +49,8 @@ std::vector<std::pair<std::string, std::string>> bootstrap_token_secret_data(
 // Groups a token may ask for: "system:bootstrappers:" and a label-like rest.
 bool is_bootstrap_group(std::string_view group);
 
-// The signature of kube-public/cluster-info (key "jws-kubeconfig-<token id>"): a detached JWS, "header..signature", HS256 with
-// the token's secret over the kubeconfig text.
+// The signature of kube-public/cluster-info (key "jws-kubeconfig-<token id>"): a detached JWS,
+// "header..signature", HS256 with the token's secret over the kubeconfig text.
 std::string sign_detached(const BootstrapToken& token, std::string_view content);
 bool verify_detached(const BootstrapToken& token, std::string_view content, std::string_view jws);
 

@@ -6,9 +6,9 @@
 #include <array>
 
 #include "base/text.h"
+#include "os/clock.h"
 #include "pki/names.h"
 #include "pki/openssl.h"
-#include "os/clock.h"
 
 namespace dure::pki {
 namespace {
@@ -51,8 +51,7 @@ bool add_leaf_extensions(X509* leaf, X509* issuer, const CertificateSpec& spec) 
   const bool any_usage = spec.usages.digital_signature || spec.usages.key_encipherment;
   return (!any_usage ||
           add_extension(leaf, &context, NID_key_usage, usage_text(spec.usages).c_str())) &&
-         (extended.empty() ||
-          add_extension(leaf, &context, NID_ext_key_usage, extended.c_str())) &&
+         (extended.empty() || add_extension(leaf, &context, NID_ext_key_usage, extended.c_str())) &&
          add_extension(leaf, &context, NID_basic_constraints, "critical,CA:FALSE") &&
          add_extension(leaf, &context, NID_authority_key_identifier, "keyid");
 }
@@ -224,8 +223,7 @@ Result<Authority> Authority::from_pem(std::string_view certificate_pem, std::str
 Result<Certificate> Authority::issue(const CertificateSpec& spec, const PublicKey& key,
                                      os::Random& random) const {
   const WallTime end = std::min(spec.not_after, certificate_.not_after());
-  if (end <= spec.not_before)
-    return fail(unreadable("the certificate would end before it begins"));
+  if (end <= spec.not_before) return fail(unreadable("the certificate would end before it begins"));
   X509* issuer = certificate_.handle();
   const Draft draft{spec.subject, spec.names, spec.not_before, end, key.handle()};
   DURE_TRY(X509Handle certificate, start(draft, random));

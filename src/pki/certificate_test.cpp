@@ -32,8 +32,11 @@ TEST_F(CertificateTest, AuthorityIsOne) {
 }
 
 TEST_F(CertificateTest, ServerCertificateCarriesItsNames) {
-  CertificateSpec spec{.subject = {.common_name = "kube-apiserver"}, .not_before = now, .not_after = now + 365 * day};
-  for (const char* name : {"kubernetes.default.svc", "10.96.0.1", "fd00::1", "10.96.0.1", "node-1"}) spec.names.add(name);
+  CertificateSpec spec{.subject = {.common_name = "kube-apiserver"},
+                       .not_before = now,
+                       .not_after = now + 365 * day};
+  for (const char* name : {"kubernetes.default.svc", "10.96.0.1", "fd00::1", "10.96.0.1", "node-1"})
+    spec.names.add(name);
   spec.usages = {.server_auth = true};
   const KeyPair pair = *leaf(spec);
   EXPECT_THAT(pair.certificate.names().dns_names, ElementsAre("kubernetes.default.svc", "node-1"));
@@ -46,10 +49,11 @@ TEST_F(CertificateTest, ServerCertificateCarriesItsNames) {
 }
 
 TEST_F(CertificateTest, ClientCertificateSaysWhoItIs) {
-  const KeyPair pair = *leaf({.subject = {.common_name = "system:node:n1", .organizations = {"system:nodes", "Größe"}},
-                              .usages = {.client_auth = true},
-                              .not_before = now,
-                              .not_after = now + day});
+  const KeyPair pair = *leaf(
+      {.subject = {.common_name = "system:node:n1", .organizations = {"system:nodes", "Größe"}},
+       .usages = {.client_auth = true},
+       .not_before = now,
+       .not_after = now + day});
   const Certificate again = *Certificate::from_der(pair.certificate.der());
   EXPECT_EQ(again.subject().common_name, "system:node:n1");
   EXPECT_THAT(again.subject().organizations, ElementsAre("system:nodes", "Größe"));
@@ -59,23 +63,30 @@ TEST_F(CertificateTest, ClientCertificateSaysWhoItIs) {
 }
 
 TEST_F(CertificateTest, VerifyLooksAtTimeAndSigner) {
-  const KeyPair pair = *leaf({.subject = {.common_name = "x"}, .not_before = now, .not_after = now + day});
+  const KeyPair pair =
+      *leaf({.subject = {.common_name = "x"}, .not_before = now, .not_after = now + day});
   EXPECT_TRUE(pair.certificate.verify({authority.certificate()}, now + 1h));
-  EXPECT_EQ(pair.certificate.verify({authority.certificate()}, now + 2 * day).error().message, "certificate has expired");
-  EXPECT_EQ(pair.certificate.verify({authority.certificate()}, now - 1h).error().message, "certificate is not yet valid");
+  EXPECT_EQ(pair.certificate.verify({authority.certificate()}, now + 2 * day).error().message,
+            "certificate has expired");
+  EXPECT_EQ(pair.certificate.verify({authority.certificate()}, now - 1h).error().message,
+            "certificate is not yet valid");
   // Same name, other key: the signature decides.
   const Authority other = *Authority::create("kubernetes", now, now + 3650 * day, *random);
   EXPECT_FALSE(pair.certificate.verify({other.certificate()}, now + 1h));
 }
 
 TEST_F(CertificateTest, NeverOutlivesItsAuthority) {
-  const KeyPair pair = *leaf({.subject = {.common_name = "x"}, .not_before = now, .not_after = now + 9999 * day});
+  const KeyPair pair =
+      *leaf({.subject = {.common_name = "x"}, .not_before = now, .not_after = now + 9999 * day});
   EXPECT_EQ(pair.certificate.not_after(), authority.certificate().not_after());
-  EXPECT_FALSE(leaf({.subject = {.common_name = "x"}, .not_before = now + 4000 * day, .not_after = now + 5000 * day}));
+  EXPECT_FALSE(leaf({.subject = {.common_name = "x"},
+                     .not_before = now + 4000 * day,
+                     .not_after = now + 5000 * day}));
 }
 
 TEST_F(CertificateTest, SerialsDiffer) {
-  const CertificateSpec spec{.subject = {.common_name = "x"}, .not_before = now, .not_after = now + day};
+  const CertificateSpec spec{
+      .subject = {.common_name = "x"}, .not_before = now, .not_after = now + day};
   EXPECT_NE(leaf(spec)->certificate.serial(), leaf(spec)->certificate.serial());
 }
 
@@ -83,14 +94,17 @@ TEST_F(CertificateTest, AuthorityFromPemWantsThePair) {
   const std::string certificate = authority.certificate().pem(), key = authority.key().pem();
   EXPECT_TRUE(Authority::from_pem(certificate, key));
   EXPECT_FALSE(Authority::from_pem(certificate, PrivateKey::generate()->pem()));
-  const KeyPair pair = *leaf({.subject = {.common_name = "x"}, .not_before = now, .not_after = now + day});
+  const KeyPair pair =
+      *leaf({.subject = {.common_name = "x"}, .not_before = now, .not_after = now + day});
   EXPECT_EQ(Authority::from_pem(pair.certificate.pem(), pair.key.pem()).error().message,
             "the certificate is not a certificate authority's");
 }
 
 TEST_F(CertificateTest, ReadsBundles) {
-  const KeyPair pair = *leaf({.subject = {.common_name = "x"}, .not_before = now, .not_after = now + day});
-  const auto all = Certificate::all_from_pem(pair.certificate.pem() + authority.certificate().pem());
+  const KeyPair pair =
+      *leaf({.subject = {.common_name = "x"}, .not_before = now, .not_after = now + day});
+  const auto all =
+      Certificate::all_from_pem(pair.certificate.pem() + authority.certificate().pem());
   ASSERT_TRUE(all);
   ASSERT_EQ(all->size(), 2u);
   EXPECT_EQ((*all)[1].subject().common_name, "kubernetes");
@@ -99,9 +113,11 @@ TEST_F(CertificateTest, ReadsBundles) {
 
 TEST_F(CertificateTest, RefusesBrokenBytes) {
   const std::string der = authority.certificate().der();
-  for (size_t size = 0; size < der.size(); size += 7) EXPECT_FALSE(Certificate::from_der(der.substr(0, size)));
+  for (size_t size = 0; size < der.size(); size += 7)
+    EXPECT_FALSE(Certificate::from_der(der.substr(0, size)));
   EXPECT_FALSE(Certificate::from_der(der + "x"));
-  EXPECT_FALSE(Certificate::from_pem("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
+  EXPECT_FALSE(
+      Certificate::from_pem("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
 }
 
 TEST_F(CertificateTest, NamesThatAreNoAddressesAreRefused) {
@@ -129,7 +145,8 @@ TEST(SigningRequest, CarriesSubjectNamesAndKey) {
 TEST(SigningRequest, RefusesAForgedOne) {
   const PrivateKey key = *PrivateKey::generate();
   std::string pem = SigningRequest::create(key, {"system:node:n1", {"system:nodes"}})->pem();
-  EXPECT_FALSE(SigningRequest::from_pem("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
+  EXPECT_FALSE(
+      SigningRequest::from_pem("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
   char& c = pem[pem.find('\n') + 40];  // inside the subject
   c = c == 'A' ? 'B' : 'A';
   EXPECT_FALSE(SigningRequest::from_pem(pem));

@@ -61,13 +61,25 @@ class Parser {
     if (depth > depth_max) return false;
     skip_space();
     switch (peek()) {
-      case '{': return parse_object(out, depth);
-      case '[': return parse_list(out, depth);
-      case '"': out.kind = Json::Kind::string; return parse_string(out.string);
-      case 't': out.kind = Json::Kind::boolean; out.boolean = true; return take_word("true");
-      case 'f': out.kind = Json::Kind::boolean; return take_word("false");
-      case 'n': return take_word("null");
-      default: out.kind = Json::Kind::number; return parse_number(out.number);
+      case '{':
+        return parse_object(out, depth);
+      case '[':
+        return parse_list(out, depth);
+      case '"':
+        out.kind = Json::Kind::string;
+        return parse_string(out.string);
+      case 't':
+        out.kind = Json::Kind::boolean;
+        out.boolean = true;
+        return take_word("true");
+      case 'f':
+        out.kind = Json::Kind::boolean;
+        return take_word("false");
+      case 'n':
+        return take_word("null");
+      default:
+        out.kind = Json::Kind::number;
+        return parse_number(out.number);
     }
   }
 
@@ -151,10 +163,14 @@ class Parser {
     for (int i = 0; i < 4; ++i) {
       const char c = peek();
       uint32_t digit = 0;
-      if (c >= '0' && c <= '9') digit = static_cast<uint32_t>(c - '0');
-      else if (c >= 'a' && c <= 'f') digit = static_cast<uint32_t>(c - 'a' + 10);
-      else if (c >= 'A' && c <= 'F') digit = static_cast<uint32_t>(c - 'A' + 10);
-      else return false;
+      if (c >= '0' && c <= '9')
+        digit = static_cast<uint32_t>(c - '0');
+      else if (c >= 'a' && c <= 'f')
+        digit = static_cast<uint32_t>(c - 'a' + 10);
+      else if (c >= 'A' && c <= 'F')
+        digit = static_cast<uint32_t>(c - 'A' + 10);
+      else
+        return false;
       out = out << 4 | digit;
       ++at_;
     }

@@ -1,4 +1,5 @@
-// Just enough JSON for token headers and claims (pki stands below schema). Bounds: 16 levels, 64 KB. For pki's sources.
+// Just enough JSON for token headers and claims (pki stands below schema). Bounds: 16 levels, 64
+// KB. For pki's sources.
 #pragma once
 
 #include <cstdint>

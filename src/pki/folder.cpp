@@ -44,8 +44,8 @@ std::string key_file(std::string_view name) { return "pki/" + std::string(name) 
 AlternativeNames server_names(const FolderOptions& options) {
   AlternativeNames names;
   const std::string service = "kubernetes.default.svc";
-  for (std::string_view name : {std::string_view("kubernetes"), std::string_view("kubernetes.default"),
-                                std::string_view(service)})
+  for (std::string_view name : {std::string_view("kubernetes"),
+                                std::string_view("kubernetes.default"), std::string_view(service)})
     names.add(name);
   names.add(service + "." + options.cluster_domain);
   if (!options.node_name.empty()) names.add(options.node_name);
@@ -58,7 +58,8 @@ AlternativeNames server_names(const FolderOptions& options) {
 }
 
 bool covers(const AlternativeNames& have, const AlternativeNames& want) {
-  const auto within = [](const std::vector<std::string>& all, const std::vector<std::string>& some) {
+  const auto within = [](const std::vector<std::string>& all,
+                         const std::vector<std::string>& some) {
     return std::all_of(some.begin(), some.end(), [&](const std::string& name) {
       return std::find(all.begin(), all.end(), name) != all.end();
     });
@@ -170,7 +171,8 @@ struct Folder::Run {
                                                           : options.server_url;
   }
 
-  // An authority's certificate alone can tell whether a leaf is good; only making one needs the key.
+  // An authority's certificate alone can tell whether a leaf is good; only making one needs the
+  // key.
   bool is_good(const LeafRow& row, const Certificate& root) {
     if (forced && (only.empty() || only == row.name)) return false;
     const std::optional<Certificate> leaf = current(row);
@@ -184,9 +186,11 @@ struct Folder::Run {
     if (is_good(row, root)) return {};
     auto key_pem = folder.read(key_file(row.authority));
     if (!key_pem)
-      return fail(Error{.code = 409, .reason = "PkiIncomplete",
-                        .message = std::string(row.name) + " is missing or ends soon, and the key of \"" +
-                                   std::string(row.authority) + "\" is not here to sign a new one"});
+      return fail(
+          Error{.code = 409,
+                .reason = "PkiIncomplete",
+                .message = std::string(row.name) + " is missing or ends soon, and the key of \"" +
+                           std::string(row.authority) + "\" is not here to sign a new one"});
     DURE_TRY(const Authority authority, Authority::from_pem(root_pem, *key_pem));
     DURE_TRY(const KeyPair pair,
              issue_pair(authority, leaf_spec(row, options, now), folder.random_));
@@ -209,11 +213,9 @@ struct Folder::Run {
 
   Result<std::vector<std::string>> all() {
     DURE_CHECK(folder.disk_.make_directories(folder.path("pki")));
-    for (const AuthorityRow& row : authority_rows)
-      DURE_CHECK(ensure_authority(row));
+    for (const AuthorityRow& row : authority_rows) DURE_CHECK(ensure_authority(row));
     DURE_CHECK(ensure_service_account_key());
-    for (const LeafRow& row : leaf_rows)
-      DURE_CHECK(ensure_leaf(row));
+    for (const LeafRow& row : leaf_rows) DURE_CHECK(ensure_leaf(row));
     return std::move(changed);
   }
 };
@@ -232,8 +234,9 @@ Result<std::vector<std::string>> Folder::ensure(const FolderOptions& options, Wa
 
 Result<std::vector<std::string>> Folder::renew(const FolderOptions& options, std::string_view name,
                                                WallTime now) {
-  const bool known = name.empty() || std::any_of(std::begin(leaf_rows), std::end(leaf_rows),
-                                                 [&](const LeafRow& row) { return row.name == name; });
+  const bool known =
+      name.empty() || std::any_of(std::begin(leaf_rows), std::end(leaf_rows),
+                                  [&](const LeafRow& row) { return row.name == name; });
   if (!known) return fail(not_found("certificates", name));
   return Run{*this, options, now, true, name}.all();
 }
@@ -296,8 +299,10 @@ std::string expiration_table(const std::vector<ExpirationRow>& rows, WallTime no
     }
   }
   return "CERTIFICATE                EXPIRES                  RESIDUAL TIME     "
-         "CERTIFICATE AUTHORITY   EXTERNALLY MANAGED\n" + leaves +
-         "\nCERTIFICATE AUTHORITY   EXPIRES                  RESIDUAL TIME     EXTERNALLY MANAGED\n" +
+         "CERTIFICATE AUTHORITY   EXTERNALLY MANAGED\n" +
+         leaves +
+         "\nCERTIFICATE AUTHORITY   EXPIRES                  RESIDUAL TIME     EXTERNALLY "
+         "MANAGED\n" +
          authorities;
 }
 

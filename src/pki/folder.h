@@ -1,13 +1,14 @@
-// Folder: a cluster's keys and certificates on disk, laid out and named as kubeadm does, so that people and tools find
-// them where they expect them.
+// Folder: a cluster's keys and certificates on disk, laid out and named as kubeadm does, so that
+// people and tools find them where they expect them.
 //
 //   <root>/pki/ca.{crt,key}  front-proxy-ca.{crt,key}  sa.{key,pub}  apiserver.{crt,key}
 //             apiserver-kubelet-client.{crt,key}  front-proxy-client.{crt,key}
 //   <root>/admin.conf  super-admin.conf  controller-manager.conf  scheduler.conf
 //
-// `ensure` makes what is missing, renews what ends within `renew_before` or no longer fits (other names, another CA), and
-// leaves everything else untouched. A CA without its key is taken as managed elsewhere: leaves that are missing are then an error.
-// Private keys and kubeconfigs are 0600. Not safe against a second process on the same folder. Thread: one.
+// `ensure` makes what is missing, renews what ends within `renew_before` or no longer fits (other
+// names, another CA), and leaves everything else untouched. A CA without its key is taken as
+// managed elsewhere: leaves that are missing are then an error. Private keys and kubeconfigs are
+// 0600. Not safe against a second process on the same folder. Thread: one.
 #pragma once
 
 #include <string>
@@ -21,17 +22,17 @@
 namespace dure::os {
 class Disk;
 class Random;
-}
+}  // namespace dure::os
 
 namespace dure::pki {
 
 struct FolderOptions {
-  std::string node_name;                        // goes into the API server's names
-  std::string server_url;                       // of the kubeconfigs: "https://10.0.0.1:6443"
-  std::string service_ip = "10.96.0.1";         // of the Service "kubernetes"
+  std::string node_name;                 // goes into the API server's names
+  std::string server_url;                // of the kubeconfigs: "https://10.0.0.1:6443"
+  std::string service_ip = "10.96.0.1";  // of the Service "kubernetes"
   std::string cluster_domain = "cluster.local";
   std::string cluster_name = "kubernetes";
-  std::vector<std::string> extra_names = {};    // further DNS names and addresses of the API server
+  std::vector<std::string> extra_names = {};  // further DNS names and addresses of the API server
   // Where the control plane's own kubeconfigs go; empty: server_url.
   std::string local_server_url = {};
   Duration authority_lifetime = 10 * 365 * 24h, leaf_lifetime = 365 * 24h, renew_before = 30 * 24h;
@@ -52,12 +53,14 @@ class Folder {
 
   // Answers the files made or renewed, relative to the root.
   Result<std::vector<std::string>> ensure(const FolderOptions& options, WallTime now);
-  // The same, whatever the remaining time; `name` empty: all, else one row of check_expiration ("apiserver", "admin.conf").
-  Result<std::vector<std::string>> renew(const FolderOptions& options, std::string_view name, WallTime now);
+  // The same, whatever the remaining time; `name` empty: all, else one row of check_expiration
+  // ("apiserver", "admin.conf").
+  Result<std::vector<std::string>> renew(const FolderOptions& options, std::string_view name,
+                                         WallTime now);
   // Leaves first, then authorities, each in kubeadm's order.
   Result<std::vector<ExpirationRow>> check_expiration() const;
 
-  Result<Authority> authority() const;        // ca
+  Result<Authority> authority() const;  // ca
   Result<Authority> front_proxy_authority() const;
   Result<PrivateKey> service_account_key() const;
   Result<std::string> read(std::string_view relative_path) const;  // "pki/ca.crt"

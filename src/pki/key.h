@@ -1,7 +1,8 @@
-// PublicKey, PrivateKey: ECDSA on P-256, the one algorithm we make; others (RSA, Ed25519, other curves) can be read and used
-// for certificates, but sign_es256/verify_es256 refuse them.
+// PublicKey, PrivateKey: ECDSA on P-256, the one algorithm we make; others (RSA, Ed25519, other
+// curves) can be read and used for certificates, but sign_es256/verify_es256 refuse them.
 //
-// Values: copies share the key. Thread: any. Randomness of a new key is OpenSSL's generator, seeded by the kernel.
+// Values: copies share the key. Thread: any. Randomness of a new key is OpenSSL's generator, seeded
+// by the kernel.
 #pragma once
 
 #include <memory>
@@ -45,7 +46,8 @@ class PrivateKey {
   // "EC PRIVATE KEY", "PRIVATE KEY" or "RSA PRIVATE KEY"; encrypted ones are refused.
   static Result<PrivateKey> from_pem(std::string_view pem);
 
-  std::string pem() const;  // "EC PRIVATE KEY" as kubeadm writes it ("PRIVATE KEY" for other algorithms)
+  std::string pem()
+      const;  // "EC PRIVATE KEY" as kubeadm writes it ("PRIVATE KEY" for other algorithms)
   PublicKey public_key() const;
   Result<std::string> sign_es256(std::string_view message) const;
   evp_pkey_st* handle() const { return key_.get(); }

@@ -52,12 +52,14 @@ TEST(Key, SignatureHoldsOnlyForItsMessageAndKey) {
 
 TEST(Key, RefusesWhatIsNoKey) {
   EXPECT_FALSE(PrivateKey::from_pem(""));
-  EXPECT_FALSE(PrivateKey::from_pem("-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n"));
+  EXPECT_FALSE(
+      PrivateKey::from_pem("-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n"));
   EXPECT_FALSE(PublicKey::from_pem("nonsense"));
 }
 
 TEST(Key, HashesAreThePublishedOnes) {
-  EXPECT_EQ(hex_encode(sha256("abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(hex_encode(sha256("abc")),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   // RFC 4231, test case 2
   EXPECT_EQ(hex_encode(hmac_sha256("Jefe", "what do ya want for nothing?")),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");

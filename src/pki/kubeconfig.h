@@ -1,5 +1,6 @@
-// Kubeconfig files: the text for one cluster, one user, one context, as kubeadm and kubectl write it. Reading any
-// kubeconfig is client's business; here only the embedded certificate of our own files can be found again.
+// Kubeconfig files: the text for one cluster, one user, one context, as kubeadm and kubectl write
+// it. Reading any kubeconfig is client's business; here only the embedded certificate of our own
+// files can be found again.
 #pragma once
 
 #include <optional>
@@ -15,9 +16,9 @@ struct Kubeconfig {
   std::string cluster_name = "kubernetes";
   std::string server;  // "https://10.0.0.1:6443"
   std::string ca_pem;
-  std::string user_name;       // "kubernetes-admin"; empty: no user (as in cluster-info)
+  std::string user_name;  // "kubernetes-admin"; empty: no user (as in cluster-info)
   std::string namespace_ = {};
-  std::string certificate_pem = {}, key_pem = {};  // embedded
+  std::string certificate_pem = {}, key_pem = {};    // embedded
   std::string certificate_file = {}, key_file = {};  // or by path (the agent's own, which rotates)
   std::string token = {};
 };

@@ -76,7 +76,8 @@ Result<GeneralNamesHandle> general_names(const AlternativeNames& names) {
   GeneralNamesHandle list(GENERAL_NAMES_new());
   bool good = true;
   for (const std::string& dns : names.dns_names) good = good && push_text(list.get(), GEN_DNS, dns);
-  for (const std::string& mail : names.emails) good = good && push_text(list.get(), GEN_EMAIL, mail);
+  for (const std::string& mail : names.emails)
+    good = good && push_text(list.get(), GEN_EMAIL, mail);
   for (const std::string& uri : names.uris) good = good && push_text(list.get(), GEN_URI, uri);
   for (const std::string& ip : names.ips)
     if (!push_address(list.get(), ip)) return fail(unreadable("not an IP address: " + ip));

@@ -1,4 +1,5 @@
-// Owning handles and error texts for OpenSSL; included by pki's sources only, never by a public header.
+// Owning handles and error texts for OpenSSL; included by pki's sources only, never by a public
+// header.
 #pragma once
 
 #include <openssl/asn1.h>

@@ -38,10 +38,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (bytes.empty()) return 0;
   const std::string_view rest = bytes.substr(1);
   switch (bytes[0] % 6) {
-    case 0: (void)verifier().verify(rest, {0}); break;
-    case 1: read_certificate(rest); break;
-    case 2: (void)SigningRequest::from_pem(rest); break;
-    case 3: (void)PrivateKey::from_pem(rest); break;
+    case 0:
+      (void)verifier().verify(rest, {0});
+      break;
+    case 1:
+      read_certificate(rest);
+      break;
+    case 2:
+      (void)SigningRequest::from_pem(rest);
+      break;
+    case 3:
+      (void)PrivateKey::from_pem(rest);
+      break;
     case 4:
       if (auto json = parse_json(rest)) (void)json->text("sub");
       break;

@@ -145,7 +145,8 @@ TokenVerifier::TokenVerifier(std::vector<PublicKey> keys, std::vector<std::strin
 Result<ServiceAccountClaims> TokenVerifier::verify(std::string_view token, WallTime now) const {
   DURE_TRY(const Parts parts, take_apart(token));
   const Result<Json> header = parse_json(parts.header);
-  // The algorithm is fixed: what the header says can only make a token invalid, never choose how it is checked.
+  // The algorithm is fixed: what the header says can only make a token invalid, never choose how it
+  // is checked.
   if (!header || header->text("alg") != "ES256") return fail(refused("token is not ES256"));
   const std::string wanted = header->text("kid");
   bool good = false;

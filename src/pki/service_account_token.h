@@ -1,7 +1,9 @@
-// Service account tokens: JWTs signed with ES256 (RFC 7519, 7518), with the claims of upstream's bound tokens.
+// Service account tokens: JWTs signed with ES256 (RFC 7519, 7518), with the claims of upstream's
+// bound tokens.
 //
-// `verify` judges the signature, the issuer and the times; whether the account, pod, secret or node still exists with that uid
-// and whether the audience fits is for the API server to say. Thread: any.
+// `verify` judges the signature, the issuer and the times; whether the account, pod, secret or node
+// still exists with that uid and whether the audience fits is for the API server to say. Thread:
+// any.
 #pragma once
 
 #include <string>
@@ -38,7 +40,8 @@ std::string default_issuer(std::string_view cluster_domain);
 
 Result<std::string> sign_token(const PrivateKey& key, const ServiceAccountClaims& claims);
 
-// True when the text has the shape of a JWT (three parts), so that a bearer token can be told from a bootstrap token.
+// True when the text has the shape of a JWT (three parts), so that a bearer token can be told from
+// a bootstrap token.
 bool looks_like_jwt(std::string_view text);
 
 class TokenVerifier {

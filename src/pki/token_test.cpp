@@ -22,8 +22,9 @@ TEST(BootstrapToken, HasKubeadmsForm) {
   ASSERT_TRUE(token);
   EXPECT_EQ(token->id, "abcdef");
   EXPECT_EQ(token->secret_name(), "bootstrap-token-abcdef");
-  for (const char* bad : {"", ".", "abcdef", "abcdef.0123456789abcde", "abcdef.0123456789abcdefg", "ABCDEF.0123456789abcdef",
-                          "abcdef.0123456789abcde\n", "abcde.0123456789abcdef", "abcdef-0123456789abcdef"})
+  for (const char* bad : {"", ".", "abcdef", "abcdef.0123456789abcde", "abcdef.0123456789abcdefg",
+                          "ABCDEF.0123456789abcdef", "abcdef.0123456789abcde\n",
+                          "abcde.0123456789abcdef", "abcdef-0123456789abcdef"})
     EXPECT_FALSE(parse_bootstrap_token(bad)) << bad;
 }
 
@@ -36,17 +37,21 @@ TEST(BootstrapToken, NewOnesParse) {
 
 TEST(BootstrapToken, SecretHasTheDocumentedKeys) {
   const BootstrapToken token{"abcdef", "0123456789abcdef"};
-  const auto data = bootstrap_token_secret_data(token, {.expiration = now, .description = "for n1"});
-  EXPECT_THAT(data, ElementsAre(Pair("auth-extra-groups", "system:bootstrappers:kubeadm:default-node-token"),
-                                Pair("description", "for n1"), Pair("expiration", "2026-03-01T00:00:00Z"),
-                                Pair("token-id", "abcdef"), Pair("token-secret", "0123456789abcdef"),
-                                Pair("usage-bootstrap-authentication", "true"), Pair("usage-bootstrap-signing", "true")));
+  const auto data =
+      bootstrap_token_secret_data(token, {.expiration = now, .description = "for n1"});
+  EXPECT_THAT(
+      data,
+      ElementsAre(Pair("auth-extra-groups", "system:bootstrappers:kubeadm:default-node-token"),
+                  Pair("description", "for n1"), Pair("expiration", "2026-03-01T00:00:00Z"),
+                  Pair("token-id", "abcdef"), Pair("token-secret", "0123456789abcdef"),
+                  Pair("usage-bootstrap-authentication", "true"),
+                  Pair("usage-bootstrap-signing", "true")));
 }
 
 TEST(BootstrapToken, GroupsStayInTheirFamily) {
   EXPECT_TRUE(is_bootstrap_group("system:bootstrappers:kubeadm:default-node-token"));
-  for (const char* bad : {"system:masters", "system:bootstrappers", "system:bootstrappers:", "system:bootstrappers:A",
-                          "system:bootstrappers:a-"})
+  for (const char* bad : {"system:masters", "system:bootstrappers", "system:bootstrappers:",
+                          "system:bootstrappers:A", "system:bootstrappers:a-"})
     EXPECT_FALSE(is_bootstrap_group(bad)) << bad;
 }
 
@@ -101,13 +106,17 @@ TEST_F(ServiceAccountTokenTest, LooksAsUpstreamWritesIt) {
   const std::string token = *sign_token(key, claims());
   EXPECT_TRUE(looks_like_jwt(token));
   const auto parts = split(token, '.');
-  EXPECT_EQ(*base64url_decode(parts[0]), "{\"alg\":\"ES256\",\"kid\":\"" + key.public_key().key_id() + "\"}");
-  EXPECT_EQ(*base64url_decode(parts[1]),
-            "{\"aud\":[\"" + issuer + "\"],\"exp\":1772326800,\"iat\":1772323200,\"iss\":\"" + issuer +
-                "\",\"jti\":\"11111111-2222-4333-8444-555555555555\",\"kubernetes.io\":{\"namespace\":\"default\","
-                "\"node\":{\"name\":\"n1\",\"uid\":\"uid-node\"},\"pod\":{\"name\":\"web-1\",\"uid\":\"uid-pod\"},"
-                "\"serviceaccount\":{\"name\":\"web\",\"uid\":\"uid-sa\"},\"warnafter\":1772326807},"
-                "\"nbf\":1772323200,\"sub\":\"system:serviceaccount:default:web\"}");
+  EXPECT_EQ(*base64url_decode(parts[0]),
+            "{\"alg\":\"ES256\",\"kid\":\"" + key.public_key().key_id() + "\"}");
+  EXPECT_EQ(
+      *base64url_decode(parts[1]),
+      "{\"aud\":[\"" + issuer + "\"],\"exp\":1772326800,\"iat\":1772323200,\"iss\":\"" + issuer +
+          "\",\"jti\":\"11111111-2222-4333-8444-555555555555\",\"kubernetes.io\":{\"namespace\":"
+          "\"default\","
+          "\"node\":{\"name\":\"n1\",\"uid\":\"uid-node\"},\"pod\":{\"name\":\"web-1\",\"uid\":"
+          "\"uid-pod\"},"
+          "\"serviceaccount\":{\"name\":\"web\",\"uid\":\"uid-sa\"},\"warnafter\":1772326807},"
+          "\"nbf\":1772323200,\"sub\":\"system:serviceaccount:default:web\"}");
 }
 
 TEST_F(ServiceAccountTokenTest, TimesCount) {
@@ -126,14 +135,18 @@ TEST_F(ServiceAccountTokenTest, ForgedOnesAreRefused) {
 
   std::string payload = *base64url_decode(parts[1]);
   payload.replace(payload.find("default:web"), 11, "default:adm");
-  EXPECT_EQ(why(std::string(parts[0]) + "." + base64url_encode(payload) + "." + std::string(parts[2]), now),
-            "signature of the token does not hold");
+  EXPECT_EQ(
+      why(std::string(parts[0]) + "." + base64url_encode(payload) + "." + std::string(parts[2]),
+          now),
+      "signature of the token does not hold");
 
-  const std::string none = base64url_encode("{\"alg\":\"none\"}") + "." + std::string(parts[1]) + ".";
+  const std::string none =
+      base64url_encode("{\"alg\":\"none\"}") + "." + std::string(parts[1]) + ".";
   EXPECT_EQ(why(none, now), "token is not ES256");
   // A public key must not be accepted as an HMAC secret.
   const std::string head = base64url_encode("{\"alg\":\"HS256\"}") + "." + std::string(parts[1]);
-  EXPECT_EQ(why(head + "." + base64url_encode(hmac_sha256(key.public_key().pem(), head)), now), "token is not ES256");
+  EXPECT_EQ(why(head + "." + base64url_encode(hmac_sha256(key.public_key().pem(), head)), now),
+            "token is not ES256");
 }
 
 TEST_F(ServiceAccountTokenTest, OtherIssuersAndSubjectsAreRefused) {
@@ -150,7 +163,8 @@ TEST_F(ServiceAccountTokenTest, OtherIssuersAndSubjectsAreRefused) {
 
 TEST_F(ServiceAccountTokenTest, EveryTruncationIsRefused) {
   const std::string token = *sign_token(key, claims());
-  for (size_t size = 0; size < token.size(); ++size) EXPECT_FALSE(verifier.verify(token.substr(0, size), now)) << size;
+  for (size_t size = 0; size < token.size(); ++size)
+    EXPECT_FALSE(verifier.verify(token.substr(0, size), now)) << size;
   EXPECT_FALSE(verifier.verify(token + ".x", now));
   EXPECT_FALSE(verifier.verify(std::string(1 << 20, 'a'), now));
 }
@@ -166,12 +180,14 @@ TEST_F(ServiceAccountTokenTest, OldKeysLiveOn) {
 }
 
 TEST(ClaimsJson, ReadsAndRefuses) {
-  const auto value = parse_json(R"( {"a":"x\n\u00e9\ud83d\ude00","b":[1,2.5e1,true,null],"c":{"d":-7}} )");
+  const auto value =
+      parse_json(R"( {"a":"x\n\u00e9\ud83d\ude00","b":[1,2.5e1,true,null],"c":{"d":-7}} )");
   ASSERT_TRUE(value);
   EXPECT_EQ(value->text("a"), "x\n\u00e9\U0001F600");
   EXPECT_EQ(value->find("b")->items.size(), 4u);
   EXPECT_EQ(value->find("c")->integer("d"), -7);
-  for (const char* bad : {"", "{", "{\"a\"}", "{\"a\":}", "[1,]", "\"\\x\"", "\"\\ud800\"", "01x", "{} {}", "nul", "\"a\nb\"", "--1"})
+  for (const char* bad : {"", "{", "{\"a\"}", "{\"a\":}", "[1,]", "\"\\x\"", "\"\\ud800\"", "01x",
+                          "{} {}", "nul", "\"a\nb\"", "--1"})
     EXPECT_FALSE(parse_json(bad)) << bad;
   EXPECT_FALSE(parse_json(std::string(50, '[') + std::string(50, ']')));
   EXPECT_EQ(quote_json("a\"\\\n"), "\"a\\\"\\\\\\u000a\"");

@@ -1,4 +1,5 @@
-// DefaultStorageClass, DefaultIngressClass and TaintNodesByCondition: what a new object gets when its author left it open.
+// DefaultStorageClass, DefaultIngressClass and TaintNodesByCondition: what a new object gets when
+// its author left it open.
 #include "apiserver/admission/admission.h"
 #include "base/text.h"
 #include "kinds/views/core_v1.h"
@@ -12,8 +13,9 @@ using namespace kinds;
 
 // The class marked as default; of several the newest (storage) counts, then the first by name.
 template <class View>
-std::string default_class(const ClusterState& cluster, std::string_view group, std::string_view resource,
-                          std::string_view annotation, bool only_one, size_t& count) {
+std::string default_class(const ClusterState& cluster, std::string_view group,
+                          std::string_view resource, std::string_view annotation, bool only_one,
+                          size_t& count) {
   std::string best, best_time;
   count = 0;
   for (const schema::Object& object : cluster.list(group, resource, "")) {
@@ -21,7 +23,8 @@ std::string default_class(const ClusterState& cluster, std::string_view group, s
     if (metadata.annotations().get(annotation) != "true") continue;
     ++count;
     const std::string time(metadata.creationTimestamp());
-    const bool better = best.empty() || time > best_time || (time == best_time && metadata.name() < best);
+    const bool better =
+        best.empty() || time > best_time || (time == best_time && metadata.name() < best);
     if (!better) continue;
     best = metadata.name();
     best_time = time;
@@ -35,17 +38,23 @@ void default_storage_class(AdmissionRequest& request, const ClusterState& cluste
   if (spec.has_storageClassName()) return;
   size_t count = 0;
   const std::string name = default_class<storage_v1::StorageClass>(
-      cluster, "storage.k8s.io", "storageclasses", "storageclass.kubernetes.io/is-default-class", false, count);
+      cluster, "storage.k8s.io", "storageclasses", "storageclass.kubernetes.io/is-default-class",
+      false, count);
   if (!name.empty()) spec.set_storageClassName(name);
 }
 
 Status default_ingress_class(AdmissionRequest& request, const ClusterState& cluster) {
   const networking_v1::Ingress ingress(*request.object);
-  if (ingress.spec().has_ingressClassName() || ingress.metadata().annotations().contains("kubernetes.io/ingress.class")) return {};
+  if (ingress.spec().has_ingressClassName() ||
+      ingress.metadata().annotations().contains("kubernetes.io/ingress.class"))
+    return {};
   size_t count = 0;
   const std::string name = default_class<networking_v1::IngressClass>(
-      cluster, "networking.k8s.io", "ingressclasses", "ingressclass.kubernetes.io/is-default-class", true, count);
-  if (count > 1) return refuse(request, std::to_string(count) + " default IngressClasses were found, only 1 allowed");
+      cluster, "networking.k8s.io", "ingressclasses", "ingressclass.kubernetes.io/is-default-class",
+      true, count);
+  if (count > 1)
+    return refuse(request,
+                  std::to_string(count) + " default IngressClasses were found, only 1 allowed");
   if (!name.empty()) ingress.mutable_spec().set_ingressClassName(name);
   return {};
 }
@@ -64,9 +73,11 @@ void taint_new_node(AdmissionRequest& request) {
 }  // namespace
 
 Status fill_class_defaults(AdmissionRequest& request, const ClusterState& cluster) {
-  if (is_write_of(request, "CREATE", "", "persistentvolumeclaims")) default_storage_class(request, cluster);
+  if (is_write_of(request, "CREATE", "", "persistentvolumeclaims"))
+    default_storage_class(request, cluster);
   if (is_write_of(request, "CREATE", "", "nodes")) taint_new_node(request);
-  if (is_write_of(request, "CREATE", "networking.k8s.io", "ingresses")) return default_ingress_class(request, cluster);
+  if (is_write_of(request, "CREATE", "networking.k8s.io", "ingresses"))
+    return default_ingress_class(request, cluster);
   return {};
 }
 

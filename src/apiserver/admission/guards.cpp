@@ -17,18 +17,26 @@ constexpr std::string_view certificates_group = "certificates.k8s.io";
 constexpr std::string_view requests = "certificatesigningrequests";
 
 // The right to act for one signer, or for all of its domain ("kubernetes.io/*").
-bool may_act_for(const User& user, const Authorize& authorize, std::string_view verb, std::string_view signer) {
-  Attributes attributes{.verb = verb, .group = certificates_group, .version = "v1", .resource = "signers", .name = signer};
+bool may_act_for(const User& user, const Authorize& authorize, std::string_view verb,
+                 std::string_view signer) {
+  Attributes attributes{.verb = verb,
+                        .group = certificates_group,
+                        .version = "v1",
+                        .resource = "signers",
+                        .name = signer};
   if (authorize(user, attributes).allowed) return true;
   const std::string domain = std::string(signer.substr(0, signer.find('/'))) + "/*";
   attributes.name = domain;
   return authorize(user, attributes).allowed;
 }
 
-Status check_signer(const AdmissionRequest& request, const Authorize& authorize, std::string_view verb) {
-  const std::string signer(certificates_v1::CertificateSigningRequest(*request.old).spec().signerName());
+Status check_signer(const AdmissionRequest& request, const Authorize& authorize,
+                    std::string_view verb) {
+  const std::string signer(
+      certificates_v1::CertificateSigningRequest(*request.old).spec().signerName());
   if (may_act_for(*request.request->user, authorize, verb, signer)) return {};
-  return refuse(request, "user not permitted to " + std::string(verb) + " requests with signerName " + quoted(signer));
+  return refuse(request, "user not permitted to " + std::string(verb) +
+                             " requests with signerName " + quoted(signer));
 }
 
 bool has_failed(const certificates_v1::CertificateSigningRequest& request) {
@@ -39,7 +47,8 @@ bool has_failed(const certificates_v1::CertificateSigningRequest& request) {
 
 bool is_signing(const AdmissionRequest& request) {
   const certificates_v1::CertificateSigningRequest now(*request.object), before(*request.old);
-  return now.status().certificate() != before.status().certificate() || has_failed(now) != has_failed(before);
+  return now.status().certificate() != before.status().certificate() ||
+         has_failed(now) != has_failed(before);
 }
 
 Status check_subject(const AdmissionRequest& request) {
@@ -51,7 +60,9 @@ Status check_subject(const AdmissionRequest& request) {
   if (!asked) return {};
   for (const std::string& group : asked->subject().organizations)
     if (group == names::masters)
-      return refuse(request, "use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed");
+      return refuse(request,
+                    "use of kubernetes.io/kube-apiserver-client signer with system:masters group "
+                    "is not allowed");
   return {};
 }
 
@@ -103,12 +114,14 @@ Status check_binding(AdmissionRequest& request, const Rbac& rbac, const Authoriz
   bind.resource = now.to_cluster_role ? "clusterroles" : "roles";
   bind.name = now.role;
   if (authorize(*request.request->user, bind).allowed) return {};
-  const auto rules = rbac.role_rules(now.to_cluster_role ? "" : request.request->namespace_, now.role);
+  const auto rules =
+      rbac.role_rules(now.to_cluster_role ? "" : request.request->namespace_, now.role);
   if (!rules) {
     Error error = not_found(std::string(bind.resource) + ".rbac.authorization.k8s.io", now.role);
     return fail(std::move(error));
   }
-  return check_no_escalation(rbac, *request.request->user, attributes_of(request, request.request->verb), *rules);
+  return check_no_escalation(rbac, *request.request->user,
+                             attributes_of(request, request.request->verb), *rules);
 }
 
 }  // namespace
@@ -116,7 +129,8 @@ Status check_binding(AdmissionRequest& request, const Rbac& rbac, const Authoriz
 Status guard_certificates(AdmissionRequest& request, const Authorize& authorize) {
   if (is_write_of(request, "CREATE", certificates_group, requests)) return check_subject(request);
   if (!request.old || !request.object || !request.request->user) return {};
-  if (is_write_of(request, "UPDATE", certificates_group, requests, "approval")) return check_signer(request, authorize, "approve");
+  if (is_write_of(request, "UPDATE", certificates_group, requests, "approval"))
+    return check_signer(request, authorize, "approve");
   if (is_write_of(request, "UPDATE", certificates_group, requests, "status") && is_signing(request))
     return check_signer(request, authorize, "sign");
   return {};
@@ -127,7 +141,8 @@ Status guard_escalation(AdmissionRequest& request, const Rbac& rbac, const Autho
   if (asked.resource->group != names::rbac_group || !request.object || !asked.user) return {};
   if (asked.user->in_group(names::masters)) return {};
   const std::string_view resource = asked.resource->plural;
-  if (resource == "roles" || resource == "clusterroles") return check_role(request, rbac, authorize);
+  if (resource == "roles" || resource == "clusterroles")
+    return check_role(request, rbac, authorize);
   return check_binding(request, rbac, authorize);
 }
 

@@ -1,11 +1,13 @@
-// Auth: the judges of the API server in one object: who asks, may they, what is added to a write, and the reviews that tell.
+// Auth: the judges of the API server in one object: who asks, may they, what is added to a write,
+// and the reviews that tell.
 //
 //   Auth auth({.issuer = ..., .token_keys = {...}, ...}, random);
 //   auth.attach(api, executor);      // feeds itself from the store, creates nothing
 //   api.set_guards(auth.guards());
 //   ensure_bootstrap_objects(api);   // bootstrap_policy.h, once the store can be written
 //
-// Owner: the wiring; the Api and the executor outlive it, and it outlives the last request. Thread: any.
+// Owner: the wiring; the Api and the executor outlive it, and it outlives the last request. Thread:
+// any.
 #pragma once
 
 #include <map>
@@ -25,10 +27,10 @@
 namespace dure::apiserver {
 
 struct AuthOptions {
-  pki::PrivateKey token_key;                     // signs service account tokens
+  pki::PrivateKey token_key;                          // signs service account tokens
   std::vector<pki::PublicKey> older_token_keys = {};  // still good for verifying
-  std::string issuer;                            // pki::default_issuer("cluster.local")
-  std::vector<std::string> audiences = {};       // of the API server; empty: the issuer
+  std::string issuer;                                 // pki::default_issuer("cluster.local")
+  std::vector<std::string> audiences = {};            // of the API server; empty: the issuer
   bool anonymous = true;
   std::function<bool(std::string_view credential)> revoked = {};
 };
@@ -39,14 +41,16 @@ class Auth {
   ~Auth();
   Auth(const Auth&) = delete;
 
-  // Reads all RBAC objects, pods and volumes that are there, and follows their changes on `executor` from then on.
+  // Reads all RBAC objects, pods and volumes that are there, and follows their changes on
+  // `executor` from then on.
   Status attach(Api& api, run::Executor& executor);
   // What `attach` does with every object; for tests and other sources. `object` null: deleted.
-  void on_change(std::string_view group, std::string_view resource, std::string_view namespace_, std::string_view name,
-                 const schema::Object& object);
+  void on_change(std::string_view group, std::string_view resource, std::string_view namespace_,
+                 std::string_view name, const schema::Object& object);
   struct Followed {
     std::string_view group, resource;
-    // Only the end of an object matters (tokens may be bound to it): `on_change` is not called for anything else.
+    // Only the end of an object matters (tokens may be bound to it): `on_change` is not called for
+    // anything else.
     bool only_its_end = false;
   };
   static const std::vector<Followed>& followed();
@@ -57,7 +61,8 @@ class Auth {
   // The chain: system:masters, nodes, RBAC. `explain`: allowing decisions say why.
   Decision decide(const User& user, const Attributes& attributes, bool explain = false) const;
   Status admit(AdmissionRequest& request);
-  Result<schema::Document> issue_service_account_token(const ApiRequest& request, schema::Document body);
+  Result<schema::Document> issue_service_account_token(const ApiRequest& request,
+                                                       schema::Document body);
 
   // All of it as the resource path wants it.
   ApiGuards guards();
@@ -66,7 +71,9 @@ class Auth {
   Authenticator& authenticator() { return authenticator_; }
   // /openid/v1/jwks and /.well-known/openid-configuration
   std::string key_set() const { return verifier_.key_set(); }
-  std::string discovery_document() const { return pki::discovery_document(issuer_.issuer, issuer_.issuer + "/openid/v1/jwks"); }
+  std::string discovery_document() const {
+    return pki::discovery_document(issuer_.issuer, issuer_.issuer + "/openid/v1/jwks");
+  }
 
  private:
   class Feed;  // auth_feed.h

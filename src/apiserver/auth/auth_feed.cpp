@@ -8,7 +8,8 @@ namespace dure::apiserver {
 
 Status Auth::Feed::start() {
   const std::string prefix = served_.key_prefix({});
-  DURE_TRY(const store::Page page, api_.store().range({.start = prefix, .end = store::prefix_end(prefix)}));
+  DURE_TRY(const store::Page page,
+           api_.store().range({.start = prefix, .end = store::prefix_end(prefix)}));
   DURE_CHECK(load(page));
   subscription_.reset();
   WatchRequest request;
@@ -35,8 +36,10 @@ Status Auth::Feed::load(const store::Page& page) {
 
 void Auth::Feed::change(std::string_view key, const schema::Object& object) {
   const Served::Name name = served_.name_of(key);
-  if (!row_.only_its_end && object) known_.emplace(key);
-  else if (const auto found = known_.find(key); found != known_.end()) known_.erase(found);
+  if (!row_.only_its_end && object)
+    known_.emplace(key);
+  else if (const auto found = known_.find(key); found != known_.end())
+    known_.erase(found);
   auth_.on_change(row_.group, row_.resource, name.namespace_, name.name, object);
 }
 
@@ -51,7 +54,8 @@ bool Auth::Feed::matters(EventType type, const WatchItem& item) const {
 }
 
 bool Auth::Feed::deliver(EventType type, WatchItem& item) {
-  if (matters(type, item)) change(item.entry.key, type == EventType::deleted ? nullptr : item.object(type, served_));
+  if (matters(type, item))
+    change(item.entry.key, type == EventType::deleted ? nullptr : item.object(type, served_));
   return true;
 }
 

@@ -1,4 +1,5 @@
-// How Auth follows the cluster: one Feed per resource; when the history has passed one by, it reads all anew. For Auth's sources.
+// How Auth follows the cluster: one Feed per resource; when the history has passed one by, it reads
+// all anew. For Auth's sources.
 #pragma once
 
 #include <memory>

@@ -1,13 +1,15 @@
-// Bootstrap policy: the objects a new cluster has so that anybody may do anything, and how they are kept.
+// Bootstrap policy: the objects a new cluster has so that anybody may do anything, and how they are
+// kept.
 //
 // RBAC objects stand in rows (bootstrap_policy_rows.cpp):
 //
-//   clusterrole <name> [+<label>=<value>] [<<label>=<value>]   "<": aggregates roles with that label
-//     <verbs> <groups> <resources> [<names>]                   lists with commas; the core group is "core"
-//     <verbs> path <paths>
+//   clusterrole <name> [+<label>=<value>] [<<label>=<value>]   "<": aggregates roles with that
+//   label
+//     <verbs> <groups> <resources> [<names>]                   lists with commas; the core group is
+//     "core" <verbs> path <paths>
 //   role <namespace>/<name>
-//   clusterbinding <name> ClusterRole/<name> <subject>...       user=x, group=x, account=<namespace>/<name>
-//   binding <namespace>/<name> Role/<name> <subject>...
+//   clusterbinding <name> ClusterRole/<name> <subject>...       user=x, group=x,
+//   account=<namespace>/<name> binding <namespace>/<name> Role/<name> <subject>...
 //
 // A row that is indented by six continues the one before.
 #pragma once
@@ -34,7 +36,8 @@ struct PolicyText {
 // Errors name the row. The built-in texts always parse: a test says so.
 Result<PolicyText> parse_policy(std::string_view rows);
 
-// The rules of ClusterRole system:node, which the node authorizer applies to nodes without any binding.
+// The rules of ClusterRole system:node, which the node authorizer applies to nodes without any
+// binding.
 const PolicyRules& node_rules();
 
 struct BootstrapObject {
@@ -42,16 +45,19 @@ struct BootstrapObject {
   std::string namespace_;
   schema::Document object;
 };
-// Namespaces, priority classes, RBAC: everything that a server makes sure of when it starts, in an order in which it can be created.
+// Namespaces, priority classes, RBAC: everything that a server makes sure of when it starts, in an
+// order in which it can be created.
 std::vector<BootstrapObject> bootstrap_objects();
 
-// What `existing` lacks of `wanted`, as upstream's reconciliation has it: missing rules and subjects are added, nothing is taken away; an
-// object whose annotation rbac.authorization.kubernetes.io/autoupdate is not "true" is left alone. Null: nothing to do.
-std::optional<schema::Document> reconciled(const BootstrapObject& wanted, const schema::Document& existing);
+// What `existing` lacks of `wanted`, as upstream's reconciliation has it: missing rules and
+// subjects are added, nothing is taken away; an object whose annotation
+// rbac.authorization.kubernetes.io/autoupdate is not "true" is left alone. Null: nothing to do.
+std::optional<schema::Document> reconciled(const BootstrapObject& wanted,
+                                           const schema::Document& existing);
 
 class Api;
-// Creates and repairs all of them as the server's own user; all writes are under way at once, so that they share disk
-// syncs. Blocks: not on a thread that the store or the executor needs.
+// Creates and repairs all of them as the server's own user; all writes are under way at once, so
+// that they share disk syncs. Blocks: not on a thread that the store or the executor needs.
 Status ensure_bootstrap_objects(Api& api);
 
 }  // namespace dure::apiserver

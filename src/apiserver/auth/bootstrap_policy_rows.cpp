@@ -1,5 +1,5 @@
-// The RBAC objects a new cluster has, as rows (the language: bootstrap_policy.h). Facts of Kubernetes 1.34: rules behind feature gates
-// that are off by default there are left out.
+// The RBAC objects a new cluster has, as rows (the language: bootstrap_policy.h). Facts of
+// Kubernetes 1.34: rules behind feature gates that are off by default there are left out.
 #include "apiserver/auth/bootstrap_policy.h"
 
 namespace dure::apiserver {
@@ -554,8 +554,9 @@ binding kube-public/system:controller:bootstrap-signer Role/system:controller:bo
       account=kube-system/bootstrap-signer
 )rows";
 
-// What kubeadm adds so that machines can join, and what our own agent needs beyond the node authorizer's rules: it programs
-// services, answers names and keeps the overlay's peers. Not marked for automatic updates: an administrator's edits stay.
+// What kubeadm adds so that machines can join, and what our own agent needs beyond the node
+// authorizer's rules: it programs services, answers names and keeps the overlay's peers. Not marked
+// for automatic updates: an administrator's edits stay.
 extern const std::string_view joining_policy_rows = R"rows(
 clusterbinding kubeadm:cluster-admins ClusterRole/cluster-admin group=kubeadm:cluster-admins
 clusterrole kubeadm:get-nodes

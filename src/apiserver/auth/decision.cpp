@@ -3,14 +3,19 @@
 namespace dure::apiserver {
 namespace {
 
-// The sentence ends up in terminals and web pages: upstream takes the three characters out, and clients compare.
+// The sentence ends up in terminals and web pages: upstream takes the three characters out, and
+// clients compare.
 std::string sanitized(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    if (c == '&') out += "&amp;";
-    else if (c == '<') out += "&lt;";
-    else if (c == '>') out += "&gt;";
-    else out += c;
+    if (c == '&')
+      out += "&amp;";
+    else if (c == '<')
+      out += "&lt;";
+    else if (c == '>')
+      out += "&gt;";
+    else
+      out += c;
   }
   return out;
 }
@@ -20,7 +25,8 @@ std::string who_cannot_what(const User& user, const Attributes& a) {
   if (!a.is_resource()) return start + " path " + quoted(a.path);
   std::string resource(a.resource);
   if (!a.subresource.empty()) resource.append("/").append(a.subresource);
-  const std::string what = start + " resource " + quoted(resource) + " in API group " + quoted(a.group);
+  const std::string what =
+      start + " resource " + quoted(resource) + " in API group " + quoted(a.group);
   return a.namespace_.empty() ? what + " at the cluster scope"
                               : what + " in the namespace " + quoted(a.namespace_);
 }
@@ -32,12 +38,18 @@ std::string quoted(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') out.append(1, '\\').append(1, c);
-    else if (c == '\n') out += "\\n";
-    else if (c == '\r') out += "\\r";
-    else if (c == '\t') out += "\\t";
-    else if (byte < 0x20 || byte == 0x7f) out.append("\\x").append(1, hex[byte >> 4]).append(1, hex[byte & 15]);
-    else out += c;
+    if (c == '"' || c == '\\')
+      out.append(1, '\\').append(1, c);
+    else if (c == '\n')
+      out += "\\n";
+    else if (c == '\r')
+      out += "\\r";
+    else if (c == '\t')
+      out += "\\t";
+    else if (byte < 0x20 || byte == 0x7f)
+      out.append("\\x").append(1, hex[byte >> 4]).append(1, hex[byte & 15]);
+    else
+      out += c;
   }
   return out + "\"";
 }

@@ -20,13 +20,15 @@ class Gathering {
   void take(ApiResponse response) {
     const std::scoped_lock lock(mutex_);
     // Somebody else was quicker with the same object: as good.
-    if (response.error && response.error->code != 409 && !failure_) failure_ = std::move(response.error);
+    if (response.error && response.error->code != 409 && !failure_)
+      failure_ = std::move(response.error);
     if (--open_ == 0) done_.notify_all();
   }
   Status wait() {
     std::unique_lock lock(mutex_);
     done_.wait(lock, [&] { return open_ == 0; });
-    if (failure_) return fail(std::move(*failure_).with_context("create the cluster's first objects"));
+    if (failure_)
+      return fail(std::move(*failure_).with_context("create the cluster's first objects"));
     return {};
   }
 
@@ -50,7 +52,8 @@ ApiRequest request_for(const BootstrapObject& wanted, std::string verb, schema::
 
 void send(Api& api, ApiRequest request, const std::shared_ptr<Gathering>& gathering) {
   gathering->expect();
-  api.handle(std::move(request), [gathering](ApiResponse response) { gathering->take(std::move(response)); });
+  api.handle(std::move(request),
+             [gathering](ApiResponse response) { gathering->take(std::move(response)); });
 }
 
 }  // namespace
@@ -63,7 +66,8 @@ Status ensure_bootstrap_objects(Api& api) {
     gathering->expect();
     for (BootstrapObject& row : wanted) {
       if ((row.resource->plural == "namespaces") != namespaces) continue;
-      const schema::Object existing = api.peek(row.resource->group, row.resource->plural, row.namespace_, name_of(row.object));
+      const schema::Object existing =
+          api.peek(row.resource->group, row.resource->plural, row.namespace_, name_of(row.object));
       if (!existing) {
         schema::Document object = row.object.clone();
         send(api, request_for(row, "create", std::move(object)), gathering);

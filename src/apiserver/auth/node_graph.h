@@ -1,5 +1,6 @@
-// NodeGraph: which node needs which object, because of the pods bound to it. Fed with pods, persistent volumes and volume
-// attachments in the order of commits. Thread: any. Cost of a question: two hash look-ups; of a change: the references of one pod.
+// NodeGraph: which node needs which object, because of the pods bound to it. Fed with pods,
+// persistent volumes and volume attachments in the order of commits. Thread: any. Cost of a
+// question: two hash look-ups; of a change: the references of one pod.
 #pragma once
 
 #include <map>
@@ -22,9 +23,11 @@ class NodeGraph {
   void put_attachment(const schema::Document& attachment);
   void remove_attachment(std::string_view name);
 
-  // Does a pod bound to `node` refer to it, directly or through a volume? `what`: a plural of the core group (secrets, configmaps,
-  // persistentvolumeclaims, persistentvolumes, serviceaccounts, pods) or volumeattachments.
-  bool reaches(std::string_view node, std::string_view what, std::string_view namespace_, std::string_view name) const;
+  // Does a pod bound to `node` refer to it, directly or through a volume? `what`: a plural of the
+  // core group (secrets, configmaps, persistentvolumeclaims, persistentvolumes, serviceaccounts,
+  // pods) or volumeattachments.
+  bool reaches(std::string_view node, std::string_view what, std::string_view namespace_,
+               std::string_view name) const;
 
  private:
   struct PodEntry {

@@ -10,7 +10,8 @@
 namespace dure::apiserver {
 
 struct PodReferences {
-  std::vector<std::string> secrets, config_maps, claims;  // names in the pod's namespace; may repeat
+  std::vector<std::string> secrets, config_maps,
+      claims;  // names in the pod's namespace; may repeat
   std::string service_account;
 };
 

@@ -16,10 +16,14 @@ bool label_matches(const LabelRule& rule, const Labels& labels) {
     return std::find(rule.values.begin(), rule.values.end(), found->second) != rule.values.end();
   };
   switch (rule.op) {
-    case LabelRule::Operator::in: return present && listed();
-    case LabelRule::Operator::not_in: return !present || !listed();
-    case LabelRule::Operator::exists: return present;
-    case LabelRule::Operator::does_not_exist: return !present;
+    case LabelRule::Operator::in:
+      return present && listed();
+    case LabelRule::Operator::not_in:
+      return !present || !listed();
+    case LabelRule::Operator::exists:
+      return present;
+    case LabelRule::Operator::does_not_exist:
+      return !present;
   }
   return false;
 }
@@ -33,9 +37,12 @@ std::string user_name(const Subject& subject, const Binding& binding) {
 
 std::string_view kind_text(Subject::Kind kind) {
   switch (kind) {
-    case Subject::Kind::user: return "User";
-    case Subject::Kind::group: return "Group";
-    case Subject::Kind::service_account: return "ServiceAccount";
+    case Subject::Kind::user:
+      return "User";
+    case Subject::Kind::group:
+      return "Group";
+    case Subject::Kind::service_account:
+      return "ServiceAccount";
   }
   return "";
 }
@@ -52,13 +59,13 @@ std::string allowed_by(const Binding& binding, const Subject& subject) {
   return "RBAC: allowed by " +
          (cluster ? "ClusterRoleBinding " + quoted(binding.name)
                   : "RoleBinding " + quoted(binding.name + "/" + binding.namespace_)) +
-         " of " + (binding.to_cluster_role ? "ClusterRole " : "Role ") + quoted(binding.role) + " to " +
-         subject_text(subject);
+         " of " + (binding.to_cluster_role ? "ClusterRole " : "Role ") + quoted(binding.role) +
+         " to " + subject_text(subject);
 }
 
 std::string missing_role(const Binding& binding) {
-  return std::string(binding.to_cluster_role ? "clusterrole" : "role") + ".rbac.authorization.k8s.io " +
-         quoted(binding.role) + " not found";
+  return std::string(binding.to_cluster_role ? "clusterrole" : "role") +
+         ".rbac.authorization.k8s.io " + quoted(binding.role) + " not found";
 }
 
 void add_once(std::vector<std::string>& list, std::string text) {
@@ -112,7 +119,8 @@ void Rbac::link(const Binding& binding, Slot& slot) {
 }
 
 void Rbac::unlink(const Binding& binding) {
-  const auto found = binding.namespace_.empty() ? namespaces_.end() : namespaces_.find(binding.namespace_);
+  const auto found =
+      binding.namespace_.empty() ? namespaces_.end() : namespaces_.find(binding.namespace_);
   Scope& scope = binding.namespace_.empty() ? cluster_ : found->second;
   for (const Subject& subject : binding.subjects) {
     auto& map = subject.kind == Subject::Kind::group ? scope.groups : scope.users;
@@ -121,7 +129,8 @@ void Rbac::unlink(const Binding& binding) {
     std::erase_if(grants->second, [&](const Grant& grant) { return grant.binding == &binding; });
     if (grants->second.empty()) map.erase(grants);
   }
-  if (found != namespaces_.end() && scope.users.empty() && scope.groups.empty()) namespaces_.erase(found);
+  if (found != namespaces_.end() && scope.users.empty() && scope.groups.empty())
+    namespaces_.erase(found);
 }
 
 void Rbac::drop_binding(const Name& name) {
@@ -139,7 +148,8 @@ void Rbac::put_binding(Binding binding) {
   const std::unique_lock lock(mutex_);
   const Name name{binding.namespace_, binding.name};
   drop_binding(name);
-  const auto kept = bindings_.emplace(name, std::make_unique<const Binding>(std::move(binding))).first;
+  const auto kept =
+      bindings_.emplace(name, std::make_unique<const Binding>(std::move(binding))).first;
   Slot& slot = slot_of(*kept->second);
   ++slot.references;
   link(*kept->second, slot);
@@ -214,11 +224,13 @@ Decision Rbac::decide(const User& user, const Attributes& attributes, bool expla
   const auto lock = reading();
   Decision decision;
   std::vector<std::string> errors;
-  const std::string_view scope = attributes.is_resource() ? attributes.namespace_ : std::string_view{};
+  const std::string_view scope =
+      attributes.is_resource() ? attributes.namespace_ : std::string_view{};
   visit(user, scope, [&](const Grant& grant) {
     if (!grant.slot->role) add_once(errors, missing_role(*grant.binding));
     if (!rules_allow(grant.slot->effective, attributes)) return true;
-    decision = Decision::allow(explain ? allowed_by(*grant.binding, *grant.subject) : std::string());
+    decision =
+        Decision::allow(explain ? allowed_by(*grant.binding, *grant.subject) : std::string());
     return false;
   });
   if (!decision.allowed() && !errors.empty()) decision.reason = "RBAC: " + aggregate_text(errors);
@@ -236,7 +248,8 @@ RulesOfUser Rbac::rules_of(const User& user, std::string_view namespace_) const 
   return out;
 }
 
-std::optional<PolicyRules> Rbac::role_rules(std::string_view namespace_, std::string_view name) const {
+std::optional<PolicyRules> Rbac::role_rules(std::string_view namespace_,
+                                            std::string_view name) const {
   const auto lock = reading();
   const auto found = roles_.find({std::string(namespace_), std::string(name)});
   if (found == roles_.end() || !found->second.role) return std::nullopt;
@@ -251,7 +264,8 @@ Status check_no_escalation(const Rbac& rbac, const User& user, const Attributes&
   std::set<std::string> rows;
   for (const PolicyRule& rule : compact(missing)) rows.insert(rule_text(rule));
   std::string groups = "[";
-  for (const std::string& group : user.groups) groups.append(groups.size() > 1 ? " " : "").append(quoted(group));
+  for (const std::string& group : user.groups)
+    groups.append(groups.size() > 1 ? " " : "").append(quoted(group));
   std::string why = "user " + quoted(user.name) + " (groups=" + groups +
                     "]) is attempting to grant RBAC permissions not currently held:";
   for (const std::string& row : rows) why.append("\n").append(row);

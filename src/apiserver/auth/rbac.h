@@ -1,11 +1,14 @@
-// Rbac: Roles, ClusterRoles and their bindings as an index by subject, and the decisions drawn from it.
+// Rbac: Roles, ClusterRoles and their bindings as an index by subject, and the decisions drawn from
+// it.
 //
-// Fed object by object (`put_*`, `remove_*`), in the order of commits; a change costs what it touches, not the whole index.
-// Thread: any; decisions run in parallel, changes one at a time. A decision of a user with ten rules costs well under a
-// microsecond, so nothing is remembered between decisions and nothing can be stale.
+// Fed object by object (`put_*`, `remove_*`), in the order of commits; a change costs what it
+// touches, not the whole index. Thread: any; decisions run in parallel, changes one at a time. A
+// decision of a user with ten rules costs well under a microsecond, so nothing is remembered
+// between decisions and nothing can be stale.
 //
-// Semantics: rbac.authorization.k8s.io/v1. Aggregated ClusterRoles are computed here from their selectors; what stands in their own
-// `rules` does not count (upstream's controller would overwrite it).
+// Semantics: rbac.authorization.k8s.io/v1. Aggregated ClusterRoles are computed here from their
+// selectors; what stands in their own `rules` does not count (upstream's controller would overwrite
+// it).
 #pragma once
 
 #include <atomic>
@@ -70,7 +73,8 @@ class Rbac {
 
   // `explain`: an allowing decision says by which binding; costs an allocation.
   Decision decide(const User& user, const Attributes& attributes, bool explain = false) const;
-  // Everything a user may do in a namespace (and cluster-wide), for rules reviews and the escalation check.
+  // Everything a user may do in a namespace (and cluster-wide), for rules reviews and the
+  // escalation check.
   RulesOfUser rules_of(const User& user, std::string_view namespace_) const;
   // The rules a role holds, aggregation included; empty when it does not exist.
   std::optional<PolicyRules> role_rules(std::string_view namespace_, std::string_view name) const;
@@ -120,7 +124,9 @@ class Rbac {
   mutable std::atomic<bool> aggregation_stale_ = false;
 };
 
-// May `user` hand out `wanted`? Only what the user holds. The error is the 403 for the object named by `attributes`.
-Status check_no_escalation(const Rbac& rbac, const User& user, const Attributes& attributes, const PolicyRules& wanted);
+// May `user` hand out `wanted`? Only what the user holds. The error is the 403 for the object named
+// by `attributes`.
+Status check_no_escalation(const Rbac& rbac, const User& user, const Attributes& attributes,
+                           const PolicyRules& wanted);
 
 }  // namespace dure::apiserver

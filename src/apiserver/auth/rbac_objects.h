@@ -8,7 +8,7 @@
 namespace dure::apiserver {
 
 PolicyRules read_rules(const schema::List<kinds::rbac_v1::PolicyRule>& rules);
-Role read_role(const schema::Document& role);          // Role or ClusterRole
+Role read_role(const schema::Document& role);           // Role or ClusterRole
 Binding read_binding(const schema::Document& binding);  // RoleBinding or ClusterRoleBinding
 
 }  // namespace dure::apiserver

@@ -3,8 +3,11 @@
 namespace dure::apiserver {
 
 UserHandle anonymous_user() {
-  static const UserHandle user = std::make_shared<const User>(
-      User{.name = std::string(names::anonymous), .uid = {}, .groups = {std::string(names::unauthenticated)}, .extra = {}});
+  static const UserHandle user =
+      std::make_shared<const User>(User{.name = std::string(names::anonymous),
+                                        .uid = {},
+                                        .groups = {std::string(names::unauthenticated)},
+                                        .extra = {}});
   return user;
 }
 
