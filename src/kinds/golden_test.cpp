@@ -22,7 +22,8 @@ struct Example {
 // The type by the file's name: "apps.v1.Deployment"; core and the meta kinds go by "core".
 const schema::Type* type_of(const std::string& name) {
   const size_t kind_dot = name.rfind('.'), version_dot = name.rfind('.', kind_dot - 1);
-  const std::string kind = name.substr(kind_dot + 1), version = name.substr(version_dot + 1, kind_dot - version_dot - 1);
+  const std::string kind = name.substr(kind_dot + 1),
+                    version = name.substr(version_dot + 1, kind_dot - version_dot - 1);
   const std::string group = name.substr(0, version_dot);
   return find_type(group == "core" ? version : group + "/" + version, kind);
 }
@@ -32,7 +33,8 @@ std::vector<Example> examples() {
   const auto folder = golden::folder();
   if (!folder) return out;
   for (const std::string& name : golden::names(*folder))
-    if (const schema::Type* type = type_of(name)) out.push_back({name, golden::read(*folder / (name + ".json")), type});
+    if (const schema::Type* type = type_of(name))
+      out.push_back({name, golden::read(*folder / (name + ".json")), type});
   return out;
 }
 
@@ -53,7 +55,8 @@ TEST(Golden, EveryExampleOfOurGroupsHasAType) {
 TEST(Golden, JsonRoundTrips) {
   SKIP_WITHOUT_EXAMPLES();
   for (const Example& example : examples()) {
-    auto document = schema::decode_json(SharedBytes(example.json), *example.type, {.strictness = schema::Strictness::strict});
+    auto document = schema::decode_json(SharedBytes(example.json), *example.type,
+                                        {.strictness = schema::Strictness::strict});
     ASSERT_TRUE(document) << example.name << ": " << document.error().message;
     std::string out;
     schema::encode_json(*document, out, true);
@@ -71,7 +74,8 @@ TEST(Golden, JsonComesOutInCanonicalOrderWhateverTheInputOrder) {
       static void write(const schema::Node* node, std::string& out) {
         if (!node->is_container()) return schema::encode_json(node, nullptr, out);
         std::vector<const schema::Node*> children;
-        for (const auto* child = node->first(); child; child = child->next()) children.push_back(child);
+        for (const auto* child = node->first(); child; child = child->next())
+          children.push_back(child);
         const bool object = node->kind() == schema::Kind::object;
         if (object) std::reverse(children.begin(), children.end());
         out += object ? '{' : '[';
@@ -90,7 +94,8 @@ TEST(Golden, JsonComesOutInCanonicalOrderWhateverTheInputOrder) {
     auto straight = schema::decode_json(SharedBytes(example.json), *example.type);
     ASSERT_TRUE(straight);
     EXPECT_TRUE(schema::equal(document->root(), straight->root())) << example.name;
-    if (example.json.find("example.com/v1") == std::string::npos) {  // raw objects keep their own order
+    if (example.json.find("example.com/v1") ==
+        std::string::npos) {  // raw objects keep their own order
       std::string out;
       schema::encode_json(*document, out, true);
       EXPECT_EQ(out, example.json) << example.name;
@@ -123,7 +128,8 @@ TEST(Golden, YamlRoundTripsAndMeansTheSameAsJson) {
   SKIP_WITHOUT_EXAMPLES();
   for (const Example& example : examples()) {
     const std::string text = golden::read(*golden::folder() / (example.name + ".yaml"));
-    auto document = schema::decode_yaml(text, *example.type, {.strictness = schema::Strictness::strict});
+    auto document =
+        schema::decode_yaml(text, *example.type, {.strictness = schema::Strictness::strict});
     ASSERT_TRUE(document) << example.name << ": " << document.error().message;
     std::string out;
     schema::encode_yaml(*document, out);

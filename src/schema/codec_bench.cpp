@@ -1,4 +1,5 @@
-// What a write costs before the store: a pod of about 4 KB through decode, defaults and validation, and its encodings.
+// What a write costs before the store: a pod of about 4 KB through decode, defaults and validation,
+// and its encodings.
 //   cmake --preset bench && ninja codec_bench && codec_bench
 #include <benchmark/benchmark.h>
 
@@ -25,25 +26,30 @@ std::string pod_json() {
       R"({"app.kubernetes.io/name":"checkout"}},"topologyKey":"kubernetes.io/hostname"},"weight":100}]}},"containers":[)";
   for (const char* name : {"web", "metrics", "proxy"}) {
     if (name[0] != 'w') out += ',';
-    out += R"({"args":["--listen=:8080","--log-level=info","--upstream=http://127.0.0.1:9000"],"command":["/bin/)";
+    out +=
+        R"({"args":["--listen=:8080","--log-level=info","--upstream=http://127.0.0.1:9000"],"command":["/bin/)";
     out += name;
-    out += R"("],"env":[{"name":"POD_NAME","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}},{"name":"LANG","value":"C.UTF-8"},)"
-           R"({"name":"PASSWORD","valueFrom":{"secretKeyRef":{"key":"password","name":"checkout-db"}}}],"image":"registry.example.com/shop/)";
+    out +=
+        R"("],"env":[{"name":"POD_NAME","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}},{"name":"LANG","value":"C.UTF-8"},)"
+        R"({"name":"PASSWORD","valueFrom":{"secretKeyRef":{"key":"password","name":"checkout-db"}}}],"image":"registry.example.com/shop/)";
     out += name;
-    out += R"(:1.27.4","livenessProbe":{"httpGet":{"path":"/healthz","port":"http"},"initialDelaySeconds":10,"periodSeconds":10},"name":")";
+    out +=
+        R"(:1.27.4","livenessProbe":{"httpGet":{"path":"/healthz","port":"http"},"initialDelaySeconds":10,"periodSeconds":10},"name":")";
     out += name;
-    out += R"(","ports":[{"containerPort":8080,"name":"http","protocol":"TCP"}],"readinessProbe":{"httpGet":{"path":"/ready","port":)"
-           R"("http"},"periodSeconds":5},"resources":{"limits":{"cpu":"500m","memory":"256Mi"},"requests":{"cpu":"100m","memory":"128Mi"}},)"
-           R"("securityContext":{"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"]},"readOnlyRootFilesystem":true,)"
-           R"("runAsNonRoot":true,"runAsUser":1000},"volumeMounts":[{"mountPath":"/etc/checkout","name":"config"},{"mountPath":"/tmp","name":"tmp"},)"
-           R"({"mountPath":"/var/run/secrets/kubernetes.io/serviceaccount","name":"kube-api-access-abcde","readOnly":true}]})";
+    out +=
+        R"(","ports":[{"containerPort":8080,"name":"http","protocol":"TCP"}],"readinessProbe":{"httpGet":{"path":"/ready","port":)"
+        R"("http"},"periodSeconds":5},"resources":{"limits":{"cpu":"500m","memory":"256Mi"},"requests":{"cpu":"100m","memory":"128Mi"}},)"
+        R"("securityContext":{"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"]},"readOnlyRootFilesystem":true,)"
+        R"("runAsNonRoot":true,"runAsUser":1000},"volumeMounts":[{"mountPath":"/etc/checkout","name":"config"},{"mountPath":"/tmp","name":"tmp"},)"
+        R"({"mountPath":"/var/run/secrets/kubernetes.io/serviceaccount","name":"kube-api-access-abcde","readOnly":true}]})";
   }
-  out += R"(],"nodeSelector":{"kubernetes.io/os":"linux"},"serviceAccountName":"checkout","tolerations":[{"effect":"NoExecute","key":)"
-         R"("node.kubernetes.io/not-ready","operator":"Exists","tolerationSeconds":300},{"effect":"NoExecute","key":)"
-         R"("node.kubernetes.io/unreachable","operator":"Exists","tolerationSeconds":300}],"volumes":[{"configMap":{"name":"checkout"},)"
-         R"("name":"config"},{"emptyDir":{"sizeLimit":"64Mi"},"name":"tmp"},{"name":"kube-api-access-abcde","projected":{"sources":)"
-         R"([{"serviceAccountToken":{"expirationSeconds":3607,"path":"token"}},{"configMap":{"items":[{"key":"ca.crt","path":"ca.crt"}],)"
-         R"("name":"kube-root-ca.crt"}},{"downwardAPI":{"items":[{"fieldRef":{"fieldPath":"metadata.namespace"},"path":"namespace"}]}}]}}]}})";
+  out +=
+      R"(],"nodeSelector":{"kubernetes.io/os":"linux"},"serviceAccountName":"checkout","tolerations":[{"effect":"NoExecute","key":)"
+      R"("node.kubernetes.io/not-ready","operator":"Exists","tolerationSeconds":300},{"effect":"NoExecute","key":)"
+      R"("node.kubernetes.io/unreachable","operator":"Exists","tolerationSeconds":300}],"volumes":[{"configMap":{"name":"checkout"},)"
+      R"("name":"config"},{"emptyDir":{"sizeLimit":"64Mi"},"name":"tmp"},{"name":"kube-api-access-abcde","projected":{"sources":)"
+      R"([{"serviceAccountToken":{"expirationSeconds":3607,"path":"token"}},{"configMap":{"items":[{"key":"ca.crt","path":"ca.crt"}],)"
+      R"("name":"kube-root-ca.crt"}},{"downwardAPI":{"items":[{"fieldRef":{"fieldPath":"metadata.namespace"},"path":"namespace"}]}}]}}]}})";
   return out;
 }
 

@@ -31,11 +31,13 @@ void set_default(Document& document, Node* node, const Field& field) {
   const std::string_view text = field.rules->default_json;
   if (field.shape == Shape::single) {
     switch (field.value) {
-      case Value::boolean: return document.set(node, text == "true");
+      case Value::boolean:
+        return document.set(node, text == "true");
       case Value::int32:
       case Value::int64:
       case Value::uint32:
-      case Value::uint64: return document.set(node, parse_int(text).value_or(0));
+      case Value::uint64:
+        return document.set(node, parse_int(text).value_or(0));
       case Value::int_or_string:
         if (const auto number = parse_int(text)) return document.set(node, *number);
         return document.set_borrowed(node, text);
@@ -43,8 +45,10 @@ void set_default(Document& document, Node* node, const Field& field) {
         if (text == "{}") return document.make_object(node);
         break;
       case Value::float32:
-      case Value::float64: break;
-      default: return document.set_borrowed(node, text);
+      case Value::float64:
+        break;
+      default:
+        return document.set_borrowed(node, text);
     }
   }
   auto value = decode_json(SharedBytes(std::string(text)));
@@ -61,7 +65,8 @@ Phase phase_of(const Field& field) {
 
 void own_defaults(Document& document, Node* object, const Type& type) {
   bool conditional = false;
-  for (const uint16_t index : type.defaults) conditional = conditional || phase_of(type.fields[index]) != Phase::plain;
+  for (const uint16_t index : type.defaults)
+    conditional = conditional || phase_of(type.fields[index]) != Phase::plain;
   for (const Phase phase : {Phase::absent, Phase::plain, Phase::present}) {
     if (phase != Phase::plain && !conditional) continue;
     for (const uint16_t index : type.defaults) {
@@ -75,7 +80,8 @@ void own_defaults(Document& document, Node* object, const Type& type) {
 
 void below(Document& document, Node* node, const Field& field) {
   if (field.shape == Shape::single) {
-    if (field.type && field.type->has_defaults && node->kind() == Kind::object) apply_defaults(document, node, *field.type);
+    if (field.type && field.type->has_defaults && node->kind() == Kind::object)
+      apply_defaults(document, node, *field.type);
     return;
   }
   const Field& item = *field.item;

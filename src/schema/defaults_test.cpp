@@ -42,7 +42,8 @@ TEST(Defaults, OfAPod) {
   EXPECT_EQ(container->find("ports")->first()->find("protocol")->string(), "TCP");
   EXPECT_EQ(container->find("livenessProbe", "failureThreshold")->integer(), 3);
   EXPECT_EQ(container->find("livenessProbe", "httpGet", "scheme")->string(), "HTTP");
-  EXPECT_EQ(pod.root()->find("spec", "volumes")->first()->find("secret", "defaultMode")->integer(), 420);
+  EXPECT_EQ(pod.root()->find("spec", "volumes")->first()->find("secret", "defaultMode")->integer(),
+            420);
 }
 
 TEST(Defaults, ConditionsLookAtTheObject) {
@@ -50,28 +51,41 @@ TEST(Defaults, ConditionsLookAtTheObject) {
   EXPECT_EQ(number(rolling, "spec", "replicas"), 1);
   EXPECT_EQ(text(rolling, "spec", "strategy", "type"), "RollingUpdate");
   EXPECT_EQ(text(rolling, "spec", "strategy", "rollingUpdate", "maxSurge"), "25%");
-  const Document recreate = defaulted(R"({"spec":{"strategy":{"type":"Recreate"}}})", "apps/v1", "Deployment");
+  const Document recreate =
+      defaulted(R"({"spec":{"strategy":{"type":"Recreate"}}})", "apps/v1", "Deployment");
   EXPECT_EQ(recreate.root()->find("spec", "strategy", "rollingUpdate"), nullptr);
   const Document job = defaulted(R"({"spec":{"parallelism":3}})", "batch/v1", "Job");
   EXPECT_EQ(job.root()->find("spec", "completions"), nullptr);
   const Document plain = defaulted(R"({"spec":{}})", "batch/v1", "Job");
   EXPECT_EQ(number(plain, "spec", "completions"), 1);
   EXPECT_EQ(number(plain, "spec", "parallelism"), 1);
-  const Document binding = defaulted(R"({"subjects":[{"kind":"User","name":"u"},{"kind":"ServiceAccount","name":"s"}],"roleRef":{"name":"r"}})",
-                                     "rbac.authorization.k8s.io/v1", "ClusterRoleBinding");
-  EXPECT_EQ(binding.root()->find("subjects")->first()->find("apiGroup")->string(), "rbac.authorization.k8s.io");
+  const Document binding = defaulted(
+      R"({"subjects":[{"kind":"User","name":"u"},{"kind":"ServiceAccount","name":"s"}],"roleRef":{"name":"r"}})",
+      "rbac.authorization.k8s.io/v1", "ClusterRoleBinding");
+  EXPECT_EQ(binding.root()->find("subjects")->first()->find("apiGroup")->string(),
+            "rbac.authorization.k8s.io");
   EXPECT_EQ(binding.root()->find("subjects")->last()->find("apiGroup"), nullptr);
   EXPECT_EQ(text(binding, "roleRef", "apiGroup"), "rbac.authorization.k8s.io");
 }
 
 TEST(Defaults, ReachItemsOfLists) {
-  const Document list = defaulted(R"({"items":[{"spec":{"ports":[{"port":1}]}}]})", "v1", "ServiceList");
-  EXPECT_EQ(list.root()->find("items")->first()->find("spec", "ports")->first()->find("protocol")->string(), "TCP");
-  EXPECT_EQ(list.root()->find("items")->first()->find("spec", "internalTrafficPolicy")->string(), "Cluster");
+  const Document list =
+      defaulted(R"({"items":[{"spec":{"ports":[{"port":1}]}}]})", "v1", "ServiceList");
+  EXPECT_EQ(list.root()
+                ->find("items")
+                ->first()
+                ->find("spec", "ports")
+                ->first()
+                ->find("protocol")
+                ->string(),
+            "TCP");
+  EXPECT_EQ(list.root()->find("items")->first()->find("spec", "internalTrafficPolicy")->string(),
+            "Cluster");
 }
 
 TEST(Defaults, LeaveWhatIsSet) {
-  const Document pod = defaulted(R"({"spec":{"restartPolicy":"Never","terminationGracePeriodSeconds":0}})", "v1", "Pod");
+  const Document pod = defaulted(
+      R"({"spec":{"restartPolicy":"Never","terminationGracePeriodSeconds":0}})", "v1", "Pod");
   EXPECT_EQ(text(pod, "spec", "restartPolicy"), "Never");
   EXPECT_EQ(number(pod, "spec", "terminationGracePeriodSeconds"), 0);
 }

@@ -29,13 +29,20 @@ bool equals_absent(const Node* node) {
   const Field* field = node->field();
   if (!field || field->pointer || node->key().empty()) return node->is_null();
   switch (node->kind()) {
-    case Kind::null: return true;
-    case Kind::boolean: return !node->boolean();
-    case Kind::integer: return node->integer() == 0;
-    case Kind::number: return node->number() == 0;
-    case Kind::string: return node->string().empty();
-    case Kind::list: return node->size() == 0 && field->omit_empty;
-    case Kind::object: break;
+    case Kind::null:
+      return true;
+    case Kind::boolean:
+      return !node->boolean();
+    case Kind::integer:
+      return node->integer() == 0;
+    case Kind::number:
+      return node->number() == 0;
+    case Kind::string:
+      return node->string().empty();
+    case Kind::list:
+      return node->size() == 0 && field->omit_empty;
+    case Kind::object:
+      break;
   }
   if (field->shape == Shape::map) return node->size() == 0 && field->omit_empty;
   if (field->shape != Shape::single || !field->type) return false;
@@ -48,7 +55,8 @@ bool equals_absent(const Node* node) {
 const Field* row_of(const Type* type, const Node* member) {
   if (!type) return nullptr;
   const Field* field = member->field();
-  const bool own = field >= type->fields.data() && field < type->fields.data() + type->fields.size();
+  const bool own =
+      field >= type->fields.data() && field < type->fields.data() + type->fields.size();
   return own ? field : type->find(member->key());
 }
 
@@ -120,8 +128,8 @@ struct Document::Arena {
 const Node* Node::find(std::string_view key) const {
   if (kind_ != Kind::object) return nullptr;
   for (const Node* child = children_.first; child; child = child->next_)
-    if (child->key_size_ == key.size() &&
-        (key.empty() || child->key_ == key.data() || std::memcmp(child->key_, key.data(), key.size()) == 0))
+    if (child->key_size_ == key.size() && (key.empty() || child->key_ == key.data() ||
+                                           std::memcmp(child->key_, key.data(), key.size()) == 0))
       return child;
   return nullptr;
 }
@@ -140,13 +148,20 @@ bool equal(const Node* a, const Node* b) {
   if (numeric) return a->number() == b->number();
   if (a->kind() != b->kind()) return false;
   switch (a->kind()) {
-    case Kind::null: return true;
-    case Kind::boolean: return a->boolean() == b->boolean();
-    case Kind::integer: return a->integer() == b->integer();
-    case Kind::number: return a->number() == b->number();
-    case Kind::string: return a->string() == b->string();
-    case Kind::list: return equal_items(a, b);
-    case Kind::object: return equal_members(a, b);
+    case Kind::null:
+      return true;
+    case Kind::boolean:
+      return a->boolean() == b->boolean();
+    case Kind::integer:
+      return a->integer() == b->integer();
+    case Kind::number:
+      return a->number() == b->number();
+    case Kind::string:
+      return a->string() == b->string();
+    case Kind::list:
+      return equal_items(a, b);
+    case Kind::object:
+      return equal_members(a, b);
   }
   return false;
 }
@@ -158,7 +173,8 @@ Document::Document() : arena_(std::make_unique<Arena>()) {
 
 Document::Document(const Type& type) : Document() { type_ = &type; }
 
-Document::Document(const Type* type, SharedBytes input) : type_(type), arena_(std::make_unique<Arena>()) {
+Document::Document(const Type* type, SharedBytes input)
+    : type_(type), arena_(std::make_unique<Arena>()) {
   // Decoded objects need about as many bytes as their text; one chunk then mostly suffices.
   arena_->grow(std::min(kLargestChunk, std::max(kFirstChunk / 2, input.size() * 2)));
   arena_->inputs.push_back(std::move(input));
@@ -314,13 +330,19 @@ void Document::make_list(Node* node) {
 
 void Document::copy(Node* to, const Node* from) {
   switch (from->kind()) {
-    case Kind::null: return set_null(to);
-    case Kind::boolean: return set(to, from->boolean());
-    case Kind::integer: return set(to, from->integer());
-    case Kind::number: return set(to, from->number());
-    case Kind::string: return set(to, from->string());
+    case Kind::null:
+      return set_null(to);
+    case Kind::boolean:
+      return set(to, from->boolean());
+    case Kind::integer:
+      return set(to, from->integer());
+    case Kind::number:
+      return set(to, from->number());
+    case Kind::string:
+      return set(to, from->string());
     case Kind::list:
-    case Kind::object: return copy_children(to, from);
+    case Kind::object:
+      return copy_children(to, from);
   }
 }
 
@@ -365,7 +387,8 @@ void Document::erase(Node* parent, Node* child) {
   }
 }
 
-bool Document::sort_members(Node* object, void (*on_duplicate)(void*, std::string_view), void* context) {
+bool Document::sort_members(Node* object, void (*on_duplicate)(void*, std::string_view),
+                            void* context) {
   const bool by_key = map_item(object) != nullptr;
   const bool ordered = by_key || type_of(object) != nullptr;
   const uint32_t count = object->size_;

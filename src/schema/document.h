@@ -1,12 +1,13 @@
 // Document: one API object (or any JSON-like value) as a tree of nodes in one arena.
 //
-// Owner: the Document owns every node and string it hands out; nodes have stable addresses until it is destroyed. Immutable
-// documents are shared as `Object` (shared_ptr<const Document>). Thread: a const Document may be read by any number of
-// threads; a mutable one belongs to one thread. Cost: a node is 48 bytes; strings that stand unescaped in the input are
-// not copied when the Document shares that input.
+// Owner: the Document owns every node and string it hands out; nodes have stable addresses until it
+// is destroyed. Immutable documents are shared as `Object` (shared_ptr<const Document>). Thread: a
+// const Document may be read by any number of threads; a mutable one belongs to one thread. Cost: a
+// node is 48 bytes; strings that stand unescaped in the input are not copied when the Document
+// shares that input.
 //
-// Children of a node with a struct type are kept in the order of the type's rows and children of a map sorted by key: that is the
-// canonical order of every encoder.
+// Children of a node with a struct type are kept in the order of the type's rows and children of a
+// map sorted by key: that is the canonical order of every encoder.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +30,8 @@ class Node {
   Kind kind() const { return kind_; }
   // Name of this member in its object; empty in lists and at the root.
   std::string_view key() const { return {key_, key_size_}; }
-  // The row that describes this member (for items of lists and values of maps: Field::item of the row above); null below an
-  // untyped part.
+  // The row that describes this member (for items of lists and values of maps: Field::item of the
+  // row above); null below an untyped part.
   const Field* field() const { return field_; }
   const Node* next() const { return next_; }
   Node* next() { return next_; }
@@ -46,12 +47,18 @@ class Node {
   // Values; a node of another kind answers the zero value (integer<->number convert).
   bool boolean() const { return kind_ == Kind::boolean && boolean_; }
   int64_t integer() const {
-    return kind_ == Kind::integer ? integer_ : kind_ == Kind::number ? static_cast<int64_t>(number_) : 0;
+    return kind_ == Kind::integer  ? integer_
+           : kind_ == Kind::number ? static_cast<int64_t>(number_)
+                                   : 0;
   }
   double number() const {
-    return kind_ == Kind::number ? number_ : kind_ == Kind::integer ? static_cast<double>(integer_) : 0;
+    return kind_ == Kind::number    ? number_
+           : kind_ == Kind::integer ? static_cast<double>(integer_)
+                                    : 0;
   }
-  std::string_view string() const { return kind_ == Kind::string ? std::string_view{string_, size_} : std::string_view{}; }
+  std::string_view string() const {
+    return kind_ == Kind::string ? std::string_view{string_, size_} : std::string_view{};
+  }
 
   // First child with that key, or null. Cost: linear in the number of children.
   const Node* find(std::string_view key) const;
@@ -84,8 +91,8 @@ class Node {
   };
 };
 
-// Value equality: kinds, keys and values; order of members does not matter, order of items does. 1 == 1.0. A member that its row
-// drops when zero (or writes anyway) equals an absent one.
+// Value equality: kinds, keys and values; order of members does not matter, order of items does. 1
+// == 1.0. A member that its row drops when zero (or writes anyway) equals an absent one.
 bool equal(const Node* a, const Node* b);
 
 class Document {
@@ -107,8 +114,8 @@ class Document {
   // A deep copy into an arena of its own.
   Document clone() const;
 
-  // --- Changing. `object` must be an object node and `list` a list node of this Document; a null node that is given as parent
-  // becomes an object (list). Strings are copied into the arena.
+  // --- Changing. `object` must be an object node and `list` a list node of this Document; a null
+  // node that is given as parent becomes an object (list). Strings are copied into the arena.
   // Member `key` of `object`: found, or made (kind null) at its canonical place.
   Node* member(Node* object, std::string_view key);
   Node* append(Node* list);  // a new last item, kind null
@@ -121,25 +128,31 @@ class Document {
   void set(Node* node, const char* value) { set(node, std::string_view(value)); }
   void make_object(Node* node);  // empties it
   void make_list(Node* node);
-  void copy(Node* to, const Node* from);  // deep; `from` may be of another Document; keeps to's key and row
+  void copy(Node* to,
+            const Node* from);  // deep; `from` may be of another Document; keeps to's key and row
   bool erase(Node* parent, std::string_view key);
   void erase(Node* parent, Node* child);
 
   // For decoders: strings that already live in the shared input or in this arena, not copied.
   void set_borrowed(Node* node, std::string_view value);
-  Node* append_member(Node* object, std::string_view borrowed_key, const Field* field);  // caller keeps canonical order
-  Node* insert_member(Node* object, std::string_view borrowed_key, const Field* field);  // finds its canonical place
-  Node* insert_row(Node* object, const Field& field);  // the row's member: found, or made at its place
+  Node* append_member(Node* object, std::string_view borrowed_key,
+                      const Field* field);  // caller keeps canonical order
+  Node* insert_member(Node* object, std::string_view borrowed_key,
+                      const Field* field);  // finds its canonical place
+  Node* insert_row(Node* object,
+                   const Field& field);  // the row's member: found, or made at its place
   void rename(Node* member, std::string_view borrowed_key);
   // Takes the last child of `object` away again; `before` was its last one before.
   void drop_last(Node* object, Node* before);
   std::string_view intern(std::string_view text);  // copies into the arena
-  char* allocate(size_t bytes);  // not aligned
+  char* allocate(size_t bytes);                    // not aligned
   // Takes part in the ownership of more bytes that nodes borrow from.
   void keep(SharedBytes bytes);
-  // Puts the members of `object` into canonical order (by row or by key) and drops all but the last of equal ones; answers
-  // whether there were any. `on_duplicate` is told each dropped key.
-  bool sort_members(Node* object, void (*on_duplicate)(void* context, std::string_view key) = nullptr, void* context = nullptr);
+  // Puts the members of `object` into canonical order (by row or by key) and drops all but the last
+  // of equal ones; answers whether there were any. `on_duplicate` is told each dropped key.
+  bool sort_members(Node* object,
+                    void (*on_duplicate)(void* context, std::string_view key) = nullptr,
+                    void* context = nullptr);
   // The type of an object node: of the root, or what its row says; null: a map or untyped.
   const Type* type_of(const Node* object) const;
 
@@ -155,6 +168,8 @@ class Document {
 };
 
 using Object = std::shared_ptr<const Document>;
-inline Object share(Document&& document) { return std::make_shared<const Document>(std::move(document)); }
+inline Object share(Document&& document) {
+  return std::make_shared<const Document>(std::move(document));
+}
 
 }  // namespace dure::schema

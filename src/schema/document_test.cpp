@@ -19,9 +19,10 @@ TEST(Document, MembersTakeTheirCanonicalPlace) {
   core_v1::Container container = pod.mutable_spec().add_containers();
   container.set_image("i");
   container.set_name("c");
-  EXPECT_EQ(to_json(document),
-            R"({"metadata":{"name":"x","labels":{"a":"1","b":"2"}},"spec":{"containers":[{"name":"c","image":"i","resources":{}}],)"
-            R"("nodeName":"n1"},"status":{}})");
+  EXPECT_EQ(
+      to_json(document),
+      R"({"metadata":{"name":"x","labels":{"a":"1","b":"2"}},"spec":{"containers":[{"name":"c","image":"i","resources":{}}],)"
+      R"("nodeName":"n1"},"status":{}})");
   EXPECT_EQ(pod.metadata().labels().get("b"), "2");
   EXPECT_FALSE(pod.spec().has_hostNetwork());
   EXPECT_EQ(pod.spec().containers().size(), 1u);
@@ -51,12 +52,15 @@ TEST(Document, KeywordsAndSpecialRows) {
 }
 
 TEST(Document, CloneIsDeepAndKeepsOrderAndRows) {
-  auto first = decode_json(SharedBytes(std::string(R"({"spec":{"replicas":3},"metadata":{"name":"d"}})")), apps_v1::Deployment::type());
+  auto first =
+      decode_json(SharedBytes(std::string(R"({"spec":{"replicas":3},"metadata":{"name":"d"}})")),
+                  apps_v1::Deployment::type());
   ASSERT_TRUE(first);
   Document copy = first->clone();
   apps_v1::Deployment(copy).mutable_spec().set_replicas(5);
   EXPECT_EQ(apps_v1::Deployment(*first).spec().replicas(), 3);
-  EXPECT_EQ(copy.root()->find("spec", "replicas")->field(), apps_v1::DeploymentSpec::type().find("replicas"));
+  EXPECT_EQ(copy.root()->find("spec", "replicas")->field(),
+            apps_v1::DeploymentSpec::type().find("replicas"));
   EXPECT_FALSE(equal(first->root(), copy.root()));
 }
 
@@ -82,19 +86,24 @@ TEST(Document, CopyFromInsideItself) {
 }
 
 TEST(Document, CopyBetweenTypesFindsTheRowsOfTheTarget) {
-  auto untyped = decode_json(SharedBytes(std::string(R"({"image":"i","name":"c","ports":[{"protocol":"TCP","containerPort":1}]})")));
+  auto untyped = decode_json(SharedBytes(
+      std::string(R"({"image":"i","name":"c","ports":[{"protocol":"TCP","containerPort":1}]})")));
   ASSERT_TRUE(untyped);
   Document pod(core_v1::Pod::type());
   auto container = core_v1::Pod(pod).mutable_spec().add_containers();
   pod.copy(container.mutable_node(), untyped->root());
-  EXPECT_EQ(to_json(pod),
-            R"({"metadata":{},"spec":{"containers":[{"name":"c","image":"i","ports":[{"containerPort":1,"protocol":"TCP"}],)"
-            R"("resources":{}}]},"status":{}})");
+  EXPECT_EQ(
+      to_json(pod),
+      R"({"metadata":{},"spec":{"containers":[{"name":"c","image":"i","ports":[{"containerPort":1,"protocol":"TCP"}],)"
+      R"("resources":{}}]},"status":{}})");
 }
 
 TEST(Document, AbsentEqualsWhatTheRowWritesAnyway) {
-  const auto pod = [](const char* text) { return std::move(*decode_json(SharedBytes(std::string(text)), core_v1::Pod::type())); };
-  Document a = pod(R"({"metadata":{"name":"x"}})"), b = pod(R"({"metadata":{"name":"x"},"status":{},"spec":{"hostNetwork":false}})");
+  const auto pod = [](const char* text) {
+    return std::move(*decode_json(SharedBytes(std::string(text)), core_v1::Pod::type()));
+  };
+  Document a = pod(R"({"metadata":{"name":"x"}})"),
+           b = pod(R"({"metadata":{"name":"x"},"status":{},"spec":{"hostNetwork":false}})");
   EXPECT_TRUE(equal(a.root(), b.root()));
   core_v1::Pod(b).mutable_status();
   core_v1::Pod(b).mutable_spec().set_hostNetwork(false);
@@ -105,7 +114,8 @@ TEST(Document, AbsentEqualsWhatTheRowWritesAnyway) {
 
 TEST(Document, UntypedMapsOfAnySizeLoseDuplicatesButKeepTheirOrder) {
   std::string text = "{";
-  for (int i = 100; i-- > 0;) text += "\"k" + std::to_string(i % 70) + "\":" + std::to_string(i) + (i ? "," : "}");
+  for (int i = 100; i-- > 0;)
+    text += "\"k" + std::to_string(i % 70) + "\":" + std::to_string(i) + (i ? "," : "}");
   auto document = decode_json(SharedBytes(text));
   ASSERT_TRUE(document);
   EXPECT_EQ(document->root()->size(), 70u);

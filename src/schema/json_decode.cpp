@@ -49,22 +49,37 @@ std::string go_type(const Field& field) {
     case Value::string:
     case Value::time:
     case Value::micro_time:
-    case Value::duration: return field.rules && !field.rules->enum_name.empty() ? "v1." + std::string(field.rules->enum_name) : "string";
-    case Value::boolean: return "bool";
-    case Value::int32: return "int32";
-    case Value::int64: return "int64";
-    case Value::uint32: return "uint32";
-    case Value::uint64: return "uint64";
-    case Value::float32: return "float32";
-    case Value::float64: return "float64";
-    case Value::bytes: return "[]uint8";
-    case Value::quantity: return "resource.Quantity";
-    case Value::int_or_string: return "int32";
+    case Value::duration:
+      return field.rules && !field.rules->enum_name.empty()
+                 ? "v1." + std::string(field.rules->enum_name)
+                 : "string";
+    case Value::boolean:
+      return "bool";
+    case Value::int32:
+      return "int32";
+    case Value::int64:
+      return "int64";
+    case Value::uint32:
+      return "uint32";
+    case Value::uint64:
+      return "uint64";
+    case Value::float32:
+      return "float32";
+    case Value::float64:
+      return "float64";
+    case Value::bytes:
+      return "[]uint8";
+    case Value::quantity:
+      return "resource.Quantity";
+    case Value::int_or_string:
+      return "int32";
     case Value::message:
     case Value::message_or_list:
     case Value::message_or_boolean:
-    case Value::message_or_strings: return std::string(field.type->version) + "." + std::string(field.type->name);
-    default: return "interface {}";
+    case Value::message_or_strings:
+      return std::string(field.type->version) + "." + std::string(field.type->name);
+    default:
+      return "interface {}";
   }
 }
 
@@ -97,7 +112,8 @@ class Decoder {
   std::string wrapped(const std::string& why) const {
     if (!root_type_ || !root_type_->is_kind) return why;
     const std::string kind(root_type_->name);
-    return kind + " in version \"" + std::string(root_type_->version) + "\" cannot be handled as a " + kind + ": " + why;
+    return kind + " in version \"" + std::string(root_type_->version) +
+           "\" cannot be handled as a " + kind + ": " + why;
   }
 
   void problem(std::string_view what, const Frame* frame, std::string_view name) {
@@ -107,12 +123,15 @@ class Decoder {
   }
 
   // Go remembers the first mismatch and reads on, so that broken syntax later is told instead.
-  void mismatch(std::string_view found, const std::string& wanted, const Type* owner, const Frame* frame) {
+  void mismatch(std::string_view found, const std::string& wanted, const Type* owner,
+                const Frame* frame) {
     if (!mismatch_.empty()) return;
     mismatch_ = "json: cannot unmarshal " + std::string(found) + " into Go ";
     const std::string path = member_path(frame);
-    if (owner && !path.empty()) mismatch_ += "struct field " + std::string(owner->name) + "." + path;
-    else mismatch_ += "value";
+    if (owner && !path.empty())
+      mismatch_ += "struct field " + std::string(owner->name) + "." + path;
+    else
+      mismatch_ += "value";
     mismatch_ += " of type " + wanted;
   }
 
@@ -124,10 +143,13 @@ class Decoder {
     return skip_mismatched(wanted, nullptr, nullptr, 0);
   }
 
-  // --- Typed ---------------------------------------------------------------------------------------------------------
+  // --- Typed
+  // ---------------------------------------------------------------------------------------------------------
 
-  // Reads the value that stands at the scanner into `node`. `keep` becomes false when it means the same as absence.
-  bool value(Node* node, const Field& field, const Type* owner, const Frame* frame, int depth, bool& keep) {
+  // Reads the value that stands at the scanner into `node`. `keep` becomes false when it means the
+  // same as absence.
+  bool value(Node* node, const Field& field, const Type* owner, const Frame* frame, int depth,
+             bool& keep) {
     const char c = scan_.peek();
     if (c == 'n') {
       keep = false;
@@ -165,11 +187,14 @@ class Decoder {
       case Value::duration:
         if (c != '"') break;
         return special(node, field, owner, frame, keep);
-      case Value::quantity: return quantity(node, field, frame, depth, keep);
-      case Value::int_or_string: return int_or_string(node, field, owner, frame, depth, keep);
+      case Value::quantity:
+        return quantity(node, field, frame, depth, keep);
+      case Value::int_or_string:
+        return int_or_string(node, field, owner, frame, depth, keep);
       case Value::any:
       case Value::raw_extension:
-      case Value::fields_v1: return untyped(node, depth);
+      case Value::fields_v1:
+        return untyped(node, depth);
       case Value::message:
         if (c != '{') break;
         document_.make_object(node);
@@ -178,7 +203,8 @@ class Decoder {
         return true;
       case Value::message_or_list:
       case Value::message_or_boolean:
-      case Value::message_or_strings: return alternative(node, field, owner, frame, depth);
+      case Value::message_or_strings:
+        return alternative(node, field, owner, frame, depth);
     }
     keep = false;
     return skip_mismatched(go_type(field), owner, frame, depth);
@@ -195,9 +221,11 @@ class Decoder {
       keep = field.pointer || v != 0;
       return true;
     }
-    const bool fits = n.is_integer && (field.value != Value::int32 || (n.integer >= INT32_MIN && n.integer <= INT32_MAX)) &&
-                      (field.value != Value::uint32 || (n.integer >= 0 && n.integer <= UINT32_MAX)) &&
-                      (field.value != Value::uint64 || n.integer >= 0);
+    const bool fits =
+        n.is_integer &&
+        (field.value != Value::int32 || (n.integer >= INT32_MIN && n.integer <= INT32_MAX)) &&
+        (field.value != Value::uint32 || (n.integer >= 0 && n.integer <= UINT32_MAX)) &&
+        (field.value != Value::uint64 || n.integer >= 0);
     if (!fits) mismatch("number " + std::string(n.text), go_type(field), owner, frame);
     document_.set(node, n.integer);
     keep = field.pointer || n.integer != 0;
@@ -220,12 +248,14 @@ class Decoder {
     set_text(node, text, *canonical);
     keep = field.pointer || !canonical->empty();
     const bool is_time = field.value == Value::time || field.value == Value::micro_time;
-    if (is_time && canonical->starts_with("0001-01-01T00:00:00")) keep = false;  // Go's zero time, written as null
+    if (is_time && canonical->starts_with("0001-01-01T00:00:00"))
+      keep = false;  // Go's zero time, written as null
     return true;
   }
 
   void set_text(Node* node, std::string_view given, std::string_view canonical) {
-    document_.set_borrowed(node, canonical.data() == given.data() ? canonical : document_.intern(canonical));
+    document_.set_borrowed(
+        node, canonical.data() == given.data() ? canonical : document_.intern(canonical));
   }
 
   bool quantity(Node* node, const Field& field, const Frame* frame, int depth, bool& keep) {
@@ -255,7 +285,8 @@ class Decoder {
     return true;
   }
 
-  bool int_or_string(Node* node, const Field& field, const Type* owner, const Frame* frame, int depth, bool& keep) {
+  bool int_or_string(Node* node, const Field& field, const Type* owner, const Frame* frame,
+                     int depth, bool& keep) {
     const char c = scan_.peek();
     if (c == '"') {
       std::string_view text;
@@ -276,14 +307,16 @@ class Decoder {
     return true;
   }
 
-  bool alternative(Node* node, const Field& field, const Type* owner, const Frame* frame, int depth) {
+  bool alternative(Node* node, const Field& field, const Type* owner, const Frame* frame,
+                   int depth) {
     const char c = scan_.peek();
     if (c == '{') {
       document_.make_object(node);
       return members(node, *field.type, frame, depth);
     }
     if (c == '[' && field.value != Value::message_or_boolean) return untyped(node, depth);
-    if ((c == 't' || c == 'f') && field.value == Value::message_or_boolean) return untyped(node, depth);
+    if ((c == 't' || c == 'f') && field.value == Value::message_or_boolean)
+      return untyped(node, depth);
     return skip_mismatched(go_type(field), owner, frame, depth);
   }
 
@@ -299,24 +332,38 @@ class Decoder {
     if (item.shape != Shape::single) return;
     switch (item.value) {
       case Value::string:
-      case Value::duration: document_.set_borrowed(node, ""); break;
-      case Value::boolean: document_.set(node, false); break;
+      case Value::duration:
+        document_.set_borrowed(node, "");
+        break;
+      case Value::boolean:
+        document_.set(node, false);
+        break;
       case Value::int32:
       case Value::int64:
       case Value::uint32:
       case Value::uint64:
-      case Value::int_or_string: document_.set(node, int64_t{0}); break;
+      case Value::int_or_string:
+        document_.set(node, int64_t{0});
+        break;
       case Value::float32:
-      case Value::float64: document_.set(node, 0.0); break;
-      case Value::quantity: document_.set_borrowed(node, "0"); break;
-      case Value::message: document_.make_object(node); break;
-      default: break;
+      case Value::float64:
+        document_.set(node, 0.0);
+        break;
+      case Value::quantity:
+        document_.set_borrowed(node, "0");
+        break;
+      case Value::message:
+        document_.make_object(node);
+        break;
+      default:
+        break;
     }
   }
 
   bool enter(int depth) { return depth < kDepthMax || scan_.fail("exceeded max depth"); }
 
-  bool list(Node* node, const Field& field, const Type* owner, const Frame* frame, int depth, bool& keep) {
+  bool list(Node* node, const Field& field, const Type* owner, const Frame* frame, int depth,
+            bool& keep) {
     if (scan_.peek() != '[') {
       keep = false;
       return skip_mismatched(go_type(field), owner, frame, depth);
@@ -345,7 +392,8 @@ class Decoder {
     }
   }
 
-  bool map(Node* node, const Field& field, const Type* owner, const Frame* frame, int depth, bool& keep) {
+  bool map(Node* node, const Field& field, const Type* owner, const Frame* frame, int depth,
+           bool& keep) {
     if (scan_.peek() != '{') {
       keep = false;
       return skip_mismatched(go_type(field), owner, frame, depth);
@@ -355,7 +403,8 @@ class Decoder {
     const bool good = each_member(depth, [&](std::string_view key) {
       if (const Node* last = node->last(); last && last->key() >= key) sorted = false;
       Frame here{frame, key, 0, Frame::Step::key};
-      return element(document_.append_member(node, key, field.item), *field.item, owner, &here, depth + 1);
+      return element(document_.append_member(node, key, field.item), *field.item, owner, &here,
+                     depth + 1);
     });
     if (!good) return false;
     if (!sorted) drop_duplicates(node, frame);
@@ -382,7 +431,9 @@ class Decoder {
     bool sorted = true;
     uint32_t next = 0;  // rows at and after this one have not been read
     const bool good = each_member(depth, [&](std::string_view key) {
-      const Field* field = next < type.fields.size() && type.fields[next].name == key ? &type.fields[next] : type.find(key);
+      const Field* field = next < type.fields.size() && type.fields[next].name == key
+                               ? &type.fields[next]
+                               : type.find(key);
       if (!field || field->internal) {
         problem("unknown", frame, key);
         return skip(depth);
@@ -421,7 +472,8 @@ class Decoder {
       return true;
     }
     while (true) {
-      if (scan_.peek() != '"') return scan_.unexpected("looking for beginning of object key string");
+      if (scan_.peek() != '"')
+        return scan_.unexpected("looking for beginning of object key string");
       std::string_view key;
       if (!scan_.read_string(key)) return false;
       if (scan_.peek() != ':') return scan_.unexpected("after object key");
@@ -438,13 +490,16 @@ class Decoder {
     }
   }
 
-  // --- Untyped -------------------------------------------------------------------------------------------------------
+  // --- Untyped
+  // -------------------------------------------------------------------------------------------------------
 
   bool untyped(Node* node, int depth) {
     const char c = scan_.peek();
     switch (c) {
-      case '{': return untyped_object(node, depth);
-      case '[': return untyped_list(node, depth);
+      case '{':
+        return untyped_object(node, depth);
+      case '[':
+        return untyped_list(node, depth);
       case '"': {
         std::string_view text;
         if (!scan_.read_string(text)) return false;
@@ -455,8 +510,11 @@ class Decoder {
       case 'f':
         document_.set(node, c == 't');
         return scan_.read_literal(c == 't' ? "true" : "false");
-      case 'n': document_.set_null(node); return scan_.read_literal("null");
-      default: break;
+      case 'n':
+        document_.set_null(node);
+        return scan_.read_literal("null");
+      default:
+        break;
     }
     if (c != '-' && (c < '0' || c > '9')) return scan_.unexpected("looking for beginning of value");
     JsonScanner::Number n;
@@ -467,7 +525,8 @@ class Decoder {
     }
     double v = 0;
     if (std::from_chars(n.text.data(), n.text.data() + n.text.size(), v).ec != std::errc())
-      return scan_.fail("json: cannot unmarshal number " + std::string(n.text) + " into Go value of type float64");
+      return scan_.fail("json: cannot unmarshal number " + std::string(n.text) +
+                        " into Go value of type float64");
     document_.set(node, v + 0.0);  // no -0
     return true;
   }
@@ -510,7 +569,8 @@ class Decoder {
     std::string_view text;
     JsonScanner::Number n;
     switch (c) {
-      case '{': return each_member(depth, [&](std::string_view) { return skip(depth + 1); });
+      case '{':
+        return each_member(depth, [&](std::string_view) { return skip(depth + 1); });
       case '[': {
         if (!enter(depth)) return false;
         scan_.advance();
@@ -526,19 +586,29 @@ class Decoder {
           if (after == ']') return true;
         }
       }
-      case '"': return scan_.read_string(text);
-      case 't': return scan_.read_literal("true");
-      case 'f': return scan_.read_literal("false");
-      case 'n': return scan_.read_literal("null");
-      default: break;
+      case '"':
+        return scan_.read_string(text);
+      case 't':
+        return scan_.read_literal("true");
+      case 'f':
+        return scan_.read_literal("false");
+      case 'n':
+        return scan_.read_literal("null");
+      default:
+        break;
     }
     if (c != '-' && (c < '0' || c > '9')) return scan_.unexpected("looking for beginning of value");
     return scan_.read_number(n);
   }
 
-  bool skip_mismatched(const std::string& wanted, const Type* owner, const Frame* frame, int depth) {
+  bool skip_mismatched(const std::string& wanted, const Type* owner, const Frame* frame,
+                       int depth) {
     const char c = scan_.peek();
-    const char* found = c == '{' ? "object" : c == '[' ? "array" : c == '"' ? "string" : c == 't' || c == 'f' ? "bool" : "number";
+    const char* found = c == '{'               ? "object"
+                        : c == '['             ? "array"
+                        : c == '"'             ? "string"
+                        : c == 't' || c == 'f' ? "bool"
+                                               : "number";
     mismatch(found, wanted, owner, frame);
     return skip(depth);
   }

@@ -8,13 +8,20 @@ namespace {
 
 bool is_zero(const Node* node, const Field& field) {
   switch (node->kind()) {
-    case Kind::null: return true;
-    case Kind::boolean: return !node->boolean();
-    case Kind::integer: return node->integer() == 0;
-    case Kind::number: return node->number() == 0;
-    case Kind::string: return node->string().empty();
-    case Kind::list: return node->size() == 0;
-    case Kind::object: return node->size() == 0 && (field.shape == Shape::map || field.omit_zero);
+    case Kind::null:
+      return true;
+    case Kind::boolean:
+      return !node->boolean();
+    case Kind::integer:
+      return node->integer() == 0;
+    case Kind::number:
+      return node->number() == 0;
+    case Kind::string:
+      return node->string().empty();
+    case Kind::list:
+      return node->size() == 0;
+    case Kind::object:
+      return node->size() == 0 && (field.shape == Shape::map || field.omit_zero);
   }
   return false;
 }
@@ -25,15 +32,29 @@ class Encoder {
 
   void value(const Node* node, const Type* type) {
     switch (node->kind()) {
-      case Kind::null: out_ += "null"; return;
-      case Kind::boolean: out_ += node->boolean() ? "true" : "false"; return;
-      case Kind::integer: append_integer(out_, node->integer()); return;
-      case Kind::number: append_number(out_, node->number()); return;
-      case Kind::string: append_json_string(out_, node->string()); return;
-      case Kind::list: list(node); return;
+      case Kind::null:
+        out_ += "null";
+        return;
+      case Kind::boolean:
+        out_ += node->boolean() ? "true" : "false";
+        return;
+      case Kind::integer:
+        append_integer(out_, node->integer());
+        return;
+      case Kind::number:
+        append_number(out_, node->number());
+        return;
+      case Kind::string:
+        append_json_string(out_, node->string());
+        return;
+      case Kind::list:
+        list(node);
+        return;
       case Kind::object:
-        if (type) structure(node, *type);
-        else object(node);
+        if (type)
+          structure(node, *type);
+        else
+          object(node);
         return;
     }
   }
@@ -130,19 +151,33 @@ class Encoder {
       return;
     }
     switch (field.value) {
-      case Value::string: out_ += "\"\""; return;
-      case Value::boolean: out_ += "false"; return;
+      case Value::string:
+        out_ += "\"\"";
+        return;
+      case Value::boolean:
+        out_ += "false";
+        return;
       case Value::int32:
       case Value::int64:
       case Value::uint32:
       case Value::uint64:
       case Value::float32:
       case Value::float64:
-      case Value::int_or_string: out_ += '0'; return;
-      case Value::quantity: out_ += "\"0\""; return;
-      case Value::duration: out_ += "\"0s\""; return;
-      case Value::message: structure(nullptr, *field.type); return;
-      default: out_ += "null"; return;
+      case Value::int_or_string:
+        out_ += '0';
+        return;
+      case Value::quantity:
+        out_ += "\"0\"";
+        return;
+      case Value::duration:
+        out_ += "\"0s\"";
+        return;
+      case Value::message:
+        structure(nullptr, *field.type);
+        return;
+      default:
+        out_ += "null";
+        return;
     }
   }
 

@@ -25,19 +25,28 @@ const char* skip_plain(const char* p, const char* end) {
     if (hit) return p + (__builtin_ctzll(hit) >> 3);
     p += 8;
   }
-  while (p < end && *p != '"' && *p != '\\' && static_cast<uint8_t>(*p) >= 0x20 && static_cast<uint8_t>(*p) < 0x80) ++p;
+  while (p < end && *p != '"' && *p != '\\' && static_cast<uint8_t>(*p) >= 0x20 &&
+         static_cast<uint8_t>(*p) < 0x80)
+    ++p;
   return p;
 }
 
 std::string quote_character(char c) {
   switch (c) {
-    case '\'': return "'\\''";
-    case '"': return "'\"'";
-    case '\n': return "'\\n'";
-    case '\r': return "'\\r'";
-    case '\t': return "'\\t'";
-    case '\\': return "'\\\\'";
-    default: break;
+    case '\'':
+      return "'\\''";
+    case '"':
+      return "'\"'";
+    case '\n':
+      return "'\\n'";
+    case '\r':
+      return "'\\r'";
+    case '\t':
+      return "'\\t'";
+    case '\\':
+      return "'\\\\'";
+    default:
+      break;
   }
   const auto byte = static_cast<uint8_t>(c);
   if (byte >= 0x20 && byte < 0x7F) return std::string("'") + c + "'";
@@ -125,7 +134,10 @@ bool JsonScanner::read_hex(uint32_t& out) {
   out = 0;
   for (int i = 0; i < 4; ++i) {
     const char c = position_ < end_ ? *position_ : '\0';
-    const int digit = is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    const int digit = is_digit(c)            ? c - '0'
+                      : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                      : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                             : -1;
     if (digit < 0) return unexpected("in \\u hexadecimal character escape");
     out = out << 4 | static_cast<uint32_t>(digit);
     ++position_;
@@ -139,19 +151,39 @@ bool JsonScanner::read_escape(std::string& out) {
   switch (*position_) {
     case '"':
     case '\\':
-    case '/': out += *position_++; return true;
-    case 'b': out += '\b'; ++position_; return true;
-    case 'f': out += '\f'; ++position_; return true;
-    case 'n': out += '\n'; ++position_; return true;
-    case 'r': out += '\r'; ++position_; return true;
-    case 't': out += '\t'; ++position_; return true;
-    case 'u': break;
-    default: return unexpected("in string escape code");
+    case '/':
+      out += *position_++;
+      return true;
+    case 'b':
+      out += '\b';
+      ++position_;
+      return true;
+    case 'f':
+      out += '\f';
+      ++position_;
+      return true;
+    case 'n':
+      out += '\n';
+      ++position_;
+      return true;
+    case 'r':
+      out += '\r';
+      ++position_;
+      return true;
+    case 't':
+      out += '\t';
+      ++position_;
+      return true;
+    case 'u':
+      break;
+    default:
+      return unexpected("in string escape code");
   }
   ++position_;
   uint32_t code;
   if (!read_hex(code)) return false;
-  if (code >= 0xD800 && code < 0xDC00 && end_ - position_ >= 6 && position_[0] == '\\' && position_[1] == 'u') {
+  if (code >= 0xD800 && code < 0xDC00 && end_ - position_ >= 6 && position_[0] == '\\' &&
+      position_[1] == 'u') {
     const char* const rest = position_;
     position_ += 2;
     uint32_t low;
@@ -209,7 +241,8 @@ bool JsonScanner::read_number(Number& out) {
 bool JsonScanner::read_literal(std::string_view word) {
   for (size_t i = 0; i < word.size(); ++i, ++position_)
     if (position_ >= end_ || *position_ != word[i])
-      return unexpected("in literal " + std::string(word) + " (expecting " + quote_character(word[i]) + ")");
+      return unexpected("in literal " + std::string(word) + " (expecting " +
+                        quote_character(word[i]) + ")");
   return true;
 }
 

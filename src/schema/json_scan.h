@@ -1,4 +1,5 @@
-// JsonScanner: the tokens of a JSON text and the sentences for what is wrong with it. Internal to the JSON decoder.
+// JsonScanner: the tokens of a JSON text and the sentences for what is wrong with it. Internal to
+// the JSON decoder.
 #pragma once
 
 #include <string>
@@ -17,7 +18,10 @@ class JsonScanner {
   };
 
   JsonScanner(std::string_view text, Document& document)
-      : position_(text.data()), start_(text.data()), end_(text.data() + text.size()), document_(document) {}
+      : position_(text.data()),
+        start_(text.data()),
+        end_(text.data() + text.size()),
+        document_(document) {}
 
   bool failed() const { return !error_.empty(); }
   const std::string& error() const { return error_; }
@@ -27,7 +31,9 @@ class JsonScanner {
   }
 
   void skip_space() {
-    while (position_ < end_ && (*position_ == ' ' || *position_ == '\n' || *position_ == '\t' || *position_ == '\r')) ++position_;
+    while (position_ < end_ &&
+           (*position_ == ' ' || *position_ == '\n' || *position_ == '\t' || *position_ == '\r'))
+      ++position_;
   }
   // Next character after white space, 0 at the end.
   char peek() {

@@ -1,8 +1,10 @@
-// Protobuf: bytes <-> Document, for kinds of the Kubernetes API (with their envelope) and for plain messages (CRI).
+// Protobuf: bytes <-> Document, for kinds of the Kubernetes API (with their envelope) and for plain
+// messages (CRI).
 //
-// Kubernetes speaks proto2 with its own presence rules: rows that are no pointers are always written, zero or not; pointers, lists
-// and maps only when set. Types whose file says `syntax proto3` follow proto3. Fields are written in the order of their
-// numbers, maps by key, so that equal objects have equal bytes. Unknown fields are skipped.
+// Kubernetes speaks proto2 with its own presence rules: rows that are no pointers are always
+// written, zero or not; pointers, lists and maps only when set. Types whose file says `syntax
+// proto3` follow proto3. Fields are written in the order of their numbers, maps by key, so that
+// equal objects have equal bytes. Unknown fields are skipped.
 #pragma once
 
 #include <string>
@@ -22,22 +24,26 @@ struct ProtoEnvelope {
 
 // Views into `bytes`. Errors are "BadRequest".
 Result<ProtoEnvelope> open_envelope(std::string_view bytes);
-void encode_envelope(std::string_view api_version, std::string_view kind, std::string_view raw, std::string& out);  // appends
+void encode_envelope(std::string_view api_version, std::string_view kind, std::string_view raw,
+                     std::string& out);  // appends
 
 // A whole object with its envelope. apiVersion and kind of the result are the envelope's.
 Result<Document> decode_proto(SharedBytes input, const Type& type);
 // Appends. Without apiVersion and kind in the document its type's are written.
 void encode_proto(const Document& document, std::string& out);
 
-// A message without an envelope. Strings of the result point into `input`; bytes become base64 text.
+// A message without an envelope. Strings of the result point into `input`; bytes become base64
+// text.
 Result<Document> decode_message(SharedBytes input, const Type& type);
-void encode_message(const Node* node, const Type& type, std::string& out);  // appends; node may be null: all absent
+void encode_message(const Node* node, const Type& type,
+                    std::string& out);  // appends; node may be null: all absent
 inline void encode_message(const Document& document, std::string& out) {
   encode_message(document.root(), *document.type(), out);
 }
 
-// A WatchEvent in its envelope around an object that is encoded already, as protobuf watch streams carry it (each such frame after
-// its length in four bytes, big endian, which the caller writes).
-void encode_watch_event(std::string_view event_type, std::string_view encoded_object, std::string& out);
+// A WatchEvent in its envelope around an object that is encoded already, as protobuf watch streams
+// carry it (each such frame after its length in four bytes, big endian, which the caller writes).
+void encode_watch_event(std::string_view event_type, std::string_view encoded_object,
+                        std::string& out);
 
 }  // namespace dure::schema

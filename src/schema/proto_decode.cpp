@@ -33,12 +33,14 @@ class Decoder {
     return false;
   }
 
-  // Fields came by number; members stand in row order, maps by key. Lists and maps whose members repeat are one node each.
+  // Fields came by number; members stand in row order, maps by key. Lists and maps whose members
+  // repeat are one node each.
   void finish(Node* node) {
     bool sorted = true;
     const Node* last = nullptr;
     for (const Node* child = node->first(); child; last = child, child = child->next())
-      if (last && child->field() && last->field() && last->field()->index > child->field()->index) sorted = false;
+      if (last && child->field() && last->field() && last->field()->index > child->field()->index)
+        sorted = false;
     if (!sorted) document_.sort_members(node);
     for (Node* child = node->first(); child; child = child->next()) {
       const Field* field = child->field();
@@ -62,7 +64,8 @@ class Decoder {
       uint32_t number;
       Wire kind;
       if (!reader.read_tag(number, kind)) return fail("unexpected EOF");
-      const int16_t place = number <= type.by_number.size() ? type.by_number[number - 1] : Type::none;
+      const int16_t place =
+          number <= type.by_number.size() ? type.by_number[number - 1] : Type::none;
       if (place == Type::none) {
         if (!reader.skip(kind)) return fail("unexpected EOF");
         continue;
@@ -93,23 +96,31 @@ class Decoder {
       bool keep = true;
       if (!value(child, field, reader, kind, depth, keep)) return false;
       if (!keep) {
-        if (child == node->last() && before != child) document_.drop_last(node, before);
-        else document_.erase(node, child);
+        if (child == node->last() && before != child)
+          document_.drop_last(node, before);
+        else
+          document_.erase(node, child);
       }
       return true;
     }
     Node* container = member(node, field);
-    if (container->is_null()) field.shape == Shape::list ? document_.make_list(container) : document_.make_object(container);
+    if (container->is_null())
+      field.shape == Shape::list ? document_.make_list(container)
+                                 : document_.make_object(container);
     if (field.shape == Shape::map) return entry(container, *field.item, reader, kind, depth);
     if (field.wrapped) {
       std::string_view inner;
-      return kind == delimited && reader.read_delimited(inner) ? items(container, *field.item, inner, depth) : fail("wrong wireType");
+      return kind == delimited && reader.read_delimited(inner)
+                 ? items(container, *field.item, inner, depth)
+                 : fail("wrong wireType");
     }
     if (kind == delimited && is_packable(field.item->value)) {
       std::string_view packed;
       if (!reader.read_delimited(packed)) return fail("unexpected EOF");
       Reader each(packed);
-      const auto item_kind = field.item->value == Value::float64 ? fixed64 : field.item->value == Value::float32 ? fixed32 : varint;
+      const auto item_kind = field.item->value == Value::float64   ? fixed64
+                             : field.item->value == Value::float32 ? fixed32
+                                                                   : varint;
       while (!each.done())
         if (!element(container, *field.item, each, item_kind, depth)) return false;
       return true;
@@ -118,8 +129,9 @@ class Decoder {
   }
 
   static bool is_packable(Value value) {
-    return value == Value::boolean || value == Value::int32 || value == Value::int64 || value == Value::uint32 ||
-           value == Value::uint64 || value == Value::float64 || value == Value::float32;
+    return value == Value::boolean || value == Value::int32 || value == Value::int64 ||
+           value == Value::uint32 || value == Value::uint64 || value == Value::float64 ||
+           value == Value::float32;
   }
 
   bool element(Node* list, const Field& item, Reader& reader, Wire kind, int depth) {
@@ -174,15 +186,26 @@ class Decoder {
 
   void set_zero(Node* node, const Field& item) {
     switch (item.value) {
-      case Value::string: document_.set_borrowed(node, {}); return;
-      case Value::boolean: document_.set(node, false); return;
-      case Value::quantity: document_.set_borrowed(node, "0"); return;
-      case Value::message: document_.make_object(node); return;
+      case Value::string:
+        document_.set_borrowed(node, {});
+        return;
+      case Value::boolean:
+        document_.set(node, false);
+        return;
+      case Value::quantity:
+        document_.set_borrowed(node, "0");
+        return;
+      case Value::message:
+        document_.make_object(node);
+        return;
       case Value::int32:
       case Value::int64:
       case Value::uint32:
-      case Value::uint64: document_.set(node, int64_t{0}); return;
-      default: return;
+      case Value::uint64:
+        document_.set(node, int64_t{0});
+        return;
+      default:
+        return;
     }
   }
 
@@ -210,7 +233,8 @@ class Decoder {
         if (kind != fixed64 || !reader.read_fixed64(number)) return fail("wrong wireType");
         double v;
         std::memcpy(&v, &number, 8);
-        document_.set(node, v == v && v - v == 0 ? v + 0.0 : 0.0);  // JSON has no NaN and no infinity
+        document_.set(node,
+                      v == v && v - v == 0 ? v + 0.0 : 0.0);  // JSON has no NaN and no infinity
         keep = field.pointer || v != 0;
         return true;
       }
@@ -223,7 +247,8 @@ class Decoder {
         keep = field.pointer || v != 0;
         return true;
       }
-      default: break;
+      default:
+        break;
     }
     std::string_view bytes;
     if (kind != delimited || !reader.read_delimited(bytes)) return fail("wrong wireType");
@@ -251,15 +276,21 @@ class Decoder {
         if (!object(node, bytes, *field.type, depth)) return false;
         keep = field.pointer || node->size() > 0;
         return true;
-      case Value::quantity: return quantity(node, bytes);
+      case Value::quantity:
+        return quantity(node, bytes);
       case Value::time:
-      case Value::micro_time: return time(node, field, bytes, keep);
-      case Value::duration: return duration(node, field, bytes, keep);
-      case Value::int_or_string: return int_or_string(node, field, bytes, keep);
+      case Value::micro_time:
+        return time(node, field, bytes, keep);
+      case Value::duration:
+        return duration(node, field, bytes, keep);
+      case Value::int_or_string:
+        return int_or_string(node, field, bytes, keep);
       case Value::any:
       case Value::raw_extension:
-      case Value::fields_v1: return raw(node, bytes, depth, keep);
-      default: return alternative(node, field, bytes, depth, keep);
+      case Value::fields_v1:
+        return raw(node, bytes, depth, keep);
+      default:
+        return alternative(node, field, bytes, depth, keep);
     }
   }
 
@@ -270,7 +301,8 @@ class Decoder {
     while (!reader.done()) {
       uint32_t number;
       Wire kind;
-      if (!reader.read_tag(number, kind) || !each(number, kind, reader)) return fail("unexpected EOF");
+      if (!reader.read_tag(number, kind) || !each(number, kind, reader))
+        return fail("unexpected EOF");
     }
     return true;
   }
@@ -283,7 +315,8 @@ class Decoder {
     if (!good) return false;
     const auto canonical = canonical_quantity(text, scratch_);
     if (!canonical) return fail(scratch_);
-    document_.set_borrowed(node, canonical->data() == text.data() ? text : document_.intern(*canonical));
+    document_.set_borrowed(node,
+                           canonical->data() == text.data() ? text : document_.intern(*canonical));
     return true;
   }
 
@@ -343,7 +376,8 @@ class Decoder {
     if (!good) return false;
     keep = !text.empty();
     if (!keep) return true;
-    if (auto status = decode_json_into(document_, node, text, depth); !status) return fail("raw object: " + status.error().message);
+    if (auto status = decode_json_into(document_, node, text, depth); !status)
+      return fail("raw object: " + status.error().message);
     keep = !node->is_null();
     return true;
   }
@@ -352,7 +386,8 @@ class Decoder {
     const uint32_t message_number = field.value == Value::message_or_boolean ? 2 : 1;
     uint64_t allows = 0;
     const bool good = fields_of(bytes, [&](uint32_t number, Wire kind, Reader& reader) {
-      if (field.value == Value::message_or_boolean && number == 1 && kind == varint) return reader.read_varint(allows);
+      if (field.value == Value::message_or_boolean && number == 1 && kind == varint)
+        return reader.read_varint(allows);
       std::string_view inner;
       if (number > 2 || kind != delimited) return reader.skip(kind);
       if (!reader.read_delimited(inner)) return false;
@@ -373,7 +408,8 @@ class Decoder {
       return decode_json_into(document_, item, kept.view(), depth).has_value();
     });
     if (!good) return false;
-    if (field.value == Value::message_or_boolean && node->kind() != Kind::object) document_.set(node, allows != 0);
+    if (field.value == Value::message_or_boolean && node->kind() != Kind::object)
+      document_.set(node, allows != 0);
     keep = !node->is_null();
     return true;
   }
@@ -393,7 +429,8 @@ Status decode_root(Document& document, std::string_view bytes, const Type& type)
 
 Result<ProtoEnvelope> open_envelope(std::string_view bytes) {
   if (!bytes.starts_with(kMagic))
-    return fail(bad_request("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"));
+    return fail(bad_request(
+        "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"));
   ProtoEnvelope envelope;
   Reader reader(bytes.substr(kMagic.size()));
   const auto broken = [] { return fail(bad_request("proto: unexpected EOF")); };
@@ -432,7 +469,9 @@ Result<Document> decode_proto(SharedBytes input, const Type& type) {
   if (type.is_kind && !type.fields.empty() && type.fields[0].name == "kind") {
     const auto set = [&](size_t row, std::string_view text) {
       if (!text.empty())
-        document.set_borrowed(document.append_member(document.root(), type.fields[row].name, &type.fields[row]), text);
+        document.set_borrowed(
+            document.append_member(document.root(), type.fields[row].name, &type.fields[row]),
+            text);
     };
     set(0, envelope.kind);
     set(1, envelope.api_version);

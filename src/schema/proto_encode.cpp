@@ -19,14 +19,16 @@ class Encoder {
  public:
   explicit Encoder(std::string& out) : out_(out) {}
 
-  // Members of `node` (may be null) that are rows fields[0 .. type.fields.size()) of an object whose type may be a larger one.
+  // Members of `node` (may be null) that are rows fields[0 .. type.fields.size()) of an object
+  // whose type may be a larger one.
   void message(const Node* node, const Type& type) {
     const Node* few[kFewFields] = {};
     std::vector<const Node*> many;
     if (type.fields.size() > kFewFields) many.resize(type.fields.size());
     const Node** members = many.empty() ? few : many.data();
     for (const Node* child = node ? node->first() : nullptr; child; child = child->next())
-      if (const Field* field = child->field(); field && !child->is_null() && field->index < type.fields.size())
+      if (const Field* field = child->field();
+          field && !child->is_null() && field->index < type.fields.size())
         members[field->index] = child;
     rows(type, type.fields.data(), members);
   }
@@ -49,7 +51,8 @@ class Encoder {
     if (field.shape == Shape::list) return node ? list(field, node, proto3) : void();
     if (field.shape == Shape::map) return node ? map(field, node, proto3) : void();
     if (!node) {
-      if (!field.pointer && !proto3 && field.value != Value::bytes) value(field.number, field, nullptr, proto3);
+      if (!field.pointer && !proto3 && field.value != Value::bytes)
+        value(field.number, field, nullptr, proto3);
       return;
     }
     if (proto3 && field.value != Value::message && is_zero(node)) return;
@@ -58,31 +61,39 @@ class Encoder {
 
   static bool is_zero(const Node* node) {
     switch (node->kind()) {
-      case Kind::boolean: return !node->boolean();
-      case Kind::integer: return node->integer() == 0;
-      case Kind::number: return node->number() == 0;
-      case Kind::string: return node->string().empty();
-      default: return false;
+      case Kind::boolean:
+        return !node->boolean();
+      case Kind::integer:
+        return node->integer() == 0;
+      case Kind::number:
+        return node->number() == 0;
+      case Kind::string:
+        return node->string().empty();
+      default:
+        return false;
     }
   }
 
   static bool packs(Value value) {
-    return value == Value::boolean || value == Value::int32 || value == Value::int64 || value == Value::uint32 ||
-           value == Value::uint64 || value == Value::float64 || value == Value::float32;
+    return value == Value::boolean || value == Value::int32 || value == Value::int64 ||
+           value == Value::uint32 || value == Value::uint64 || value == Value::float64 ||
+           value == Value::float32;
   }
 
   void list(const Field& field, const Node* node, bool proto3) {
     const Field& item = *field.item;
     if (field.wrapped) {
       Delimited frame(out_, field.number);
-      for (const Node* child = node->first(); child; child = child->next()) value(1, item, child, proto3);
+      for (const Node* child = node->first(); child; child = child->next())
+        value(1, item, child, proto3);
       frame.close();
     } else if (proto3 && packs(item.value) && node->size() > 0) {
       Delimited frame(out_, field.number);
       for (const Node* child = node->first(); child; child = child->next()) scalar(item, child);
       frame.close();
     } else {
-      for (const Node* child = node->first(); child; child = child->next()) value(field.number, item, child, proto3);
+      for (const Node* child = node->first(); child; child = child->next())
+        value(field.number, item, child, proto3);
     }
   }
 
@@ -90,9 +101,11 @@ class Encoder {
     for (const Node* child = node->first(); child; child = child->next()) {
       Delimited entry(out_, field.number);
       put_text(out_, 1, child->key());
-      if (field.item->shape == Shape::list) {  // map of lists: the value is a message {repeated items = 1}
+      if (field.item->shape ==
+          Shape::list) {  // map of lists: the value is a message {repeated items = 1}
         Delimited inner(out_, 2);
-        for (const Node* item = child->first(); item; item = item->next()) value(1, *field.item->item, item, proto3);
+        for (const Node* item = child->first(); item; item = item->next())
+          value(1, *field.item->item, item, proto3);
         inner.close();
       } else if (!child->is_null() || field.item->value != Value::bytes) {
         value(2, *field.item, child, proto3);
@@ -104,7 +117,9 @@ class Encoder {
   // A varint or a fixed number without its tag.
   void scalar(const Field& field, const Node* node) {
     switch (field.value) {
-      case Value::boolean: out_ += node && node->boolean() ? '\1' : '\0'; return;
+      case Value::boolean:
+        out_ += node && node->boolean() ? '\1' : '\0';
+        return;
       case Value::float64: {
         const double v = node ? node->number() : 0;
         char bytes[8];
@@ -119,26 +134,36 @@ class Encoder {
         out_.append(bytes, 4);
         return;
       }
-      default: put_varint(out_, static_cast<uint64_t>(node ? node->integer() : 0)); return;
+      default:
+        put_varint(out_, static_cast<uint64_t>(node ? node->integer() : 0));
+        return;
     }
   }
 
   void value(uint32_t number, const Field& field, const Node* node, bool proto3) {
     const std::string_view text = node ? node->string() : std::string_view{};
     switch (field.value) {
-      case Value::string: return put_text(out_, number, text);
+      case Value::string:
+        return put_text(out_, number, text);
       case Value::boolean:
       case Value::int32:
       case Value::int64:
       case Value::uint32:
-      case Value::uint64: put_tag(out_, number, varint); return scalar(field, node);
-      case Value::float64: put_tag(out_, number, fixed64); return scalar(field, node);
-      case Value::float32: put_tag(out_, number, fixed32); return scalar(field, node);
+      case Value::uint64:
+        put_tag(out_, number, varint);
+        return scalar(field, node);
+      case Value::float64:
+        put_tag(out_, number, fixed64);
+        return scalar(field, node);
+      case Value::float32:
+        put_tag(out_, number, fixed32);
+        return scalar(field, node);
       case Value::bytes: {
         auto bytes = base64_decode(text);
         return put_text(out_, number, bytes ? *bytes : std::string());
       }
-      default: break;
+      default:
+        break;
     }
     Delimited frame(out_, number);
     nested(field, node, text, proto3);
@@ -149,10 +174,13 @@ class Encoder {
   void nested(const Field& field, const Node* node, std::string_view text, bool proto3) {
     const bool set = node && !node->is_null();
     switch (field.value) {
-      case Value::message: return message(set ? node : nullptr, *field.type);
-      case Value::quantity: return put_text(out_, 1, text.empty() ? "0" : text);
+      case Value::message:
+        return message(set ? node : nullptr, *field.type);
+      case Value::quantity:
+        return put_text(out_, 1, text.empty() ? "0" : text);
       case Value::time:
-      case Value::micro_time: return time(text);
+      case Value::micro_time:
+        return time(text);
       case Value::duration: {
         put_tag(out_, 1, varint);
         const auto duration = parse_duration(text);
@@ -171,14 +199,17 @@ class Encoder {
         return;
       case Value::message_or_list:
       case Value::message_or_strings:
-      case Value::message_or_boolean: return alternative(field, node, proto3);
-      default: return;
+      case Value::message_or_boolean:
+        return alternative(field, node, proto3);
+      default:
+        return;
     }
   }
 
   void time(std::string_view text) {
     const auto instant = parse_instant(text);
-    if (!instant || (instant->seconds == kInstantFirst && instant->nanoseconds == 0)) return;  // the zero time has no content
+    if (!instant || (instant->seconds == kInstantFirst && instant->nanoseconds == 0))
+      return;  // the zero time has no content
     put_tag(out_, 1, varint);
     put_varint(out_, static_cast<uint64_t>(instant->seconds));
     put_tag(out_, 2, varint);
@@ -222,9 +253,12 @@ class Encoder {
 
 }  // namespace
 
-void encode_message(const Node* node, const Type& type, std::string& out) { Encoder(out).message(node, type); }
+void encode_message(const Node* node, const Type& type, std::string& out) {
+  Encoder(out).message(node, type);
+}
 
-void encode_envelope(std::string_view api_version, std::string_view kind, std::string_view raw, std::string& out) {
+void encode_envelope(std::string_view api_version, std::string_view kind, std::string_view raw,
+                     std::string& out) {
   out += kMagic;
   Delimited type_meta(out, 1);
   put_text(out, 1, api_version);
@@ -257,7 +291,8 @@ void encode_proto(const Document& document, std::string& out) {
   put_text(out, 4, {});
 }
 
-void encode_watch_event(std::string_view event_type, std::string_view encoded_object, std::string& out) {
+void encode_watch_event(std::string_view event_type, std::string_view encoded_object,
+                        std::string& out) {
   out += kMagic;
   Delimited type_meta(out, 1);
   put_text(out, 1, {});

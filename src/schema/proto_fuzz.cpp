@@ -1,4 +1,5 @@
-// Protobuf: bytes that are accepted become an object whose own bytes are a fixed point and whose JSON reads back the same.
+// Protobuf: bytes that are accepted become an object whose own bytes are a fixed point and whose
+// JSON reads back the same.
 #include <cstdlib>
 
 #include "kinds/kinds.h"

@@ -8,7 +8,9 @@
 namespace dure::schema {
 namespace {
 
-const Type& type(const char* api_version, const char* kind) { return *kinds::find_type(api_version, kind); }
+const Type& type(const char* api_version, const char* kind) {
+  return *kinds::find_type(api_version, kind);
+}
 
 std::string through_proto(const char* json, const char* api_version, const char* kind) {
   auto document = decode_json(SharedBytes(std::string(json)), type(api_version, kind));
@@ -25,14 +27,21 @@ std::string through_proto(const char* json, const char* api_version, const char*
 
 TEST(Proto, KindsKeepEverythingTheyHave) {
   const char* texts[][3] = {
-      {R"({"kind":"Secret","apiVersion":"v1","metadata":{"name":"s"},"data":{"a":"","b":"AAEC"},"type":"Opaque"})", "v1", "Secret"},
-      {R"({"kind":"Service","apiVersion":"v1","metadata":{"name":"s"},"spec":{"ports":[{"port":80,"targetPort":"http"},{"port":81,"targetPort":0}],"clusterIP":"None"},"status":{"loadBalancer":{}}})", "v1", "Service"},
-      {R"({"kind":"Lease","apiVersion":"coordination.k8s.io/v1","metadata":{},"spec":{"leaseDurationSeconds":40,"renewTime":"2024-01-01T00:00:00.123456Z"}})", "coordination.k8s.io/v1", "Lease"},
-      {R"({"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","metadata":{},"spec":{},"status":{"user":{"extra":{"a":["1","2"],"b":[]}}}})", "authentication.k8s.io/v1", "TokenReview"},
-      {R"({"kind":"APIResourceList","apiVersion":"v1","groupVersion":"v1","resources":[{"name":"pods","singularName":"","namespaced":true,"kind":"Pod","verbs":["get","list"]}]})", "v1", "APIResourceList"},
-      {R"({"kind":"ControllerRevision","apiVersion":"apps/v1","metadata":{},"data":{"z":1,"a":[true,null,"x"]},"revision":-1})", "apps/v1", "ControllerRevision"},
+      {R"({"kind":"Secret","apiVersion":"v1","metadata":{"name":"s"},"data":{"a":"","b":"AAEC"},"type":"Opaque"})",
+       "v1", "Secret"},
+      {R"({"kind":"Service","apiVersion":"v1","metadata":{"name":"s"},"spec":{"ports":[{"port":80,"targetPort":"http"},{"port":81,"targetPort":0}],"clusterIP":"None"},"status":{"loadBalancer":{}}})",
+       "v1", "Service"},
+      {R"({"kind":"Lease","apiVersion":"coordination.k8s.io/v1","metadata":{},"spec":{"leaseDurationSeconds":40,"renewTime":"2024-01-01T00:00:00.123456Z"}})",
+       "coordination.k8s.io/v1", "Lease"},
+      {R"({"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","metadata":{},"spec":{},"status":{"user":{"extra":{"a":["1","2"],"b":[]}}}})",
+       "authentication.k8s.io/v1", "TokenReview"},
+      {R"({"kind":"APIResourceList","apiVersion":"v1","groupVersion":"v1","resources":[{"name":"pods","singularName":"","namespaced":true,"kind":"Pod","verbs":["get","list"]}]})",
+       "v1", "APIResourceList"},
+      {R"({"kind":"ControllerRevision","apiVersion":"apps/v1","metadata":{},"data":{"z":1,"a":[true,null,"x"]},"revision":-1})",
+       "apps/v1", "ControllerRevision"},
   };
-  for (const auto& [json, api_version, kind] : texts) EXPECT_EQ(through_proto(json, api_version, kind), json);
+  for (const auto& [json, api_version, kind] : texts)
+    EXPECT_EQ(through_proto(json, api_version, kind), json);
 }
 
 TEST(Proto, SchemasOfCustomResources) {
@@ -41,9 +50,11 @@ TEST(Proto, SchemasOfCustomResources) {
       R"("versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","default":{"a":1},"maximum":1.5,"enum":["x",1],)"
       R"("properties":{"p":{"type":"array","items":{"type":"string"}},"q":{"type":"object","additionalProperties":false},"r":{"type":"object","additionalProperties":{"type":"integer"}}},)"
       R"("dependencies":{"a":["b","c"],"d":{"type":"string"}}}}}]},"status":{"conditions":null,"acceptedNames":{"plural":"","kind":""},"storedVersions":null}})";
-  auto plain = decode_json(SharedBytes(std::string(json)), type("apiextensions.k8s.io/v1", "CustomResourceDefinition"));
+  auto plain = decode_json(SharedBytes(std::string(json)),
+                           type("apiextensions.k8s.io/v1", "CustomResourceDefinition"));
   ASSERT_TRUE(plain) << plain.error().message;
-  EXPECT_EQ(through_proto(json, "apiextensions.k8s.io/v1", "CustomResourceDefinition"), to_json(*plain));
+  EXPECT_EQ(through_proto(json, "apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+            to_json(*plain));
 }
 
 TEST(Proto, EnvelopeWithoutTypeMetaInTheObjectTakesTheTypes) {
@@ -57,17 +68,21 @@ TEST(Proto, EnvelopeWithoutTypeMetaInTheObjectTakesTheTypes) {
 }
 
 TEST(Proto, BrokenBytesAreRefused) {
-  EXPECT_EQ(open_envelope("{}").error().message,
-            "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
-  auto pod = decode_json(SharedBytes(std::string(R"({"metadata":{"name":"x","labels":{"a":"b"}},"spec":{"containers":[{"name":"c"}]}})")),
-                         type("v1", "Pod"));
+  EXPECT_EQ(
+      open_envelope("{}").error().message,
+      "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
+  auto pod = decode_json(
+      SharedBytes(std::string(
+          R"({"metadata":{"name":"x","labels":{"a":"b"}},"spec":{"containers":[{"name":"c"}]}})")),
+      type("v1", "Pod"));
   std::string bytes;
   encode_message(*pod, bytes);
   int refused = 0;
   for (size_t cut = 0; cut < bytes.size(); ++cut)
     refused += decode_message(SharedBytes(bytes.substr(0, cut)), type("v1", "Pod")) ? 0 : 1;
   EXPECT_GT(refused, 0);
-  EXPECT_FALSE(decode_message(SharedBytes(std::string("\x0a\xff\xff\xff\xff\x0f", 6)), type("v1", "Pod")));
+  EXPECT_FALSE(
+      decode_message(SharedBytes(std::string("\x0a\xff\xff\xff\xff\x0f", 6)), type("v1", "Pod")));
   EXPECT_FALSE(decode_message(SharedBytes(std::string("\x0b", 1)), type("v1", "Pod")));
 }
 

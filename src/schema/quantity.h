@@ -1,6 +1,8 @@
-// Quantity: an exact amount of a resource ("100m", "1.5Gi", "2e3"), as resource.Quantity of the Kubernetes API.
+// Quantity: an exact amount of a resource ("100m", "1.5Gi", "2e3"), as resource.Quantity of the
+// Kubernetes API.
 //
-// Resolution is 1e-9, rounded away from zero; amounts beyond 2^63-1 are capped, as upstream does. Arithmetic is exact.
+// Resolution is 1e-9, rounded away from zero; amounts beyond 2^63-1 are capped, as upstream does.
+// Arithmetic is exact.
 #pragma once
 
 #include <compare>
@@ -36,8 +38,9 @@ class Quantity {
   Quantity operator+(const Quantity& other) const;
   Quantity operator-(const Quantity& other) const;
   friend std::strong_ordering operator<=>(const Quantity& a, const Quantity& b) {
-    return a.nano_ < b.nano_ ? std::strong_ordering::less
-                             : a.nano_ > b.nano_ ? std::strong_ordering::greater : std::strong_ordering::equal;
+    return a.nano_ < b.nano_   ? std::strong_ordering::less
+           : a.nano_ > b.nano_ ? std::strong_ordering::greater
+                               : std::strong_ordering::equal;
   }
   friend bool operator==(const Quantity& a, const Quantity& b) { return a.nano_ == b.nano_; }
 

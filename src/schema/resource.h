@@ -1,5 +1,7 @@
-// Resource: one collection of the API as its rows describe it. Built-in resources are constants that rowc generates
-// (`kinds::core_v1::pods`); a CRD is the same struct filled at run time. Immutable; lives as long as its schema.
+// Resource: one collection of the API as its rows describe it. Built-in resources are constants
+// that rowc generates
+// (`kinds::core_v1::pods`); a CRD is the same struct filled at run time. Immutable; lives as long
+// as its schema.
 #pragma once
 
 #include <span>
@@ -11,20 +13,21 @@ namespace dure::schema {
 struct Type;
 
 struct Column {
-  std::string_view name, type, format;  // OpenAPI type and format as Table shows them: string, integer, date; "name"
-  int priority = 0;                     // 1: only with -o wide
-  // A JSON path (".spec.replicas"; ".metadata.creationTimestamp" prints an age, also where upstream calls the column a string), or
-  // empty when kinds/hooks computes the cell.
+  std::string_view name, type,
+      format;        // OpenAPI type and format as Table shows them: string, integer, date; "name"
+  int priority = 0;  // 1: only with -o wide
+  // A JSON path (".spec.replicas"; ".metadata.creationTimestamp" prints an age, also where upstream
+  // calls the column a string), or empty when kinds/hooks computes the cell.
   std::string_view path;
   std::string_view absent = {};  // shown when the path leads nowhere: "<none>", "<unknown>", "N/A"
 };
 
 struct Subresource {
-  std::string_view name;                 // "status", "scale", "binding", "exec", ...
-  std::string_view group, version, kind; // of the object it reads or takes
+  std::string_view name;                  // "status", "scale", "binding", "exec", ...
+  std::string_view group, version, kind;  // of the object it reads or takes
   const Type* type = nullptr;
   std::span<const std::string_view> verbs;
-  bool connect = false;                  // a stream or proxy, not an object
+  bool connect = false;  // a stream or proxy, not an object
 };
 
 struct Resource {

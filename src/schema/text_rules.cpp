@@ -36,17 +36,22 @@ bool is_name(std::string_view text) {
   return true;
 }
 
-std::string too_long(int most) { return "must be no more than " + std::to_string(most) + " characters"; }
+std::string too_long(int most) {
+  return "must be no more than " + std::to_string(most) + " characters";
+}
 
 constexpr std::string_view kNameRule =
-    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+    "alphanumeric character";
 constexpr std::string_view kNameExamples =
-    " (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+    " (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 
 bool is_ip_v4(std::string_view text) {
   int parts = 0;
   for (const std::string_view part : split(text, '.')) {
-    if (++parts > 4 || part.empty() || part.size() > 3 || (part.size() > 1 && part[0] == '0')) return false;
+    if (++parts > 4 || part.empty() || part.size() > 3 || (part.size() > 1 && part[0] == '0'))
+      return false;
     int value = 0;
     for (const char c : part) {
       if (!is_digit(c)) return false;
@@ -82,7 +87,8 @@ bool is_ip_v6(std::string_view text) {
   if (gap == text.npos) return ip_v6_groups(text, true) == 8;
   const std::string_view right = text.substr(gap + 2);
   if (right.find("::") != right.npos) return false;
-  const int left_groups = ip_v6_groups(text.substr(0, gap), false), right_groups = ip_v6_groups(right, true);
+  const int left_groups = ip_v6_groups(text.substr(0, gap), false),
+            right_groups = ip_v6_groups(right, true);
   return left_groups >= 0 && right_groups >= 0 && left_groups + right_groups <= 7;
 }
 
@@ -91,14 +97,17 @@ bool is_ip_v6(std::string_view text) {
 std::string check_dns1123_label(std::string_view text) {
   if (text.size() > 63) return too_long(63);
   if (is_dns_label(text)) return {};
-  return "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an "
-         "alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+  return "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
+         "and must start and end with an "
+         "alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+         "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 }
 
 std::string check_dns1123_subdomain(std::string_view text) {
   if (text.size() > 253) return too_long(253);
   if (is_dns_subdomain(text)) return {};
-  return "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end "
+  return "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' "
+         "or '.', and must start and end "
          "with an alphanumeric character (e.g. 'example.com', regex used for validation is "
          "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 }
@@ -106,8 +115,10 @@ std::string check_dns1123_subdomain(std::string_view text) {
 std::string check_dns1035_label(std::string_view text) {
   if (text.size() > 63) return too_long(63);
   if (is_dns_label(text) && is_lower(text.front())) return {};
-  return "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end "
-         "with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+  return "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with "
+         "an alphabetic character, and end "
+         "with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation "
+         "is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 }
 
 std::string check_qualified_name(std::string_view text) {
@@ -118,7 +129,8 @@ std::string check_qualified_name(std::string_view text) {
       return "a qualified name " + std::string(kNameRule) + std::string(kNameExamples) +
              " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
     if (slash == 0) return "prefix part must be non-empty";
-    if (std::string wrong = check_dns1123_subdomain(text.substr(0, slash)); !wrong.empty()) return "prefix part " + wrong;
+    if (std::string wrong = check_dns1123_subdomain(text.substr(0, slash)); !wrong.empty())
+      return "prefix part " + wrong;
     name = text.substr(slash + 1);
   }
   if (name.empty()) return "name part must be non-empty";
@@ -131,14 +143,16 @@ std::string check_label_value(std::string_view text) {
   if (text.size() > 63) return too_long(63);
   if (text.empty() || is_name(text)) return {};
   return "a valid label must be an empty string or " + std::string(kNameRule).substr(5) +
-         " (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+         " (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+         "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 }
 
 std::string check_env_name(std::string_view text) {
   if (text.empty()) return "environment variable name must be non-empty";
   for (const char c : text)
     if (c < 0x20 || c > 0x7E || c == '=')
-      return "a valid environment variable name must consist only of printable ASCII characters other than '='";
+      return "a valid environment variable name must consist only of printable ASCII characters "
+             "other than '='";
   return {};
 }
 
@@ -166,8 +180,11 @@ std::string check_cidr(std::string_view text) {
   if (slash != text.npos) {
     const std::string_view address = text.substr(0, slash), digits = text.substr(slash + 1);
     const auto length = parse_int(digits);
-    const bool plain = !digits.empty() && is_digit(digits[0]) && (digits.size() == 1 || digits[0] != '0');
-    if (length && plain && ((is_ip_v4(address) && *length <= 32) || (is_ip_v6(address) && *length <= 128))) return {};
+    const bool plain =
+        !digits.empty() && is_digit(digits[0]) && (digits.size() == 1 || digits[0] != '0');
+    if (length && plain &&
+        ((is_ip_v4(address) && *length <= 32) || (is_ip_v6(address) && *length <= 128)))
+      return {};
   }
   return "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 }
@@ -177,7 +194,8 @@ std::string check_config_key(std::string_view text) {
   bool plain = !text.empty();
   for (const char c : text) plain = plain && (is_alnum(c) || c == '-' || c == '_' || c == '.');
   if (!plain)
-    return "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or "
+    return "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. "
+           "'key.name',  or 'KEY_NAME',  or "
            "'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
   if (text == ".") return "must not be '.'";
   if (text == "..") return "must not be '..'";
@@ -189,7 +207,8 @@ std::string check_http_header(std::string_view text) {
   bool plain = !text.empty();
   for (const char c : text) plain = plain && (is_alnum(c) || c == '-');
   if (plain) return {};
-  return "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is "
+  return "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. "
+         "'X-Header-Name', regex used for validation is "
          "'[-A-Za-z0-9]+')";
 }
 
@@ -206,21 +225,36 @@ std::string check_absolute_path(std::string_view text) {
 
 std::string check_format(Format format, std::string_view text) {
   switch (format) {
-    case Format::dns1123_label: return check_dns1123_label(text);
-    case Format::dns1123_subdomain: return check_dns1123_subdomain(text);
-    case Format::dns1035_label: return check_dns1035_label(text);
-    case Format::qualified_name: return check_qualified_name(text);
-    case Format::label_value: return check_label_value(text);
-    case Format::env_name: return check_env_name(text);
-    case Format::port_name: return check_port_name(text);
-    case Format::ip: return check_ip(text);
-    case Format::cidr: return check_cidr(text);
-    case Format::absolute_path: return check_absolute_path(text);
-    case Format::config_key: return check_config_key(text);
-    case Format::finalizer: return check_qualified_name(text);
-    case Format::http_header: return check_http_header(text);
-    case Format::path_segment: return check_path_segment(text);
-    default: return {};
+    case Format::dns1123_label:
+      return check_dns1123_label(text);
+    case Format::dns1123_subdomain:
+      return check_dns1123_subdomain(text);
+    case Format::dns1035_label:
+      return check_dns1035_label(text);
+    case Format::qualified_name:
+      return check_qualified_name(text);
+    case Format::label_value:
+      return check_label_value(text);
+    case Format::env_name:
+      return check_env_name(text);
+    case Format::port_name:
+      return check_port_name(text);
+    case Format::ip:
+      return check_ip(text);
+    case Format::cidr:
+      return check_cidr(text);
+    case Format::absolute_path:
+      return check_absolute_path(text);
+    case Format::config_key:
+      return check_config_key(text);
+    case Format::finalizer:
+      return check_qualified_name(text);
+    case Format::http_header:
+      return check_http_header(text);
+    case Format::path_segment:
+      return check_path_segment(text);
+    default:
+      return {};
   }
 }
 

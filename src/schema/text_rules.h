@@ -13,7 +13,8 @@ namespace dure::schema {
 std::string check_dns1123_label(std::string_view text);
 std::string check_dns1123_subdomain(std::string_view text);
 std::string check_dns1035_label(std::string_view text);
-std::string check_qualified_name(std::string_view text);  // [prefix/]name: label and annotation keys, resource names, conditions
+std::string check_qualified_name(
+    std::string_view text);  // [prefix/]name: label and annotation keys, resource names, conditions
 std::string check_label_value(std::string_view text);
 std::string check_env_name(std::string_view text);
 std::string check_port_name(std::string_view text);

@@ -27,7 +27,8 @@ class Walk {
       while (child && child->field() && child->field()->index < field.index) child = child->next();
       const Node* value = child && child->field() == &field && !child->is_null() ? child : nullptr;
       const Node* old_value = old ? old->find(field.name) : nullptr;
-      if (value || field.nonempty || has_least(field) || (field.is_message() && !field.pointer) || (old_value && field.immutable))
+      if (value || field.nonempty || has_least(field) || (field.is_message() && !field.pointer) ||
+          (old_value && field.immutable))
         member(value, old_value, old != nullptr, field, path.child(field.name));
       if (is_root && type.is_kind && field.name == "metadata")
         validate_metadata(value, old_value, type, path.child("metadata"), causes_);
@@ -39,7 +40,9 @@ class Walk {
   void add(Cause cause) { causes_.push_back(std::move(cause)); }
 
   // A number that is always there, zero when nobody set it, and must be larger.
-  static bool has_least(const Field& field) { return field.always && !field.pointer && field.rules && field.rules->min > 0; }
+  static bool has_least(const Field& field) {
+    return field.always && !field.pointer && field.rules && field.rules->min > 0;
+  }
 
   static bool is_empty(const Node* node, const Field& field) {
     if (!node) return true;
@@ -48,29 +51,39 @@ class Walk {
     return false;
   }
 
-  void member(const Node* value, const Node* old, bool updating, const Field& field, const Path& path) {
+  void member(const Node* value, const Node* old, bool updating, const Field& field,
+              const Path& path) {
     const std::string_view says = field.rules ? field.rules->says : std::string_view();
     if (field.nonempty && is_empty(value, field)) {
       add(required(path, field.immutable ? std::string_view() : says));
       return;
     }
-    if (field.immutable && updating && !equal(value, old)) add(invalid(path, value, says.empty() ? kImmutable : says));
+    if (field.immutable && updating && !equal(value, old))
+      add(invalid(path, value, says.empty() ? kImmutable : says));
     if (!value && has_least(field)) range(0, *field.rules, path);
     if (!value) {
-      if (field.is_message() && field.value == Value::message && !field.pointer && field.type->has_validation)
+      if (field.is_message() && field.value == Value::message && !field.pointer &&
+          field.type->has_validation)
         object(nullptr, nullptr, *field.type, path, false);
       return;
     }
     switch (field.shape) {
-      case Shape::single: single(value, old, field, path); break;
-      case Shape::list: list(value, field, path); break;
-      case Shape::map: map(value, field, path); break;
+      case Shape::single:
+        single(value, old, field, path);
+        break;
+      case Shape::list:
+        list(value, field, path);
+        break;
+      case Shape::map:
+        map(value, field, path);
+        break;
     }
   }
 
   void single(const Node* value, const Node* old, const Field& field, const Path& path) {
     if (field.type) {
-      if (field.type->has_validation && value->kind() == Kind::object) object(value, old, *field.type, path, false);
+      if (field.type->has_validation && value->kind() == Kind::object)
+        object(value, old, *field.type, path, false);
       return;
     }
     if (const Rules* rules = field.rules) check(value, *rules, path);
@@ -81,7 +94,8 @@ class Walk {
     if (!value->is_string()) return;
     const std::string_view text = value->string();
     if (!rules.enum_values.empty()) {
-      if (std::find(rules.enum_values.begin(), rules.enum_values.end(), text) == rules.enum_values.end())
+      if (std::find(rules.enum_values.begin(), rules.enum_values.end(), text) ==
+          rules.enum_values.end())
         add(not_supported(path, text, rules.enum_values));
       return;
     }
@@ -99,21 +113,25 @@ class Walk {
     const bool low = rules.min != INT64_MIN, high = rules.max != INT64_MAX;
     std::string wrong;
     if (low && high)
-      wrong = "must be between " + std::to_string(rules.min) + " and " + std::to_string(rules.max) + ", inclusive";
+      wrong = "must be between " + std::to_string(rules.min) + " and " + std::to_string(rules.max) +
+              ", inclusive";
     else if (low)
-      wrong = rules.min == 1 ? "must be greater than 0" : "must be greater than or equal to " + std::to_string(rules.min);
+      wrong = rules.min == 1 ? "must be greater than 0"
+                             : "must be greater than or equal to " + std::to_string(rules.min);
     else
       wrong = "must be less than or equal to " + std::to_string(rules.max);
     add(invalid(path, value, wrong));
   }
 
   void list(const Node* value, const Field& field, const Path& path) {
-    if (field.rules && value->size() > field.rules->max_length) add(too_many(path, value->size(), field.rules->max_length));
+    if (field.rules && value->size() > field.rules->max_length)
+      add(too_many(path, value->size(), field.rules->max_length));
     const Field& item = *field.item;
     const bool deep = item.type ? item.type->has_validation : item.rules != nullptr;
     if (deep) {
       uint32_t index = 0;
-      for (const Node* child = value->first(); child; child = child->next()) single(child, nullptr, item, path.index(index++));
+      for (const Node* child = value->first(); child; child = child->next())
+        single(child, nullptr, item, path.index(index++));
     }
     if (field.unique) unique(value, field, path);
   }
@@ -151,7 +169,8 @@ class Walk {
     std::sort(texts.begin(), texts.end());
     std::vector<uint32_t> found;
     for (size_t i = 1; i < texts.size(); ++i)
-      if (texts[i].first == texts[i - 1].first && !texts[i].first.empty()) found.push_back(texts[i].second);
+      if (texts[i].first == texts[i - 1].first && !texts[i].first.empty())
+        found.push_back(texts[i].second);
     std::sort(found.begin(), found.end());
     for (const uint32_t index : found) add(duplicate_item(nodes[index], field, path.index(index)));
   }
@@ -189,23 +208,28 @@ class Walk {
       const std::string_view key = child->key();
       switch (format) {
         case Format::labels:
-          if (const std::string wrong = check_qualified_name(key); !wrong.empty()) add(invalid(path, key, wrong));
+          if (const std::string wrong = check_qualified_name(key); !wrong.empty())
+            add(invalid(path, key, wrong));
           if (const std::string wrong = check_label_value(child->string()); !wrong.empty())
             add(invalid(path, child->string(), wrong));
           break;
         case Format::annotations:
           bytes += static_cast<int64_t>(key.size() + child->string().size());
-          if (const std::string wrong = check_qualified_name(lowered(key)); !wrong.empty()) add(invalid(path, key, wrong));
+          if (const std::string wrong = check_qualified_name(lowered(key)); !wrong.empty())
+            add(invalid(path, key, wrong));
           break;
         case Format::config_key:
-          if (const std::string wrong = check_config_key(key); !wrong.empty()) add(invalid(path.key(key), key, wrong));
+          if (const std::string wrong = check_config_key(key); !wrong.empty())
+            add(invalid(path.key(key), key, wrong));
           break;
         case Format::resource_name:
-          if (const std::string wrong = check_qualified_name(key); !wrong.empty()) add(invalid(path.key(key), key, wrong));
+          if (const std::string wrong = check_qualified_name(key); !wrong.empty())
+            add(invalid(path.key(key), key, wrong));
           if (child->string().starts_with('-'))
             add(invalid(path.key(key), child->string(), "must be greater than or equal to 0"));
           break;
-        default: break;
+        default:
+          break;
       }
       if (item.type && item.type->has_validation) single(child, nullptr, item, path.key(key));
     }
@@ -227,11 +251,21 @@ std::string quote(std::string_view text) {
   constexpr char kHex[] = "0123456789abcdef";
   for (const char c : text) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
       default:
         if (static_cast<uint8_t>(c) < 0x20 || c == 0x7F) {
           out += "\\x";
@@ -263,36 +297,47 @@ std::string Path::text() const {
   if (!up_) return {};
   std::string out = up_->text();
   switch (step_) {
-    case Step::root: break;
+    case Step::root:
+      break;
     case Step::member:
       if (!out.empty()) out += '.';
       out += name_;
       break;
-    case Step::index: out += "[" + std::to_string(index_) + "]"; break;
-    case Step::key: out += "[" + std::string(name_) + "]"; break;
+    case Step::index:
+      out += "[" + std::to_string(index_) + "]";
+      break;
+    case Step::key:
+      out += "[" + std::string(name_) + "]";
+      break;
   }
   return out;
 }
 
 Cause required(const Path& path, std::string_view detail) {
-  return cause("FieldValueRequired", detail.empty() ? "Required value" : "Required value: " + std::string(detail), path);
+  return cause("FieldValueRequired",
+               detail.empty() ? "Required value" : "Required value: " + std::string(detail), path);
 }
 Cause invalid(const Path& path, std::string_view value, std::string_view detail) {
-  return cause("FieldValueInvalid", "Invalid value: " + quote(value) + ": " + std::string(detail), path);
+  return cause("FieldValueInvalid", "Invalid value: " + quote(value) + ": " + std::string(detail),
+               path);
 }
 Cause invalid(const Path& path, int64_t value, std::string_view detail) {
-  return cause("FieldValueInvalid", "Invalid value: " + std::to_string(value) + ": " + std::string(detail), path);
+  return cause("FieldValueInvalid",
+               "Invalid value: " + std::to_string(value) + ": " + std::string(detail), path);
 }
 Cause invalid(const Path& path, const Node* value, std::string_view detail) {
-  return cause("FieldValueInvalid", "Invalid value: " + shown(value) + ": " + std::string(detail), path);
+  return cause("FieldValueInvalid", "Invalid value: " + shown(value) + ": " + std::string(detail),
+               path);
 }
-Cause not_supported(const Path& path, std::string_view value, std::span<const std::string_view> supported) {
+Cause not_supported(const Path& path, std::string_view value,
+                    std::span<const std::string_view> supported) {
   std::vector<std::string> sorted;
   for (const std::string_view text : supported) sorted.push_back(quote(text));
   std::sort(sorted.begin(), sorted.end());
   std::string all;
   for (const std::string& text : sorted) all += (all.empty() ? "" : ", ") + text;
-  return cause("FieldValueNotSupported", "Unsupported value: " + quote(value) + ": supported values: " + all, path);
+  return cause("FieldValueNotSupported",
+               "Unsupported value: " + quote(value) + ": supported values: " + all, path);
 }
 Cause duplicate(const Path& path, const Node* value) {
   return cause("FieldValueDuplicate", "Duplicate value: " + shown(value), path);
@@ -304,29 +349,36 @@ Cause forbidden(const Path& path, std::string_view detail) {
   return cause("FieldValueForbidden", "Forbidden: " + std::string(detail), path);
 }
 Cause too_long(const Path& path, int64_t bytes_max) {
-  return cause("FieldValueTooLong", "Too long: may not be more than " + std::to_string(bytes_max) + " bytes", path);
+  return cause("FieldValueTooLong",
+               "Too long: may not be more than " + std::to_string(bytes_max) + " bytes", path);
 }
 Cause too_many(const Path& path, int64_t actual, int64_t most) {
   return cause("FieldValueTooMany",
-               "Too many: " + std::to_string(actual) + ": must have at most " + std::to_string(most) + (most == 1 ? " item" : " items"), path);
+               "Too many: " + std::to_string(actual) + ": must have at most " +
+                   std::to_string(most) + (most == 1 ? " item" : " items"),
+               path);
 }
 Cause reference_not_found(const Path& path, std::string_view value) {
   return cause("FieldValueNotFound", "Not found: " + quote(value), path);
 }
 
-std::string cause_text(const Cause& cause) { return cause.field.empty() ? cause.message : cause.field + ": " + cause.message; }
+std::string cause_text(const Cause& cause) {
+  return cause.field.empty() ? cause.message : cause.field + ": " + cause.message;
+}
 
 Error invalid_object(const Type& kind, std::string_view name, std::vector<Cause> causes) {
   std::vector<std::string> texts;
   for (const Cause& c : causes) {
     std::string text = cause_text(c);
-    if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(std::move(text));
+    if (std::find(texts.begin(), texts.end(), text) == texts.end())
+      texts.push_back(std::move(text));
   }
   std::string all;
   for (const std::string& text : texts) all += (all.empty() ? "" : ", ") + text;
   if (texts.size() > 1) all = "[" + all + "]";
   Error error{.code = 422, .reason = "Invalid"};
-  error.message = std::string(kind.name) + (kind.group.empty() ? "" : "." + std::string(kind.group)) + " " + quote(name) +
+  error.message = std::string(kind.name) +
+                  (kind.group.empty() ? "" : "." + std::string(kind.group)) + " " + quote(name) +
                   " is invalid: " + all;
   error.causes = std::move(causes);
   error.details_group = kind.group;
@@ -335,13 +387,15 @@ Error invalid_object(const Type& kind, std::string_view name, std::vector<Cause>
   return error;
 }
 
-void validate(const Node* node, const Node* old, const Type& type, const Path& path, std::vector<Cause>& causes) {
+void validate(const Node* node, const Node* old, const Type& type, const Path& path,
+              std::vector<Cause>& causes) {
   Walk(causes).object(node, old, type, path, false);
 }
 
 std::vector<Cause> validate(const Document& object, const Document* old) {
   std::vector<Cause> causes;
-  if (const Type* type = object.type()) Walk(causes).object(object.root(), old ? old->root() : nullptr, *type, Path(), true);
+  if (const Type* type = object.type())
+    Walk(causes).object(object.root(), old ? old->root() : nullptr, *type, Path(), true);
   return causes;
 }
 

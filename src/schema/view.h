@@ -1,24 +1,35 @@
-// View: the base of the typed accessors that rowc generates from the rows (build folder, `kinds/views/<group>_<version>.h`).
+// View: the base of the typed accessors that rowc generates from the rows (build folder,
+// `kinds/views/<group>_<version>.h`).
 //
-// A generated view is two pointers and is passed by value. For a message type `Pod` with rows metadata, spec, ... it has:
-//   scalar row `nodeName`       std::string_view nodeName() const; bool has_nodeName() const; void set_nodeName(std::string_view);
-//                               void clear_nodeName();          (int64_t, bool, double likewise; absent reads as zero)
-//   message row `spec`          PodSpec spec() const (absent: a view of nothing, reads as zero values); has_spec();
+// A generated view is two pointers and is passed by value. For a message type `Pod` with rows
+// metadata, spec, ... it has:
+//   scalar row `nodeName`       std::string_view nodeName() const; bool has_nodeName() const; void
+//   set_nodeName(std::string_view);
+//                               void clear_nodeName();          (int64_t, bool, double likewise;
+//                               absent reads as zero)
+//   message row `spec`          PodSpec spec() const (absent: a view of nothing, reads as zero
+//   values); has_spec();
 //                               PodSpec mutable_spec(); clear_spec();
-//   list of messages            List<Container> containers() const; Container add_containers(); mutable_containers() (range of
+//   list of messages            List<Container> containers() const; Container add_containers();
+//   mutable_containers() (range of
 //                               mutable views); clear_containers();
-//   list of scalars             List<std::string_view> args() const; void add_args(std::string_view); clear_args();
-//   map of scalars              Map<std::string_view> labels() const (get, contains, iterate); void set_labels(key, value);
+//   list of scalars             List<std::string_view> args() const; void
+//   add_args(std::string_view); clear_args(); map of scalars              Map<std::string_view>
+//   labels() const (get, contains, iterate); void set_labels(key, value);
 //                               erase_labels(key); clear_labels();
 //   map of messages             Map<Message> ...; Message mutable_x(key);
-//   Quantity, Time, Duration, IntOrString, RawExtension rows: quantities, times and durations read as std::string_view (their
-//                               JSON text); IntOrString and any/RawExtension/FieldsV1 rows as `const Node*` with set_x(int64_t)/
-//                               set_x(std::string_view) for IntOrString and `Node* mutable_x()` for the others.
-// Names are spelt exactly as the API's JSON names; a C++ keyword gets a trailing underscore (`namespace_()`, `continue_()`).
-// Each generated type has `static const schema::Type& schema_type()`, and `type()` for the same where no row is called `type`.
-// Reading through a view of a mutable Document gives mutable views: `for (Container c : pod.mutable_spec().containers())`.
+//   Quantity, Time, Duration, IntOrString, RawExtension rows: quantities, times and durations read
+//   as std::string_view (their
+//                               JSON text); IntOrString and any/RawExtension/FieldsV1 rows as
+//                               `const Node*` with set_x(int64_t)/ set_x(std::string_view) for
+//                               IntOrString and `Node* mutable_x()` for the others.
+// Names are spelt exactly as the API's JSON names; a C++ keyword gets a trailing underscore
+// (`namespace_()`, `continue_()`). Each generated type has `static const schema::Type&
+// schema_type()`, and `type()` for the same where no row is called `type`. Reading through a view
+// of a mutable Document gives mutable views: `for (Container c : pod.mutable_spec().containers())`.
 //
-// Reading works on shared immutable objects; writing through a view of an immutable object is an assertion failure.
+// Reading works on shared immutable objects; writing through a view of an immutable object is an
+// assertion failure.
 #pragma once
 
 #include <type_traits>
@@ -83,7 +94,9 @@ class List {
   Iterator end() const { return {}; }
   uint32_t size() const { return list_ ? list_->size() : 0; }
   bool empty() const { return size() == 0; }
-  T operator[](uint32_t index) const { return detail::read<T>(document_, list_ ? list_->item(index) : nullptr); }  // linear
+  T operator[](uint32_t index) const {
+    return detail::read<T>(document_, list_ ? list_->item(index) : nullptr);
+  }  // linear
   T front() const { return detail::read<T>(document_, list_ ? list_->first() : nullptr); }
   T back() const { return detail::read<T>(document_, list_ ? list_->last() : nullptr); }
   bool contains(const T& value) const
@@ -139,7 +152,9 @@ class Map {
   bool empty() const { return size() == 0; }
   bool contains(std::string_view key) const { return map_ && map_->find(key); }
   // The value, or a zero value when the key is missing.
-  T get(std::string_view key) const { return detail::read<T>(document_, map_ ? map_->find(key) : nullptr); }
+  T get(std::string_view key) const {
+    return detail::read<T>(document_, map_ ? map_->find(key) : nullptr);
+  }
   const Node* node() const { return map_; }
 
  private:
@@ -149,7 +164,7 @@ class Map {
 
 class View {
  public:
-  View() = default;                                        // a view of nothing
+  View() = default;  // a view of nothing
   explicit View(const Node* node) : node_(const_cast<Node*>(node)) {}
   View(Document* document, Node* node) : document_(document), node_(node) {}
   explicit View(Document& document) : document_(&document), node_(document.root()) {}
@@ -166,16 +181,25 @@ class View {
   Document* document() const { return document_; }
 
  protected:
-  // What generated accessors are made of. API names have no underscores, so these are never hidden by one.
+  // What generated accessors are made of. API names have no underscores, so these are never hidden
+  // by one.
   const Node* get_node(std::string_view name) const { return node_ ? node_->find(name) : nullptr; }
   bool has_member(std::string_view name) const {
     const Node* node = get_node(name);
     return node && !node->is_null();
   }
-  std::string_view get_text(std::string_view name) const { return detail::read<std::string_view>(nullptr, get_node(name)); }
-  int64_t get_integer(std::string_view name) const { return detail::read<int64_t>(nullptr, get_node(name)); }
-  bool get_boolean(std::string_view name) const { return detail::read<bool>(nullptr, get_node(name)); }
-  double get_number(std::string_view name) const { return detail::read<double>(nullptr, get_node(name)); }
+  std::string_view get_text(std::string_view name) const {
+    return detail::read<std::string_view>(nullptr, get_node(name));
+  }
+  int64_t get_integer(std::string_view name) const {
+    return detail::read<int64_t>(nullptr, get_node(name));
+  }
+  bool get_boolean(std::string_view name) const {
+    return detail::read<bool>(nullptr, get_node(name));
+  }
+  double get_number(std::string_view name) const {
+    return detail::read<double>(nullptr, get_node(name));
+  }
   template <class T>
   List<T> get_list(std::string_view name) const {
     return {document_, get_node(name)};
@@ -185,8 +209,8 @@ class View {
     return {document_, get_node(name)};
   }
 
-  Node* make_member(std::string_view name) const;         // found or made; kind as it is
-  Node* make_object(std::string_view name) const;         // found or made an object
+  Node* make_member(std::string_view name) const;  // found or made; kind as it is
+  Node* make_object(std::string_view name) const;  // found or made an object
   Node* add_item(std::string_view name, bool object) const;
   Node* make_entry(std::string_view name, std::string_view key, bool object) const;
   void put(std::string_view name, std::string_view value) const;

@@ -37,7 +37,8 @@ class Builder {
  public:
   explicit Builder(std::string_view text) {
     yaml_parser_initialize(&parser_);
-    yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()), text.size());
+    yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()),
+                                 text.size());
   }
   Builder(const Builder&) = delete;
   Builder& operator=(const Builder&) = delete;
@@ -61,8 +62,11 @@ class Builder {
   bool next() {
     if (event_.next(parser_)) return true;
     if (parser_.error == YAML_MEMORY_ERROR) return broken("out of memory");
-    const size_t line = parser_.problem_mark.line + (parser_.error == YAML_SCANNER_ERROR || parser_.error == YAML_PARSER_ERROR ? 1 : 0);
-    return broken((line > 0 ? "line " + std::to_string(line) + ": " : "") + (parser_.problem ? parser_.problem : "unreadable"));
+    const size_t line =
+        parser_.problem_mark.line +
+        (parser_.error == YAML_SCANNER_ERROR || parser_.error == YAML_PARSER_ERROR ? 1 : 0);
+    return broken((line > 0 ? "line " + std::to_string(line) + ": " : "") +
+                  (parser_.problem ? parser_.problem : "unreadable"));
   }
 
   bool document(Node*& root) {
@@ -81,7 +85,9 @@ class Builder {
     return list;
   }
 
-  static std::string_view text_of(const yaml_char_t* text, size_t size) { return {reinterpret_cast<const char*>(text), size}; }
+  static std::string_view text_of(const yaml_char_t* text, size_t size) {
+    return {reinterpret_cast<const char*>(text), size};
+  }
   static std::string_view text_of(const yaml_char_t* text) {
     return text ? std::string_view(reinterpret_cast<const char*>(text)) : std::string_view();
   }
@@ -95,8 +101,10 @@ class Builder {
     if (depth >= kDepthMax) return broken("exceeded max depth");
     if (++nodes_ > kNodesMax) return broken("document is too large");
     switch (event_->type) {
-      case YAML_ALIAS_EVENT: return alias(node);
-      case YAML_SCALAR_EVENT: return scalar(node, is_merge);
+      case YAML_ALIAS_EVENT:
+        return alias(node);
+      case YAML_SCALAR_EVENT:
+        return scalar(node, is_merge);
       case YAML_SEQUENCE_START_EVENT: {
         const std::string name(text_of(event_->data.sequence_start.anchor));
         tree_.make_list(node);
@@ -109,8 +117,10 @@ class Builder {
         if (!name.empty()) anchors_[name] = node;
         return true;
       }
-      case YAML_MAPPING_START_EVENT: return mapping(node, depth);
-      default: return broken("unexpected event");
+      case YAML_MAPPING_START_EVENT:
+        return mapping(node, depth);
+      default:
+        return broken("unexpected event");
     }
   }
 
@@ -125,7 +135,8 @@ class Builder {
     const auto found = anchors_.find(name);
     if (found == anchors_.end()) return broken("unknown anchor '" + name + "' referenced");
     aliased_ += count(found->second);
-    if (aliased_ > kAliasFloor && aliased_ > kAliasRatio * nodes_) return broken("document contains excessive aliasing");
+    if (aliased_ > kAliasFloor && aliased_ > kAliasRatio * nodes_)
+      return broken("document contains excessive aliasing");
     tree_.copy(node, found->second);
     return true;
   }
@@ -154,13 +165,26 @@ class Builder {
   bool plain_scalar(Node* node, std::string_view text, bool& is_merge) {
     const YamlScalar scalar = read_yaml_scalar(text);
     switch (scalar.kind) {
-      case YamlScalar::Kind::null: tree_.set_null(node); return true;
-      case YamlScalar::Kind::boolean: tree_.set(node, scalar.boolean); return true;
-      case YamlScalar::Kind::integer: tree_.set(node, scalar.integer); return true;
-      case YamlScalar::Kind::number: tree_.set(node, scalar.number); return true;
-      case YamlScalar::Kind::not_json: return broken("json: unsupported value: " + std::string(text));
-      case YamlScalar::Kind::merge: is_merge = true; [[fallthrough]];
-      case YamlScalar::Kind::string: tree_.set(node, text); return true;
+      case YamlScalar::Kind::null:
+        tree_.set_null(node);
+        return true;
+      case YamlScalar::Kind::boolean:
+        tree_.set(node, scalar.boolean);
+        return true;
+      case YamlScalar::Kind::integer:
+        tree_.set(node, scalar.integer);
+        return true;
+      case YamlScalar::Kind::number:
+        tree_.set(node, scalar.number);
+        return true;
+      case YamlScalar::Kind::not_json:
+        return broken("json: unsupported value: " + std::string(text));
+      case YamlScalar::Kind::merge:
+        is_merge = true;
+        [[fallthrough]];
+      case YamlScalar::Kind::string:
+        tree_.set(node, text);
+        return true;
     }
     return true;
   }
@@ -169,12 +193,22 @@ class Builder {
   bool key_text(const Node* node, std::string& out) {
     out.clear();
     switch (node->kind()) {
-      case Kind::string: out = node->string(); return true;
-      case Kind::boolean: out = node->boolean() ? "true" : "false"; return true;
-      case Kind::integer: append_integer(out, node->integer()); return true;
-      case Kind::number: append_number(out, node->number()); return true;
-      case Kind::null: return broken("Unsupported map key of type: null");
-      default: return broken("invalid map key");
+      case Kind::string:
+        out = node->string();
+        return true;
+      case Kind::boolean:
+        out = node->boolean() ? "true" : "false";
+        return true;
+      case Kind::integer:
+        append_integer(out, node->integer());
+        return true;
+      case Kind::number:
+        append_number(out, node->number());
+        return true;
+      case Kind::null:
+        return broken("Unsupported map key of type: null");
+      default:
+        return broken("invalid map key");
     }
   }
 
@@ -191,7 +225,8 @@ class Builder {
       if (!value(scratch, depth + 1, is_merge)) return false;
       if (!is_merge && !key_text(scratch, key)) return false;
       if (!next()) return false;
-      Node* child = is_merge ? tree_.append(holder()) : tree_.append_member(node, tree_.intern(key), nullptr);
+      Node* child =
+          is_merge ? tree_.append(holder()) : tree_.append_member(node, tree_.intern(key), nullptr);
       if (!value(child, depth + 1, ignored)) return false;
       if (is_merge) merged.push_back(child);
     }
@@ -205,12 +240,15 @@ class Builder {
   bool merge(Node* node, const Node* source) {
     if (source->kind() == Kind::list) {
       for (const Node* item = source->first(); item; item = item->next())
-        if (item->kind() != Kind::object || !merge(node, item)) return broken("map merge requires map or sequence of maps as the value");
+        if (item->kind() != Kind::object || !merge(node, item))
+          return broken("map merge requires map or sequence of maps as the value");
       return true;
     }
-    if (source->kind() != Kind::object) return broken("map merge requires map or sequence of maps as the value");
+    if (source->kind() != Kind::object)
+      return broken("map merge requires map or sequence of maps as the value");
     for (const Node* child = source->first(); child; child = child->next())
-      if (!node->find(child->key())) tree_.copy(tree_.append_member(node, child->key(), nullptr), child);
+      if (!node->find(child->key()))
+        tree_.copy(tree_.append_member(node, child->key(), nullptr), child);
     return true;
   }
 
@@ -226,7 +264,8 @@ class Builder {
 
 Result<std::string> yaml_to_json(std::string_view yaml) { return Builder(yaml).to_json(); }
 
-Result<Document> decode_yaml(std::string_view yaml, const Type& type, const DecodeOptions& options) {
+Result<Document> decode_yaml(std::string_view yaml, const Type& type,
+                             const DecodeOptions& options) {
   DURE_TRY(std::string json, yaml_to_json(yaml));
   return decode_json(SharedBytes(std::move(json)), type, options);
 }
@@ -249,12 +288,16 @@ std::vector<std::string_view> split_yaml(std::string_view text) {
   while (line <= text.size()) {
     const size_t end = std::min(text.find('\n', line), text.size());
     const std::string_view content = text.substr(line, end - line);
-    const bool separator = content.starts_with("---") && (content.size() == 3 || content[3] == ' ' || content[3] == '\r');
+    const bool separator = content.starts_with("---") &&
+                           (content.size() == 3 || content[3] == ' ' || content[3] == '\r');
     if (separator || end == text.size()) {
       const std::string_view part = text.substr(start, (separator ? line : end) - start);
       if (has_content(part)) parts.push_back(part);
-      start = std::min(separator && trim(content.substr(3)).empty() ? end + 1 : line + (separator ? 3 : 0), text.size());
-      if (separator && end == text.size() && has_content(text.substr(start))) parts.push_back(text.substr(start));
+      start = std::min(
+          separator && trim(content.substr(3)).empty() ? end + 1 : line + (separator ? 3 : 0),
+          text.size());
+      if (separator && end == text.size() && has_content(text.substr(start)))
+        parts.push_back(text.substr(start));
     }
     line = end + 1;
   }

@@ -36,7 +36,8 @@ bool is_float(std::string_view text) {
   return i == text.size();
 }
 
-// Sign, then 0x, 0o, 0b or a leading 0 for octal, else decimal. `wide`: an integer of that form which int64 cannot hold.
+// Sign, then 0x, 0o, 0b or a leading 0 for octal, else decimal. `wide`: an integer of that form
+// which int64 cannot hold.
 bool read_integer(std::string_view text, int64_t& out, double& as_double, bool& wide) {
   bool negative = false;
   if (!text.empty() && (text[0] == '-' || text[0] == '+')) {
@@ -50,7 +51,8 @@ bool read_integer(std::string_view text, int64_t& out, double& as_double, bool& 
     text.remove_prefix(base == 16 || base == 2 || mark == 'o' || mark == 'O' ? 2 : 1);
   }
   uint64_t magnitude = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), magnitude, base);
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), magnitude, base);
   if (text.empty() || end != text.data() + text.size() || error != std::errc()) return false;
   const uint64_t limit = static_cast<uint64_t>(INT64_MAX) + (negative ? 1 : 0);
   wide = magnitude > limit;
@@ -100,11 +102,14 @@ bool is_yaml_timestamp(std::string_view text) {
 
 YamlScalar read_yaml_scalar(std::string_view plain) {
   using Kind = YamlScalar::Kind;
-  static constexpr std::string_view kTrue[] = {"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"};
-  static constexpr std::string_view kFalse[] = {"n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"};
+  static constexpr std::string_view kTrue[] = {"y",    "Y",    "yes", "Yes", "YES", "true",
+                                               "True", "TRUE", "on",  "On",  "ON"};
+  static constexpr std::string_view kFalse[] = {"n",     "N",     "no",  "No",  "NO", "false",
+                                                "False", "FALSE", "off", "Off", "OFF"};
   static constexpr std::string_view kNull[] = {"", "~", "null", "Null", "NULL"};
-  static constexpr std::string_view kNoJson[] = {".nan",  ".NaN",  ".NAN",  ".inf",  ".Inf",  ".INF",
-                                                 "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF"};
+  static constexpr std::string_view kNoJson[] = {".nan",  ".NaN",  ".NAN",  ".inf",
+                                                 ".Inf",  ".INF",  "+.inf", "+.Inf",
+                                                 "+.INF", "-.inf", "-.Inf", "-.INF"};
   YamlScalar scalar;
   if (one_of(plain, kNull)) {
     scalar.kind = Kind::null;
@@ -112,9 +117,12 @@ YamlScalar read_yaml_scalar(std::string_view plain) {
   }
   const char first = plain[0];
   if (!is_digit(first) && first != '-' && first != '+' && first != '.') {
-    if (plain == "<<") scalar.kind = Kind::merge;
-    else if (one_of(plain, kTrue)) scalar = {Kind::boolean, true};
-    else if (one_of(plain, kFalse)) scalar = {Kind::boolean, false};
+    if (plain == "<<")
+      scalar.kind = Kind::merge;
+    else if (one_of(plain, kTrue))
+      scalar = {Kind::boolean, true};
+    else if (one_of(plain, kFalse))
+      scalar = {Kind::boolean, false};
     return scalar;
   }
   if (one_of(plain, kNoJson)) {
@@ -132,7 +140,8 @@ YamlScalar read_yaml_scalar(std::string_view plain) {
   }
   if (!is_float(text)) return scalar;
   const char* start = text.data() + (text[0] == '+' ? 1 : 0);
-  if (std::from_chars(start, text.data() + text.size(), scalar.number).ec == std::errc()) scalar.kind = Kind::number;
+  if (std::from_chars(start, text.data() + text.size(), scalar.number).ec == std::errc())
+    scalar.kind = Kind::number;
   return scalar;
 }
 

@@ -1,4 +1,5 @@
-// Validation of pods and their parts that looks at more than one row. Each has the shape of schema::Hooks::validate.
+// Validation of pods and their parts that looks at more than one row. Each has the shape of
+// schema::Hooks::validate.
 #pragma once
 
 #include "kinds/hooks/rules.h"
@@ -18,6 +19,7 @@ void validate_probe(const Node* object, const Node* old, const Path& path, Cause
 void validate_port_of_action(const Node* object, const Node* old, const Path& path, Causes& causes);
 void validate_resources(const Node* object, const Node* old, const Path& path, Causes& causes);
 void validate_toleration(const Node* object, const Node* old, const Path& path, Causes& causes);
-void validate_node_selector_requirement(const Node* object, const Node* old, const Path& path, Causes& causes);
+void validate_node_selector_requirement(const Node* object, const Node* old, const Path& path,
+                                        Causes& causes);
 
 }  // namespace dure::kinds::pods

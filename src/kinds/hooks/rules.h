@@ -1,4 +1,5 @@
-// What the *_rules.cpp files share: small questions about nodes, and the checks of values that several kinds have.
+// What the *_rules.cpp files share: small questions about nodes, and the checks of values that
+// several kinds have.
 #pragma once
 
 #include <string>

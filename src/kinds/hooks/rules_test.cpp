@@ -18,7 +18,8 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 
 Document object(const std::string& json, const char* api_version, const char* kind) {
-  auto document = schema::decode_json(SharedBytes(json), *find_type(api_version, kind), {.strictness = schema::Strictness::strict});
+  auto document = schema::decode_json(SharedBytes(json), *find_type(api_version, kind),
+                                      {.strictness = schema::Strictness::strict});
   EXPECT_TRUE(document) << document.error().message;
   schema::apply_defaults(*document);
   Document again = document->clone();
@@ -49,7 +50,8 @@ TEST(PodDefaults, PullPolicyFollowsTheTag) {
                                                        {"nginx@sha256:abc", "IfNotPresent"},
                                                        {"nginx:latest@sha256:abc", "Always"}};
   for (const auto& [image, policy] : cases) {
-    const Document p = pod(R"("containers":[{"name":"c","image":")" + std::string(image) + R"("}])");
+    const Document p =
+        pod(R"("containers":[{"name":"c","image":")" + std::string(image) + R"("}])");
     EXPECT_EQ(core_v1::Pod(p).spec().containers().front().imagePullPolicy(), policy) << image;
   }
 }
@@ -66,22 +68,29 @@ TEST(PodDefaults, WhatLooksAtOtherRows) {
   EXPECT_EQ(spec.serviceAccount(), "s");
   EXPECT_TRUE(spec.enableServiceLinks());
   EXPECT_THAT(wrong(p), IsEmpty());
-  const Document deployment = object(R"({"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i","resources":{"limits":{"cpu":"1"}}}]}}}})",
-                                     "apps/v1", "Deployment");
+  const Document deployment = object(
+      R"({"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i","resources":{"limits":{"cpu":"1"}}}]}}}})",
+      "apps/v1", "Deployment");
   const core_v1::PodSpec templated = apps_v1::Deployment(deployment).spec().template_().spec();
   EXPECT_FALSE(templated.has_enableServiceLinks());  // of pods only
   EXPECT_FALSE(templated.containers().front().resources().has_requests());
 }
 
-TEST(PodDefaults, AreTheSameWithoutASpec) { EXPECT_TRUE(core_v1::Pod(object("{}", "v1", "Pod")).spec().enableServiceLinks()); }
+TEST(PodDefaults, AreTheSameWithoutASpec) {
+  EXPECT_TRUE(core_v1::Pod(object("{}", "v1", "Pod")).spec().enableServiceLinks());
+}
 
 TEST(OtherDefaults, ServicesJobsNamespacesPolicies) {
-  const Document service = object(R"({"spec":{"sessionAffinity":"ClientIP","ports":[{"port":80},{"name":"b","port":81,"targetPort":"x"}]}})", "v1", "Service");
+  const Document service = object(
+      R"({"spec":{"sessionAffinity":"ClientIP","ports":[{"port":80},{"name":"b","port":81,"targetPort":"x"}]}})",
+      "v1", "Service");
   EXPECT_EQ(core_v1::Service(service).spec().ports().front().targetPort()->integer(), 80);
   EXPECT_EQ(core_v1::Service(service).spec().ports()[1].targetPort()->string(), "x");
-  EXPECT_EQ(core_v1::Service(service).spec().sessionAffinityConfig().clientIP().timeoutSeconds(), 10800);
-  const Document job = object(R"({"spec":{"backoffLimitPerIndex":1,"completionMode":"Indexed","completions":2,"template":{"metadata":{"labels":{"a":"b"}}}}})",
-                              "batch/v1", "Job");
+  EXPECT_EQ(core_v1::Service(service).spec().sessionAffinityConfig().clientIP().timeoutSeconds(),
+            10800);
+  const Document job = object(
+      R"({"spec":{"backoffLimitPerIndex":1,"completionMode":"Indexed","completions":2,"template":{"metadata":{"labels":{"a":"b"}}}}})",
+      "batch/v1", "Job");
   EXPECT_EQ(batch_v1::Job(job).spec().backoffLimit(), INT32_MAX);
   EXPECT_EQ(batch_v1::Job(job).spec().podReplacementPolicy(), "TerminatingOrFailed");
   EXPECT_EQ(batch_v1::Job(job).metadata().labels().get("a"), "b");
@@ -91,27 +100,47 @@ TEST(OtherDefaults, ServicesJobsNamespacesPolicies) {
 }
 
 TEST(PodRules, MountsPortsAndNames) {
-  EXPECT_THAT(wrong(pod(R"("containers":[)" +
-                        container(R"(,"volumeMounts":[{"name":"v","mountPath":"/a"},{"name":"w","mountPath":"/a"}],"ports":[{"name":"x",)"
-                                  R"("containerPort":1,"hostPort":9},{"name":"x","containerPort":2,"hostPort":9}])") +
-                        R"(],"initContainers":[)" + container("") + R"(],"volumes":[{"name":"v"}])")),
-              testing::UnorderedElementsAre("spec.containers[0].volumeMounts[1].name: Not found: \"w\"",
-                                            "spec.containers[0].volumeMounts[1].mountPath: Invalid value: \"/a\": must be unique",
-                                            "spec.containers[0].ports[1].name: Duplicate value: \"x\"",
-                                            "spec.containers[0].ports[1].hostPort: Duplicate value: \"TCP//9\"",
-                                            "spec.initContainers[0].name: Duplicate value: \"c\""));
+  EXPECT_THAT(
+      wrong(pod(
+          R"("containers":[)" +
+          container(
+              R"(,"volumeMounts":[{"name":"v","mountPath":"/a"},{"name":"w","mountPath":"/a"}],"ports":[{"name":"x",)"
+              R"("containerPort":1,"hostPort":9},{"name":"x","containerPort":2,"hostPort":9}])") +
+          R"(],"initContainers":[)" + container("") + R"(],"volumes":[{"name":"v"}])")),
+      testing::UnorderedElementsAre(
+          "spec.containers[0].volumeMounts[1].name: Not found: \"w\"",
+          "spec.containers[0].volumeMounts[1].mountPath: Invalid value: \"/a\": must be unique",
+          "spec.containers[0].ports[1].name: Duplicate value: \"x\"",
+          "spec.containers[0].ports[1].hostPort: Duplicate value: \"TCP//9\"",
+          "spec.initContainers[0].name: Duplicate value: \"c\""));
 }
 
 TEST(PodRules, PartsOfContainers) {
-  EXPECT_THAT(wrong(pod(R"("containers":[)" + container(R"(,"livenessProbe":{},"readinessProbe":{"httpGet":{"port":0}})") + "]")),
-              testing::UnorderedElementsAre("spec.containers[0].livenessProbe: Required value: must specify a handler type",
-                                            "spec.containers[0].readinessProbe.httpGet.port: Invalid value: 0: must be between 1 and 65535, inclusive"));
-  EXPECT_THAT(wrong(pod(R"("containers":[)" + container(R"(,"resources":{"limits":{"cpu":"1"},"requests":{"cpu":"2"}})") + "]")),
-              ElementsAre("spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1"));
-  EXPECT_THAT(wrong(pod(R"("containers":[)" + container(R"(,"env":[{"name":"A","value":"x","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}])") + "]")),
-              ElementsAre("spec.containers[0].env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty"));
-  EXPECT_THAT(wrong(pod(R"("containers":[)" + container("") + R"(],"tolerations":[{"operator":"Exists","value":"x"},{"key":"k","effect":"NoSchedule","tolerationSeconds":1},{}])")),
-              testing::SizeIs(3));
+  EXPECT_THAT(
+      wrong(pod(R"("containers":[)" +
+                container(R"(,"livenessProbe":{},"readinessProbe":{"httpGet":{"port":0}})") + "]")),
+      testing::UnorderedElementsAre(
+          "spec.containers[0].livenessProbe: Required value: must specify a handler type",
+          "spec.containers[0].readinessProbe.httpGet.port: Invalid value: 0: must be between 1 and "
+          "65535, inclusive"));
+  EXPECT_THAT(
+      wrong(pod(R"("containers":[)" +
+                container(R"(,"resources":{"limits":{"cpu":"1"},"requests":{"cpu":"2"}})") + "]")),
+      ElementsAre("spec.containers[0].resources.requests: Invalid value: \"2\": must be less than "
+                  "or equal to cpu limit of 1"));
+  EXPECT_THAT(
+      wrong(pod(
+          R"("containers":[)" +
+          container(
+              R"(,"env":[{"name":"A","value":"x","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}])") +
+          "]")),
+      ElementsAre("spec.containers[0].env[0].valueFrom: Invalid value: \"\": may not be specified "
+                  "when `value` is not empty"));
+  EXPECT_THAT(
+      wrong(pod(
+          R"("containers":[)" + container("") +
+          R"(],"tolerations":[{"operator":"Exists","value":"x"},{"key":"k","effect":"NoSchedule","tolerationSeconds":1},{}])")),
+      testing::SizeIs(3));
 }
 
 TEST(PodRules, OnlyAFewThingsChange) {
@@ -122,51 +151,81 @@ TEST(PodRules, OnlyAFewThingsChange) {
   Document command = before.clone();
   core_v1::Pod(command).mutable_spec().containers().front().add_command("sh");
   EXPECT_EQ(wrong(command, &before).size(), 1u);
-  EXPECT_TRUE(wrong(command, &before)[0].starts_with("spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`"));
+  EXPECT_TRUE(wrong(command, &before)[0].starts_with(
+      "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`"));
 }
 
 TEST(WorkloadRules, SelectorsTemplatesAndStrategies) {
   const auto deployment = [](const std::string& spec) {
-    return wrong(object(R"({"metadata":{"name":"w","namespace":"d"},"spec":{)" + spec + "}}", "apps/v1", "Deployment"));
+    return wrong(object(R"({"metadata":{"name":"w","namespace":"d"},"spec":{)" + spec + "}}",
+                        "apps/v1", "Deployment"));
   };
   const std::string containers = R"("containers":[{"name":"c","image":"i:1"}])";
-  EXPECT_THAT(deployment(R"("selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{)" + containers + "}}"), IsEmpty());
-  EXPECT_THAT(deployment(R"("selector":{"matchLabels":{"a":"x"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{)" + containers + "}}"),
-              ElementsAre("spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`"));
-  EXPECT_THAT(deployment(R"("selector":{},"template":{"spec":{)" + containers + R"(,"restartPolicy":"Never"}})"),
-              ElementsAre("spec.selector: Invalid value: {}: empty selector is invalid for deployment",
-                          "spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\""));
-  EXPECT_THAT(deployment(R"("selector":{"matchLabels":{"a":"b"}},"strategy":{"rollingUpdate":{"maxSurge":0,"maxUnavailable":"0%"}},"template":{"metadata":{"labels":)"
-                         R"({"a":"b"}},"spec":{)" + containers + "}}"),
-              ElementsAre("spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"0%\": may not be 0 when `maxSurge` is 0"));
+  EXPECT_THAT(
+      deployment(
+          R"("selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{)" +
+          containers + "}}"),
+      IsEmpty());
+  EXPECT_THAT(
+      deployment(
+          R"("selector":{"matchLabels":{"a":"x"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{)" +
+          containers + "}}"),
+      ElementsAre("spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does "
+                  "not match template `labels`"));
+  EXPECT_THAT(
+      deployment(R"("selector":{},"template":{"spec":{)" + containers +
+                 R"(,"restartPolicy":"Never"}})"),
+      ElementsAre("spec.selector: Invalid value: {}: empty selector is invalid for deployment",
+                  "spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported "
+                  "values: \"Always\""));
+  EXPECT_THAT(
+      deployment(
+          R"("selector":{"matchLabels":{"a":"b"}},"strategy":{"rollingUpdate":{"maxSurge":0,"maxUnavailable":"0%"}},"template":{"metadata":{"labels":)"
+          R"({"a":"b"}},"spec":{)" +
+          containers + "}}"),
+      ElementsAre("spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"0%\": may not be 0 "
+                  "when `maxSurge` is 0"));
 }
 
 TEST(ServiceRules, PortsAndAddresses) {
   const auto service = [](const std::string& spec) {
-    return wrong(object(R"({"metadata":{"name":"s","namespace":"d"},"spec":{)" + spec + "}}", "v1", "Service"));
+    return wrong(object(R"({"metadata":{"name":"s","namespace":"d"},"spec":{)" + spec + "}}", "v1",
+                        "Service"));
   };
   EXPECT_THAT(service(""), ElementsAre("spec.ports: Required value"));
   EXPECT_THAT(service(R"("clusterIP":"None")"), IsEmpty());
-  EXPECT_THAT(service(R"("ports":[{"port":80},{"port":80}])"),
-              ElementsAre("spec.ports[0].name: Required value", "spec.ports[1].name: Required value",
-                          "spec.ports[1]: Duplicate value: {\"protocol\":\"TCP\",\"port\":80}"));
-  EXPECT_THAT(service(R"("ports":[{"port":80,"nodePort":30000}])"),
-              ElementsAre("spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"));
-  EXPECT_THAT(service(R"("type":"ExternalName")"), ElementsAre("spec.externalName: Required value"));
+  EXPECT_THAT(
+      service(R"("ports":[{"port":80},{"port":80}])"),
+      ElementsAre("spec.ports[0].name: Required value", "spec.ports[1].name: Required value",
+                  "spec.ports[1]: Duplicate value: {\"protocol\":\"TCP\",\"port\":80}"));
+  EXPECT_THAT(
+      service(R"("ports":[{"port":80,"nodePort":30000}])"),
+      ElementsAre("spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"));
+  EXPECT_THAT(service(R"("type":"ExternalName")"),
+              ElementsAre("spec.externalName: Required value"));
 }
 
 TEST(ClusterRules, FrozenConfigurationAndRoles) {
-  const Document before = object(R"({"metadata":{"name":"c","namespace":"d"},"immutable":true,"data":{"a":"b"}})", "v1", "ConfigMap");
+  const Document before =
+      object(R"({"metadata":{"name":"c","namespace":"d"},"immutable":true,"data":{"a":"b"}})", "v1",
+             "ConfigMap");
   Document after = before.clone();
   core_v1::ConfigMap(after).set_data("a", "c");
-  EXPECT_THAT(wrong(after, &before), ElementsAre("data: Forbidden: field is immutable when `immutable` is set"));
-  EXPECT_THAT(wrong(object(R"({"metadata":{"name":"r"},"rules":[{"verbs":["get"]},{"verbs":["get"],"nonResourceURLs":["/x"]}]})",
-                           "rbac.authorization.k8s.io/v1", "ClusterRole")),
-              ElementsAre("rules[0].apiGroups: Required value: resource rules must supply at least one api group",
-                          "rules[0].resources: Required value: resource rules must supply at least one resource"));
-  EXPECT_THAT(wrong(object(R"({"metadata":{"name":"r","namespace":"d"},"subjects":[{"kind":"Robot","name":"x"}],"roleRef":{"kind":"Role","name":"r"}})",
-                           "rbac.authorization.k8s.io/v1", "RoleBinding")),
-              ElementsAre("subjects[0].kind: Unsupported value: \"Robot\": supported values: \"Group\", \"ServiceAccount\", \"User\""));
+  EXPECT_THAT(wrong(after, &before),
+              ElementsAre("data: Forbidden: field is immutable when `immutable` is set"));
+  EXPECT_THAT(
+      wrong(object(
+          R"({"metadata":{"name":"r"},"rules":[{"verbs":["get"]},{"verbs":["get"],"nonResourceURLs":["/x"]}]})",
+          "rbac.authorization.k8s.io/v1", "ClusterRole")),
+      ElementsAre(
+          "rules[0].apiGroups: Required value: resource rules must supply at least one api group",
+          "rules[0].resources: Required value: resource rules must supply at least one resource"));
+  EXPECT_THAT(
+      wrong(object(
+          R"({"metadata":{"name":"r","namespace":"d"},"subjects":[{"kind":"Robot","name":"x"}],"roleRef":{"kind":"Role","name":"r"}})",
+          "rbac.authorization.k8s.io/v1", "RoleBinding")),
+      ElementsAre("subjects[0].kind: Unsupported value: \"Robot\": supported values: \"Group\", "
+                  "\"ServiceAccount\", \"User\""));
 }
 
 TEST(Hooks, AreCounted) {
