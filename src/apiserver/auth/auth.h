@@ -1,7 +1,7 @@
 // Auth: the judges of the API server in one object: who asks, may they, what is added to a write,
 // and the reviews that tell.
 //
-//   Auth auth({.issuer = ..., .token_keys = {...}, ...}, random);
+//   Auth auth({.token_key = ..., .issuer = ...}, cluster_state_of(api), random);
 //   auth.attach(api, executor);      // feeds itself from the store, creates nothing
 //   api.set_guards(auth.guards());
 //   ensure_bootstrap_objects(api);   // bootstrap_policy.h, once the store can be written

@@ -3,14 +3,15 @@
 //
 // RBAC objects stand in rows (bootstrap_policy_rows.cpp):
 //
-//   clusterrole <name> [+<label>=<value>] [<<label>=<value>]   "<": aggregates roles with that
-//   label
-//     <verbs> <groups> <resources> [<names>]                   lists with commas; the core group is
-//     "core" <verbs> path <paths>
+//   clusterrole <name> [+<label>=<value>] [<<label>=<value>]
+//     <verbs> <groups> <resources> [<names>]
+//     <verbs> path <paths>
 //   role <namespace>/<name>
-//   clusterbinding <name> ClusterRole/<name> <subject>...       user=x, group=x,
-//   account=<namespace>/<name> binding <namespace>/<name> Role/<name> <subject>...
+//   clusterbinding <name> ClusterRole/<name> <subject>...
+//   binding <namespace>/<name> Role/<name> <subject>...
 //
+// Lists have commas; the core group is "core"; "+" gives the role a label, "<" makes it take in the
+// roles with that label; a subject is user=x, group=x or account=<namespace>/<name>.
 // A row that is indented by six continues the one before.
 #pragma once
 
