@@ -114,7 +114,17 @@ Status Proxy::sync_all(const AllRules& rules) {
   sync_chains(batch, cleanup, chains, shapes_, options_.table);
   diff_all(batch, present, wanted);
   diff_elements(batch, hairpin_set, hairpins, hairpin_elements(wanted.hairpins));
-  DURE_CHECK(nft_.apply(batch));
+  if (Status done = nft_.apply(batch); !done) {
+    // A list that was read while the kernel resized the set may have missed elements: put everything anew, in one transaction.
+    log(LogLevel::warn, "svcproxy", "repair was refused, writing all rules anew", {{"error", done.error().message}});
+    NftBatch anew;
+    for (int id = 0; id < set_count; ++id) anew.put_set(set_of(static_cast<SetId>(id))).flush_set(set_of(static_cast<SetId>(id)).name);
+    anew.put_set(affinity_map).put_set(hairpin_set).flush_set(hairpin_set.name);
+    sync_chains(anew, cleanup = {}, chains, shapes_, options_.table);
+    diff_all(anew, {}, wanted);
+    diff_elements(anew, hairpin_set, {}, hairpin_elements(wanted.hairpins));
+    DURE_CHECK(nft_.apply(anew));
+  }
   if (!cleanup.empty()) DURE_CHECK(nft_.apply(cleanup));
   synced_ = true;
   return {};
