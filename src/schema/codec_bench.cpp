@@ -16,40 +16,59 @@ namespace {
 // Members sorted by name, as kubectl sends what was YAML.
 std::string pod_json() {
   std::string out =
-      R"({"apiVersion":"v1","kind":"Pod","metadata":{"annotations":{"kubernetes.io/config.seen":"2024-05-01T10:00:00.123456789Z",)"
-      R"("prometheus.io/port":"9102","prometheus.io/scrape":"true"},"generateName":"checkout-7c5ddbdf54-","labels":)"
-      R"({"app.kubernetes.io/component":"web","app.kubernetes.io/instance":"checkout","app.kubernetes.io/name":"checkout",)"
-      R"("pod-template-hash":"7c5ddbdf54"},"name":"checkout-7c5ddbdf54-x2x7k","namespace":"shop","ownerReferences":[{"apiVersion":)"
-      R"("apps/v1","blockOwnerDeletion":true,"controller":true,"kind":"ReplicaSet","name":"checkout-7c5ddbdf54","uid":)"
+      R"({"apiVersion":"v1","kind":"Pod",)"
+      R"("metadata":{"annotations":{"kubernetes.io/config.seen":"2024-05-01T10:00:00.123456789Z",)"
+      R"("prometheus.io/port":"9102","prometheus.io/scrape":"true"},"generateName":"checkout-7c5ddbdf54-",)"
+      R"("labels":)"
+      R"({"app.kubernetes.io/component":"web","app.kubernetes.io/instance":"checkout",)"
+      R"("app.kubernetes.io/name":"checkout",)"
+      R"("pod-template-hash":"7c5ddbdf54"},"name":"checkout-7c5ddbdf54-x2x7k","namespace":"shop",)"
+      R"("ownerReferences":[{"apiVersion":)"
+      R"("apps/v1","blockOwnerDeletion":true,"controller":true,"kind":"ReplicaSet","name":"checkout-7c5ddbdf54",)"
+      R"("uid":)"
       R"("5b1c1f2e-8b7e-4a0e-9a53-3a1d3a9f7c11"}]},"spec":{"affinity":{"podAntiAffinity":)"
       R"({"preferredDuringSchedulingIgnoredDuringExecution":[{"podAffinityTerm":{"labelSelector":{"matchLabels":)"
-      R"({"app.kubernetes.io/name":"checkout"}},"topologyKey":"kubernetes.io/hostname"},"weight":100}]}},"containers":[)";
+      R"({"app.kubernetes.io/name":"checkout"}},"topologyKey":"kubernetes.io/hostname"},"weight":100}]}},)"
+      R"("containers":[)";
   for (const char* name : {"web", "metrics", "proxy"}) {
     if (name[0] != 'w') out += ',';
     out +=
         R"({"args":["--listen=:8080","--log-level=info","--upstream=http://127.0.0.1:9000"],"command":["/bin/)";
     out += name;
     out +=
-        R"("],"env":[{"name":"POD_NAME","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}},{"name":"LANG","value":"C.UTF-8"},)"
-        R"({"name":"PASSWORD","valueFrom":{"secretKeyRef":{"key":"password","name":"checkout-db"}}}],"image":"registry.example.com/shop/)";
+        R"("],"env":[{"name":"POD_NAME","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}},{"name":"LANG",)"
+        R"("value":"C.UTF-8"},)"
+        R"({"name":"PASSWORD","valueFrom":{"secretKeyRef":{"key":"password","name":"checkout-db"}}}],)"
+        R"("image":"registry.example.com/shop/)";
     out += name;
     out +=
-        R"(:1.27.4","livenessProbe":{"httpGet":{"path":"/healthz","port":"http"},"initialDelaySeconds":10,"periodSeconds":10},"name":")";
+        R"(:1.27.4","livenessProbe":{"httpGet":{"path":"/healthz","port":"http"},"initialDelaySeconds":10,)"
+        R"("periodSeconds":10},"name":")";
     out += name;
     out +=
-        R"(","ports":[{"containerPort":8080,"name":"http","protocol":"TCP"}],"readinessProbe":{"httpGet":{"path":"/ready","port":)"
-        R"("http"},"periodSeconds":5},"resources":{"limits":{"cpu":"500m","memory":"256Mi"},"requests":{"cpu":"100m","memory":"128Mi"}},)"
-        R"("securityContext":{"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"]},"readOnlyRootFilesystem":true,)"
-        R"("runAsNonRoot":true,"runAsUser":1000},"volumeMounts":[{"mountPath":"/etc/checkout","name":"config"},{"mountPath":"/tmp","name":"tmp"},)"
-        R"({"mountPath":"/var/run/secrets/kubernetes.io/serviceaccount","name":"kube-api-access-abcde","readOnly":true}]})";
+        R"(","ports":[{"containerPort":8080,"name":"http","protocol":"TCP"}],)"
+        R"("readinessProbe":{"httpGet":{"path":"/ready","port":)"
+        R"("http"},"periodSeconds":5},"resources":{"limits":{"cpu":"500m","memory":"256Mi"},)"
+        R"("requests":{"cpu":"100m","memory":"128Mi"}},)"
+        R"("securityContext":{"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"]},)"
+        R"("readOnlyRootFilesystem":true,)"
+        R"("runAsNonRoot":true,"runAsUser":1000},"volumeMounts":[{"mountPath":"/etc/checkout","name":"config"},)"
+        R"({"mountPath":"/tmp","name":"tmp"},)"
+        R"({"mountPath":"/var/run/secrets/kubernetes.io/serviceaccount","name":"kube-api-access-abcde",)"
+        R"("readOnly":true}]})";
   }
   out +=
-      R"(],"nodeSelector":{"kubernetes.io/os":"linux"},"serviceAccountName":"checkout","tolerations":[{"effect":"NoExecute","key":)"
+      R"(],"nodeSelector":{"kubernetes.io/os":"linux"},"serviceAccountName":"checkout",)"
+      R"("tolerations":[{"effect":"NoExecute","key":)"
       R"("node.kubernetes.io/not-ready","operator":"Exists","tolerationSeconds":300},{"effect":"NoExecute","key":)"
-      R"("node.kubernetes.io/unreachable","operator":"Exists","tolerationSeconds":300}],"volumes":[{"configMap":{"name":"checkout"},)"
-      R"("name":"config"},{"emptyDir":{"sizeLimit":"64Mi"},"name":"tmp"},{"name":"kube-api-access-abcde","projected":{"sources":)"
-      R"([{"serviceAccountToken":{"expirationSeconds":3607,"path":"token"}},{"configMap":{"items":[{"key":"ca.crt","path":"ca.crt"}],)"
-      R"("name":"kube-root-ca.crt"}},{"downwardAPI":{"items":[{"fieldRef":{"fieldPath":"metadata.namespace"},"path":"namespace"}]}}]}}]}})";
+      R"("node.kubernetes.io/unreachable","operator":"Exists","tolerationSeconds":300}],)"
+      R"("volumes":[{"configMap":{"name":"checkout"},)"
+      R"("name":"config"},{"emptyDir":{"sizeLimit":"64Mi"},"name":"tmp"},{"name":"kube-api-access-abcde",)"
+      R"("projected":{"sources":)"
+      R"([{"serviceAccountToken":{"expirationSeconds":3607,"path":"token"}},)"
+      R"({"configMap":{"items":[{"key":"ca.crt","path":"ca.crt"}],)"
+      R"("name":"kube-root-ca.crt"}},{"downwardAPI":{"items":[{"fieldRef":{"fieldPath":"metadata.namespace"},)"
+      R"("path":"namespace"}]}}]}}]}})";
   return out;
 }
 

@@ -29,7 +29,8 @@ int64_t number(const Document& document, auto... path) {
 
 TEST(Defaults, OfAPod) {
   const Document pod = defaulted(
-      R"({"spec":{"containers":[{"name":"c","image":"i:1","ports":[{"containerPort":80}],"livenessProbe":{"httpGet":{"port":80}}}],)"
+      R"({"spec":{"containers":[{"name":"c","image":"i:1","ports":[{"containerPort":80}],)"
+      R"("livenessProbe":{"httpGet":{"port":80}}}],)"
       R"("volumes":[{"name":"v","secret":{"secretName":"s"}}]}})",
       "v1", "Pod");
   EXPECT_EQ(text(pod, "spec", "restartPolicy"), "Always");

@@ -21,7 +21,8 @@ TEST(Document, MembersTakeTheirCanonicalPlace) {
   container.set_name("c");
   EXPECT_EQ(
       to_json(document),
-      R"({"metadata":{"name":"x","labels":{"a":"1","b":"2"}},"spec":{"containers":[{"name":"c","image":"i","resources":{}}],)"
+      R"({"metadata":{"name":"x","labels":{"a":"1","b":"2"}},"spec":{"containers":[{"name":"c","image":"i",)"
+      R"("resources":{}}],)"
       R"("nodeName":"n1"},"status":{}})");
   EXPECT_EQ(pod.metadata().labels().get("b"), "2");
   EXPECT_FALSE(pod.spec().has_hostNetwork());
@@ -94,7 +95,8 @@ TEST(Document, CopyBetweenTypesFindsTheRowsOfTheTarget) {
   pod.copy(container.mutable_node(), untyped->root());
   EXPECT_EQ(
       to_json(pod),
-      R"({"metadata":{},"spec":{"containers":[{"name":"c","image":"i","ports":[{"containerPort":1,"protocol":"TCP"}],)"
+      R"({"metadata":{},"spec":{"containers":[{"name":"c","image":"i","ports":[{"containerPort":1,)"
+      R"("protocol":"TCP"}],)"
       R"("resources":{}}]},"status":{}})");
 }
 

@@ -104,7 +104,8 @@ TEST(JsonErrors, DepthIsBounded) {
 
 TEST(JsonStrict, NamesUnknownAndDuplicateMembersWithTheirPaths) {
   const char* text =
-      R"({"spec":{"foo":1,"replicas":1,"replicas":2,"template":{"spec":{"containers":[{"name":"a"},{"bar":{"x":[]},"name":"b"}]}}},)"
+      R"({"spec":{"foo":1,"replicas":1,"replicas":2,"template":{"spec":{"containers":[{"name":"a"},)"
+      R"({"bar":{"x":[]},"name":"b"}]}}},)"
       R"("metadata":{"labels":{"a":"1","a":"2"}}})";
   EXPECT_EQ(
       error_of(text, "apps/v1", "Deployment", Strictness::strict),
@@ -126,14 +127,16 @@ TEST(JsonStrict, NamesUnknownAndDuplicateMembersWithTheirPaths) {
 TEST(Json, NullsAndZerosMeanAbsence) {
   EXPECT_EQ(
       again(
-          R"({"metadata":{"name":null,"labels":null},"spec":{"hostNetwork":false,"nodeName":"","containers":null}})",
+          R"({"metadata":{"name":null,"labels":null},"spec":{"hostNetwork":false,"nodeName":"",)"
+          R"("containers":null}})",
           "v1", "Pod"),
       R"({"metadata":{},"spec":{"containers":null},"status":{}})");
   EXPECT_EQ(again(R"({"spec":{"containers":[]}})", "v1", "Pod"),
             R"({"metadata":{},"spec":{"containers":[]},"status":{}})");
   EXPECT_EQ(
       again(R"({"spec":{"replicas":0}})", "apps/v1", "Deployment"),
-      R"({"metadata":{},"spec":{"replicas":0,"selector":null,"template":{"metadata":{},"spec":{"containers":null}},"strategy":{}},)"
+      R"({"metadata":{},"spec":{"replicas":0,"selector":null,"template":{"metadata":{},)"
+      R"("spec":{"containers":null}},"strategy":{}},)"
       R"("status":{}})");
   EXPECT_EQ(again(R"({"args":[null]})", "v1", "Pod"),
             R"({"metadata":{},"spec":{"containers":null},"status":{}})");
@@ -144,9 +147,11 @@ TEST(Json, NullsAndZerosMeanAbsence) {
 TEST(Json, SpecialValuesBecomeCanonical) {
   EXPECT_EQ(
       again(
-          R"({"metadata":{"creationTimestamp":"2024-01-01T02:00:00+01:00"},"spec":{"hard":{"cpu":"1000m","memory":1024}}})",
+          R"({"metadata":{"creationTimestamp":"2024-01-01T02:00:00+01:00"},"spec":{"hard":{"cpu":"1000m",)"
+          R"("memory":1024}}})",
           "v1", "ResourceQuota"),
-      R"({"metadata":{"creationTimestamp":"2024-01-01T01:00:00Z"},"spec":{"hard":{"cpu":"1","memory":"1024"}},"status":{}})");
+      R"({"metadata":{"creationTimestamp":"2024-01-01T01:00:00Z"},"spec":{"hard":{"cpu":"1","memory":"1024"}},)"
+      R"("status":{}})");
   EXPECT_EQ(
       again(R"({"spec":{"renewTime":"2024-01-01T00:00:00Z"}})", "coordination.k8s.io/v1", "Lease"),
       R"({"metadata":{},"spec":{"renewTime":"2024-01-01T00:00:00.000000Z"}})");
@@ -182,10 +187,14 @@ TEST(Json, RawObjectsKeepTheirOrder) {
 
 TEST(Json, SchemasOfCustomResources) {
   const char* text =
-      R"({"metadata":{"name":"x"},"spec":{"group":"g","names":{"plural":"ps","kind":"P"},"scope":"Namespaced","versions":[{"name":"v1",)"
-      R"("served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","default":{"a":1},"enum":["x",1],"properties":{"p":{)"
-      R"("type":"array","items":{"type":"string"}},"q":{"additionalProperties":true,"type":"object"},"r":{"additionalProperties":{"type":)"
-      R"("integer"},"type":"object"},"x-y":{"x-kubernetes-preserve-unknown-fields":true}}}}}]},"status":{"conditions":null,"acceptedNames":)"
+      R"({"metadata":{"name":"x"},"spec":{"group":"g","names":{"plural":"ps","kind":"P"},"scope":"Namespaced",)"
+      R"("versions":[{"name":"v1",)"
+      R"("served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","default":{"a":1},)"
+      R"("enum":["x",1],"properties":{"p":{)"
+      R"("type":"array","items":{"type":"string"}},"q":{"additionalProperties":true,"type":"object"},)"
+      R"("r":{"additionalProperties":{"type":)"
+      R"("integer"},"type":"object"},"x-y":{"x-kubernetes-preserve-unknown-fields":true}}}}}]},)"
+      R"("status":{"conditions":null,"acceptedNames":)"
       R"({"plural":"","kind":""},"storedVersions":null}})";
   const std::string out = again(text, "apiextensions.k8s.io/v1", "CustomResourceDefinition");
   EXPECT_NE(out.find(R"("items":{"type":"string"})"), out.npos) << out;

@@ -29,15 +29,20 @@ TEST(Proto, KindsKeepEverythingTheyHave) {
   const char* texts[][3] = {
       {R"({"kind":"Secret","apiVersion":"v1","metadata":{"name":"s"},"data":{"a":"","b":"AAEC"},"type":"Opaque"})",
        "v1", "Secret"},
-      {R"({"kind":"Service","apiVersion":"v1","metadata":{"name":"s"},"spec":{"ports":[{"port":80,"targetPort":"http"},{"port":81,"targetPort":0}],"clusterIP":"None"},"status":{"loadBalancer":{}}})",
+      {R"({"kind":"Service","apiVersion":"v1","metadata":{"name":"s"},"spec":{"ports":[{"port":80,)"
+      R"("targetPort":"http"},{"port":81,"targetPort":0}],"clusterIP":"None"},"status":{"loadBalancer":{}}})",
        "v1", "Service"},
-      {R"({"kind":"Lease","apiVersion":"coordination.k8s.io/v1","metadata":{},"spec":{"leaseDurationSeconds":40,"renewTime":"2024-01-01T00:00:00.123456Z"}})",
+      {R"({"kind":"Lease","apiVersion":"coordination.k8s.io/v1","metadata":{},"spec":{"leaseDurationSeconds":40,)"
+      R"("renewTime":"2024-01-01T00:00:00.123456Z"}})",
        "coordination.k8s.io/v1", "Lease"},
-      {R"({"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","metadata":{},"spec":{},"status":{"user":{"extra":{"a":["1","2"],"b":[]}}}})",
+      {R"({"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","metadata":{},"spec":{},)"
+      R"("status":{"user":{"extra":{"a":["1","2"],"b":[]}}}})",
        "authentication.k8s.io/v1", "TokenReview"},
-      {R"({"kind":"APIResourceList","apiVersion":"v1","groupVersion":"v1","resources":[{"name":"pods","singularName":"","namespaced":true,"kind":"Pod","verbs":["get","list"]}]})",
+      {R"({"kind":"APIResourceList","apiVersion":"v1","groupVersion":"v1","resources":[{"name":"pods",)"
+      R"("singularName":"","namespaced":true,"kind":"Pod","verbs":["get","list"]}]})",
        "v1", "APIResourceList"},
-      {R"({"kind":"ControllerRevision","apiVersion":"apps/v1","metadata":{},"data":{"z":1,"a":[true,null,"x"]},"revision":-1})",
+      {R"({"kind":"ControllerRevision","apiVersion":"apps/v1","metadata":{},"data":{"z":1,"a":[true,null,"x"]},)"
+      R"("revision":-1})",
        "apps/v1", "ControllerRevision"},
   };
   for (const auto& [json, api_version, kind] : texts)
@@ -46,10 +51,14 @@ TEST(Proto, KindsKeepEverythingTheyHave) {
 
 TEST(Proto, SchemasOfCustomResources) {
   const char* json =
-      R"({"kind":"CustomResourceDefinition","apiVersion":"apiextensions.k8s.io/v1","metadata":{"name":"x"},"spec":{"group":"g","names":{"plural":"ps","kind":"P"},"scope":"Namespaced",)"
-      R"("versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","default":{"a":1},"maximum":1.5,"enum":["x",1],)"
-      R"("properties":{"p":{"type":"array","items":{"type":"string"}},"q":{"type":"object","additionalProperties":false},"r":{"type":"object","additionalProperties":{"type":"integer"}}},)"
-      R"("dependencies":{"a":["b","c"],"d":{"type":"string"}}}}}]},"status":{"conditions":null,"acceptedNames":{"plural":"","kind":""},"storedVersions":null}})";
+      R"({"kind":"CustomResourceDefinition","apiVersion":"apiextensions.k8s.io/v1","metadata":{"name":"x"},)"
+      R"("spec":{"group":"g","names":{"plural":"ps","kind":"P"},"scope":"Namespaced",)"
+      R"("versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object",)"
+      R"("default":{"a":1},"maximum":1.5,"enum":["x",1],)"
+      R"("properties":{"p":{"type":"array","items":{"type":"string"}},"q":{"type":"object",)"
+      R"("additionalProperties":false},"r":{"type":"object","additionalProperties":{"type":"integer"}}},)"
+      R"("dependencies":{"a":["b","c"],"d":{"type":"string"}}}}}]},"status":{"conditions":null,)"
+      R"("acceptedNames":{"plural":"","kind":""},"storedVersions":null}})";
   auto plain = decode_json(SharedBytes(std::string(json)),
                            type("apiextensions.k8s.io/v1", "CustomResourceDefinition"));
   ASSERT_TRUE(plain) << plain.error().message;

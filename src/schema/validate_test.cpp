@@ -61,7 +61,8 @@ TEST(Validate, MetadataOfKinds) {
               ElementsAre("metadata.name: Invalid value: \"A_b\": " + subdomain));
   EXPECT_THAT(
       wrong(
-          R"({"metadata":{"name":"1a","namespace":"d"},"spec":{"type":"ClusterIP","clusterIP":"None","sessionAffinity":"None"}})",
+          R"({"metadata":{"name":"1a","namespace":"d"},"spec":{"type":"ClusterIP","clusterIP":"None",)"
+          R"("sessionAffinity":"None"}})",
           "v1", "Service"),
       ElementsAre("metadata.name: Invalid value: \"1a\": a DNS-1035 label must consist of lower "
                   "case alphanumeric characters or '-', "
@@ -81,7 +82,8 @@ TEST(Validate, MetadataOfKinds) {
 TEST(Validate, LabelsAndAnnotations) {
   EXPECT_THAT(
       wrong(
-          R"({"metadata":{"name":"x","namespace":"d","labels":{"a b":"1","c":"-x","e.com/f":"g"},"annotations":{"X.io/y":"any thing"}}})",
+          R"({"metadata":{"name":"x","namespace":"d","labels":{"a b":"1","c":"-x","e.com/f":"g"},)"
+          R"("annotations":{"X.io/y":"any thing"}}})",
           "v1", "ConfigMap"),
       ElementsAre("metadata.labels: Invalid value: \"a b\": name part must consist of alphanumeric "
                   "characters, '-', '_' or '.', and must start "
@@ -118,12 +120,14 @@ TEST(Validate, EnumsRangesAndQuantities) {
                           "be greater than or equal to 0"));
   EXPECT_THAT(
       wrong(
-          R"({"metadata":{"name":"x","namespace":"d"},"spec":{"type":"ClusterIP","sessionAffinity":"None","ports":[{"protocol":"TCP","targetPort":1}]}})",
+          R"({"metadata":{"name":"x","namespace":"d"},"spec":{"type":"ClusterIP","sessionAffinity":"None",)"
+          R"("ports":[{"protocol":"TCP","targetPort":1}]}})",
           "v1", "Service"),
       ElementsAre("spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"));
   EXPECT_THAT(
       wrong(pod(
-          R"("containers":[{"name":"c","image":"i"}],"volumes":[{"name":"v","secret":{"secretName":"s","defaultMode":1024}}])")),
+          R"("containers":[{"name":"c","image":"i"}],"volumes":[{"name":"v","secret":{"secretName":"s",)"
+          R"("defaultMode":1024}}])")),
       ElementsAre("spec.volumes[0].secret.defaultMode: Invalid value: 1024: must be a number "
                   "between 0 and 0777 (octal), both inclusive"));
 }
@@ -142,7 +146,8 @@ TEST(Validate, UniqueItems) {
 
 TEST(Validate, ImmutableRowsOnUpdate) {
   const Document before = object(
-      R"({"metadata":{"name":"x","namespace":"d","uid":"1"},"spec":{"selector":{"matchLabels":{"a":"b"}},"template":)"
+      R"({"metadata":{"name":"x","namespace":"d","uid":"1"},"spec":{"selector":{"matchLabels":{"a":"b"}},)"
+      R"("template":)"
       R"({"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}})",
       "apps/v1", "Deployment");
   Document after = before.clone();
@@ -165,7 +170,8 @@ TEST(Validate, ImmutableRowsOnUpdate) {
 TEST(Validate, OwnersAndFinalizers) {
   EXPECT_THAT(
       wrong(
-          R"({"metadata":{"name":"x","namespace":"d","ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"p"}],)"
+          R"({"metadata":{"name":"x","namespace":"d","ownerReferences":[{"apiVersion":"v1","kind":"Pod",)"
+          R"("name":"p"}],)"
           R"("finalizers":["orphan","foregroundDeletion"]}})",
           "v1", "ConfigMap"),
       ElementsAre("metadata.ownerReferences[0].uid: Invalid value: \"\": uid must not be empty",

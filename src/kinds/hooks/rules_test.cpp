@@ -58,7 +58,8 @@ TEST(PodDefaults, PullPolicyFollowsTheTag) {
 
 TEST(PodDefaults, WhatLooksAtOtherRows) {
   const Document p = pod(
-      R"("hostNetwork":true,"serviceAccountName":"s","containers":[{"name":"c","image":"i","ports":[{"containerPort":80}],"resources":)"
+      R"("hostNetwork":true,"serviceAccountName":"s","containers":[{"name":"c","image":"i",)"
+      R"("ports":[{"containerPort":80}],"resources":)"
       R"({"limits":{"cpu":"1","memory":"1Gi"},"requests":{"cpu":"500m"}}}],"volumes":[{"name":"v"}])");
   const core_v1::PodSpec spec = core_v1::Pod(p).spec();
   EXPECT_EQ(spec.containers().front().ports().front().hostPort(), 80);
@@ -69,7 +70,8 @@ TEST(PodDefaults, WhatLooksAtOtherRows) {
   EXPECT_TRUE(spec.enableServiceLinks());
   EXPECT_THAT(wrong(p), IsEmpty());
   const Document deployment = object(
-      R"({"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i","resources":{"limits":{"cpu":"1"}}}]}}}})",
+      R"({"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i",)"
+      R"("resources":{"limits":{"cpu":"1"}}}]}}}})",
       "apps/v1", "Deployment");
   const core_v1::PodSpec templated = apps_v1::Deployment(deployment).spec().template_().spec();
   EXPECT_FALSE(templated.has_enableServiceLinks());  // of pods only
@@ -89,7 +91,8 @@ TEST(OtherDefaults, ServicesJobsNamespacesPolicies) {
   EXPECT_EQ(core_v1::Service(service).spec().sessionAffinityConfig().clientIP().timeoutSeconds(),
             10800);
   const Document job = object(
-      R"({"spec":{"backoffLimitPerIndex":1,"completionMode":"Indexed","completions":2,"template":{"metadata":{"labels":{"a":"b"}}}}})",
+      R"({"spec":{"backoffLimitPerIndex":1,"completionMode":"Indexed","completions":2,)"
+      R"("template":{"metadata":{"labels":{"a":"b"}}}}})",
       "batch/v1", "Job");
   EXPECT_EQ(batch_v1::Job(job).spec().backoffLimit(), INT32_MAX);
   EXPECT_EQ(batch_v1::Job(job).spec().podReplacementPolicy(), "TerminatingOrFailed");
@@ -104,7 +107,8 @@ TEST(PodRules, MountsPortsAndNames) {
       wrong(pod(
           R"("containers":[)" +
           container(
-              R"(,"volumeMounts":[{"name":"v","mountPath":"/a"},{"name":"w","mountPath":"/a"}],"ports":[{"name":"x",)"
+              R"(,"volumeMounts":[{"name":"v","mountPath":"/a"},{"name":"w","mountPath":"/a"}],)"
+              R"("ports":[{"name":"x",)"
               R"("containerPort":1,"hostPort":9},{"name":"x","containerPort":2,"hostPort":9}])") +
           R"(],"initContainers":[)" + container("") + R"(],"volumes":[{"name":"v"}])")),
       testing::UnorderedElementsAre(
@@ -139,7 +143,8 @@ TEST(PodRules, PartsOfContainers) {
   EXPECT_THAT(
       wrong(pod(
           R"("containers":[)" + container("") +
-          R"(],"tolerations":[{"operator":"Exists","value":"x"},{"key":"k","effect":"NoSchedule","tolerationSeconds":1},{}])")),
+          R"(],"tolerations":[{"operator":"Exists","value":"x"},{"key":"k","effect":"NoSchedule",)"
+          R"("tolerationSeconds":1},{}])")),
       testing::SizeIs(3));
 }
 
@@ -180,7 +185,8 @@ TEST(WorkloadRules, SelectorsTemplatesAndStrategies) {
                   "values: \"Always\""));
   EXPECT_THAT(
       deployment(
-          R"("selector":{"matchLabels":{"a":"b"}},"strategy":{"rollingUpdate":{"maxSurge":0,"maxUnavailable":"0%"}},"template":{"metadata":{"labels":)"
+          R"("selector":{"matchLabels":{"a":"b"}},"strategy":{"rollingUpdate":{"maxSurge":0,)"
+          R"("maxUnavailable":"0%"}},"template":{"metadata":{"labels":)"
           R"({"a":"b"}},"spec":{)" +
           containers + "}}"),
       ElementsAre("spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"0%\": may not be 0 "
@@ -222,7 +228,8 @@ TEST(ClusterRules, FrozenConfigurationAndRoles) {
           "rules[0].resources: Required value: resource rules must supply at least one resource"));
   EXPECT_THAT(
       wrong(object(
-          R"({"metadata":{"name":"r","namespace":"d"},"subjects":[{"kind":"Robot","name":"x"}],"roleRef":{"kind":"Role","name":"r"}})",
+          R"({"metadata":{"name":"r","namespace":"d"},"subjects":[{"kind":"Robot","name":"x"}],)"
+          R"("roleRef":{"kind":"Role","name":"r"}})",
           "rbac.authorization.k8s.io/v1", "RoleBinding")),
       ElementsAre("subjects[0].kind: Unsupported value: \"Robot\": supported values: \"Group\", "
                   "\"ServiceAccount\", \"User\""));
