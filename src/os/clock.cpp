@@ -77,7 +77,8 @@ std::string Random::bytes(size_t count) {
   return out;
 }
 std::string Random::text(size_t count, std::string_view alphabet) {
-  // Bytes above the last whole multiple are thrown away, so that no character is likelier than another.
+  // Bytes above the last whole multiple are thrown away, so that no character is likelier than
+  // another.
   const size_t usable = 256 / alphabet.size() * alphabet.size();
   std::string out;
   while (out.size() < count)
@@ -96,6 +97,8 @@ std::string Random::uuid() {
 
 std::unique_ptr<Clock> make_clock() { return std::make_unique<SystemClock>(); }
 std::unique_ptr<Random> make_random() { return std::make_unique<SystemRandom>(); }
-std::unique_ptr<Random> make_seeded_random(uint64_t seed) { return std::make_unique<SeededRandom>(seed); }
+std::unique_ptr<Random> make_seeded_random(uint64_t seed) {
+  return std::make_unique<SeededRandom>(seed);
+}
 
 }  // namespace dure::os

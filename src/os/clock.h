@@ -31,7 +31,7 @@ class Random {
 };
 
 std::unique_ptr<Clock> make_clock();
-std::unique_ptr<Random> make_random();                       // getrandom: fit for keys
-std::unique_ptr<Random> make_seeded_random(uint64_t seed);   // tests and the simulator only
+std::unique_ptr<Random> make_random();                      // getrandom: fit for keys
+std::unique_ptr<Random> make_seeded_random(uint64_t seed);  // tests and the simulator only
 
 }  // namespace dure::os

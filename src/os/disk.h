@@ -1,8 +1,9 @@
 // Disk: files as the rooms above see them, with a real and an in-memory implementation.
 //
-// What survives a power loss is part of the contract and is the same for both: bytes written survive after File::sync;
-// a name that was created, renamed or removed survives after Disk::sync_directory of its folder. MemoryDisk forgets
-// everything else in `crash`, tears what was in flight, and fails on demand. Conformance suite: os/disk_test.cpp.
+// What survives a power loss is part of the contract and is the same for both: bytes written survive after
+// File::sync; a name that was created, renamed or removed survives after Disk::sync_directory of its folder.
+// MemoryDisk forgets everything else in `crash`, tears what was in flight, and fails on demand. Conformance suite:
+// os/disk_test.cpp.
 //
 // Thread: a Disk any; one File is used by one thread at a time, but read_at may run beside writes of other ranges.
 #pragma once
@@ -32,8 +33,8 @@ class File {  // closed when destroyed; closing does not sync
   virtual Status write_at(uint64_t offset, std::span<const std::string_view> parts) = 0;
   // fdatasync. After an error the state of the file's un-synced bytes is unknown: never retry, start over.
   virtual Status sync() = 0;
-  // Reserves blocks and makes the file at least `size` bytes long; new bytes read as zero. A later write inside then changes no
-  // file size, which makes `sync` about half as dear.
+  // Reserves blocks and makes the file at least `size` bytes long; new bytes read as zero. A later write inside then
+  // changes no file size, which makes `sync` about half as dear.
   virtual Status allocate(uint64_t size) = 0;
   virtual Status truncate(uint64_t size) = 0;
   virtual Result<uint64_t> size() const = 0;
@@ -60,33 +61,34 @@ class Disk {
   // With parents; existing ones are fine. Survives power loss when it returns.
   virtual Status make_directories(const std::string& path, int permissions = 0700) = 0;
   virtual Status sync_directory(const std::string& path) = 0;
-  virtual Result<std::vector<std::string>> list(const std::string& path) const = 0;  // names, sorted, without . and ..
+  // Names, sorted, without . and ..
+  virtual Result<std::vector<std::string>> list(const std::string& path) const = 0;
   virtual bool exists(const std::string& path) const = 0;
   virtual Result<uint64_t> free_bytes(const std::string& path) const = 0;
-  // Makes the file when it is missing and holds it alone, against other processes and other calls of this one; "FileLocked" when
-  // somebody else does. Does not wait. (flock)
+  // Makes the file when it is missing and holds it alone, against other processes and other calls of this one;
+  // "FileLocked" when somebody else does. Does not wait. (flock)
   virtual Result<std::unique_ptr<FileLock>> lock(const std::string& path) = 0;
 };
 
 std::unique_ptr<Disk> make_disk();  // the machine's
 
-// Errors carry the errno's sentence; reason is "FileNotFound" (ENOENT), "FileExists", "DiskFull" (ENOSPC, EDQUOT), "DiskError" (EIO),
-// "FileLocked" or "SystemError".
+// Errors carry the errno's sentence; reason is "FileNotFound" (ENOENT), "FileExists", "DiskFull" (ENOSPC, EDQUOT),
+// "DiskError" (EIO), "FileLocked" or "SystemError".
 
 class MemoryDisk : public Disk {
  public:
   explicit MemoryDisk(uint64_t seed = 1);
   ~MemoryDisk() override;
 
-  // Power loss: un-synced writes are kept, lost or torn at 512-byte sectors, each on its own, drawn from the seed; un-synced
-  // names keep a random prefix of what was done to each folder. Open Files of before answer errors.
+  // Power loss: un-synced writes are kept, lost or torn at 512-byte sectors, each on its own, drawn from the seed;
+  // un-synced names keep a random prefix of what was done to each folder. Open Files of before answer errors.
   void crash();
   // Like crash but nothing un-synced survives.
   void crash_losing_everything();
 
   enum class Operation { read, write, sync, allocate, rename, remove, open, sync_directory };
-  // Asked before each operation; a returned error is answered. A failing write has written a random prefix; a failing sync leaves
-  // its writes un-synced for ever (a later sync does not save them), as Linux does.
+  // Asked before each operation; a returned error is answered. A failing write has written a random prefix; a failing
+  // sync leaves its writes un-synced for ever (a later sync does not save them), as Linux does.
   using Fault = std::function<std::optional<Error>(Operation, const std::string& path)>;
   void set_fault(Fault fault);
   void set_capacity(uint64_t bytes);  // more: "DiskFull"

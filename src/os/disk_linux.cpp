@@ -23,7 +23,8 @@ class LinuxFile final : public File {
   Result<size_t> read_at(uint64_t offset, std::span<char> buffer) const override {
     size_t done = 0;
     while (done < buffer.size()) {
-      const ssize_t got = pread(fd_, buffer.data() + done, buffer.size() - done, off_t(offset + done));
+      const ssize_t got =
+          pread(fd_, buffer.data() + done, buffer.size() - done, off_t(offset + done));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) return fail(disk_error("read " + path_, errno));
       if (got == 0) break;
@@ -74,11 +75,13 @@ class LinuxFile final : public File {
     do error = fallocate(fd_, 0, off_t(old_size), off_t(size - old_size)) == 0 ? 0 : errno;
     while (error == EINTR);
     if (error != 0 && error != EOPNOTSUPP) return fail(disk_error("fallocate " + path_, error));
-    // Zeros are written once, because a write into a reserved but unwritten extent still commits the file system's journal.
+    // Zeros are written once, because a write into a reserved but unwritten extent still commits
+    // the file system's journal.
     static constexpr size_t chunk = 256 << 10;
     const std::string zeros(chunk, '\0');
     for (uint64_t at = old_size; at < size; at += chunk) {
-      const auto part = std::string_view(zeros).substr(0, size_t(std::min<uint64_t>(chunk, size - at)));
+      const auto part =
+          std::string_view(zeros).substr(0, size_t(std::min<uint64_t>(chunk, size - at)));
       DURE_CHECK(write_at(at, part));
     }
     return {};
@@ -128,13 +131,22 @@ class LinuxDisk final : public Disk {
     if (refused == EWOULDBLOCK) error.reason = "FileLocked";
     return fail(std::move(error));
   }
-  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode, int permissions) override {
+  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode,
+                                     int permissions) override {
     int flags = O_CLOEXEC | O_NOCTTY;
     switch (mode) {
-      case OpenMode::read: flags |= O_RDONLY; break;
-      case OpenMode::write: flags |= O_RDWR; break;
-      case OpenMode::create: flags |= O_RDWR | O_CREAT; break;
-      case OpenMode::create_new: flags |= O_RDWR | O_CREAT | O_EXCL; break;
+      case OpenMode::read:
+        flags |= O_RDONLY;
+        break;
+      case OpenMode::write:
+        flags |= O_RDWR;
+        break;
+      case OpenMode::create:
+        flags |= O_RDWR | O_CREAT;
+        break;
+      case OpenMode::create_new:
+        flags |= O_RDWR | O_CREAT | O_EXCL;
+        break;
     }
     int fd;
     do fd = ::open(path.c_str(), flags, permissions);
@@ -143,7 +155,8 @@ class LinuxDisk final : public Disk {
     return std::make_unique<LinuxFile>(fd, path);
   }
   Status rename(const std::string& from, const std::string& to) override {
-    if (::rename(from.c_str(), to.c_str()) != 0) return fail(disk_error("rename " + from + " to " + to, errno));
+    if (::rename(from.c_str(), to.c_str()) != 0)
+      return fail(disk_error("rename " + from + " to " + to, errno));
     return {};
   }
   Status remove(const std::string& path) override {
@@ -155,7 +168,9 @@ class LinuxDisk final : public Disk {
       const std::string part = path.substr(0, at);
       if (mkdir(part.c_str(), mode_t(permissions)) == 0) {
         const size_t slash = part.rfind('/');
-        DURE_CHECK(sync_directory(slash == std::string::npos ? "." : slash == 0 ? "/" : part.substr(0, slash)));
+        DURE_CHECK(sync_directory(slash == std::string::npos ? "."
+                                  : slash == 0               ? "/"
+                                                             : part.substr(0, slash)));
       } else if (errno != EEXIST && !exists(part)) {
         return fail(disk_error("make folder " + part, errno));
       }

@@ -1,4 +1,5 @@
-// The conformance suite of os::Disk, run against the machine's disk and the one in memory; then what only memory can do.
+// The conformance suite of os::Disk, run against the machine's disk and the one in memory; then
+// what only memory can do.
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
@@ -21,8 +22,8 @@ class DiskTest : public testing::TestWithParam<Case> {
       disk_ = std::make_unique<MemoryDisk>();
       ASSERT_TRUE(disk_->make_directories(root_ = "/data"));
     } else {
-      char pattern[] = "/tmp/dure_disk_XXXXXX";
-      root_ = mkdtemp(pattern);
+      std::string pattern = "/tmp/dure_disk_" + std::string(6, 'X');
+      root_ = mkdtemp(pattern.data());
       disk_ = make_disk();
     }
   }
@@ -116,7 +117,8 @@ TEST_P(DiskTest, ReadFileHasALimit) {
   EXPECT_EQ(read_file(*disk_, path("big"), 1000)->size(), 1000u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Both, DiskTest, testing::Values(Case{"linux", false}, Case{"memory", true}),
+INSTANTIATE_TEST_SUITE_P(Both, DiskTest,
+                         testing::Values(Case{"linux", false}, Case{"memory", true}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 TEST(Disk, ReadsFilesThatSayTheyAreEmpty) {
@@ -163,11 +165,18 @@ TEST(MemoryDisk, UnsyncedWritesMayBeTorn) {
 
 TEST(MemoryDisk, NamesNeedTheirFolderSynced) {
   MemoryDisk disk;
-  { auto file = disk.open("/a", OpenMode::create).value(); ASSERT_TRUE(file->sync()); }
+  {
+    auto file = disk.open("/a", OpenMode::create).value();
+    ASSERT_TRUE(file->sync());
+  }
   disk.crash_losing_everything();
   EXPECT_FALSE(disk.exists("/a"));
   ASSERT_TRUE(write_file_atomic(disk, "/a", "old"));
-  { auto file = disk.open("/b", OpenMode::create).value(); ASSERT_TRUE(file->write_at(0, "new")); ASSERT_TRUE(file->sync()); }
+  {
+    auto file = disk.open("/b", OpenMode::create).value();
+    ASSERT_TRUE(file->write_at(0, "new"));
+    ASSERT_TRUE(file->sync());
+  }
   ASSERT_TRUE(disk.rename("/b", "/a"));
   disk.crash_losing_everything();
   EXPECT_EQ(read_file(disk, "/a").value(), "old");
@@ -202,7 +211,8 @@ TEST(MemoryDisk, AFailedSyncIsNotHealedByTheNextOne) {
   ASSERT_TRUE(file->write_at(0, "lost"));
   bool broken = true;
   disk.set_fault([&](MemoryDisk::Operation operation, const auto&) -> std::optional<Error> {
-    if (operation == MemoryDisk::Operation::sync && std::exchange(broken, false)) return Error{.message = "injected"};
+    if (operation == MemoryDisk::Operation::sync && std::exchange(broken, false))
+      return Error{.message = "injected"};
     return std::nullopt;
   });
   EXPECT_FALSE(file->sync());

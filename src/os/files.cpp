@@ -17,12 +17,22 @@ std::string folder_of(const std::string& path) {
 Error disk_error(std::string_view what, int errno_value) {
   Error error = from_errno(what, errno_value);
   switch (errno_value) {
-    case ENOENT: error.reason = "FileNotFound"; break;
-    case EEXIST: error.reason = "FileExists"; break;
+    case ENOENT:
+      error.reason = "FileNotFound";
+      break;
+    case EEXIST:
+      error.reason = "FileExists";
+      break;
     case ENOSPC:
-    case EDQUOT: error.reason = "DiskFull"; break;
-    case EIO: error.reason = "DiskError"; break;
-    default: error.reason = "SystemError"; break;
+    case EDQUOT:
+      error.reason = "DiskFull";
+      break;
+    case EIO:
+      error.reason = "DiskError";
+      break;
+    default:
+      error.reason = "SystemError";
+      break;
   }
   return error;
 }
@@ -39,14 +49,16 @@ Result<std::string> read_file(Disk& disk, const std::string& path, size_t bytes_
     DURE_TRY(const size_t got, file->read_at(old_size, std::span(text).subspan(old_size)));
     text.resize(old_size + got);
     if (text.size() > bytes_max)
-      return fail(Error{.reason = "FileTooLarge",
-                        .message = "read " + path + ": larger than " + std::to_string(bytes_max) + " bytes"});
+      return fail(Error{
+          .reason = "FileTooLarge",
+          .message = "read " + path + ": larger than " + std::to_string(bytes_max) + " bytes"});
     if (got < want) return text;
     want = text.size();
   }
 }
 
-Status write_file_atomic(Disk& disk, const std::string& path, std::string_view bytes, int permissions) {
+Status write_file_atomic(Disk& disk, const std::string& path, std::string_view bytes,
+                         int permissions) {
   const std::string beside = path + ".new";
   if (disk.exists(beside)) {
     DURE_CHECK(disk.remove(beside));

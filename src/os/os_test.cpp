@@ -46,7 +46,9 @@ TEST(Proc, AMissingProgramIsAnError) {
 }
 
 TEST(Proc, EnvironmentAndFolderAreTheChilds) {
-  const auto output = run_command({.argv = {"/bin/sh", "-c", "echo $GREETING; pwd"}, .env = std::vector<std::string>{"GREETING=moin"}, .working_directory = "/"});
+  const auto output = run_command({.argv = {"/bin/sh", "-c", "echo $GREETING; pwd"},
+                                   .env = std::vector<std::string>{"GREETING=moin"},
+                                   .working_directory = "/"});
   ASSERT_TRUE(output) << output.error().message;
   EXPECT_EQ(output->out, "moin\n/\n");
 }
@@ -81,7 +83,8 @@ TEST(Proc, KillAndWait) {
 TEST(Proc, PassesDescriptorsUnderOtherNumbers) {
   int fds[2];
   ASSERT_EQ(pipe(fds), 0);
-  const auto process = spawn({.argv = {"sh", "-c", "echo through >&5"}, .descriptors = {{5, fds[1]}}});
+  const auto process =
+      spawn({.argv = {"sh", "-c", "echo through >&5"}, .descriptors = {{5, fds[1]}}});
   ASSERT_TRUE(process);
   close(fds[1]);
   ASSERT_TRUE((*process)->wait());

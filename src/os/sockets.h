@@ -54,8 +54,7 @@ class UdpSocket {
 
 class TcpStream {
  public:
-  static Result<std::unique_ptr<TcpStream>> connect(
-      const Endpoint& peer);  // in progress; writable when connected
+  static Result<std::unique_ptr<TcpStream>> connect(const Endpoint& peer);  // in progress; writable when connected
   explicit TcpStream(int fd) : fd_(fd) {}
   ~TcpStream();
   TcpStream(const TcpStream&) = delete;

@@ -22,8 +22,8 @@ namespace {
 
 namespace asio = boost::asio;
 
-// Posted work and timers live in tables of our own, so that a post costs one lock and, only when the table was empty, one
-// wake-up; and a timer may be cancelled from any thread.
+// Posted work and timers live in tables of our own, so that a post costs one lock and, only when
+// the table was empty, one wake-up; and a timer may be cancelled from any thread.
 class AsioLoop final : public Loop {
  public:
   explicit AsioLoop(std::string name) : name_(std::move(name)), guard_(asio::make_work_guard(io_)) {
@@ -89,7 +89,8 @@ class AsioLoop final : public Loop {
     const auto next = timers_->next();
     if (!next || (armed_ && *armed_ <= *next)) return;
     armed_ = next;
-    timer_.expires_at(std::chrono::steady_clock::time_point(std::chrono::nanoseconds(next->nanoseconds)));
+    timer_.expires_at(
+        std::chrono::steady_clock::time_point(std::chrono::nanoseconds(next->nanoseconds)));
     timer_.async_wait([this](const boost::system::error_code& error) {
       if (error) return;
       armed_.reset();
@@ -122,8 +123,12 @@ class AsioReadiness final : public Readiness {
     state_->on_writable = nullptr;
     state_->descriptor.release();  // the owner closes it
   }
-  void on_readable(Work work) override { arm<asio::posix::descriptor_base::wait_read>(&State::on_readable, std::move(work)); }
-  void on_writable(Work work) override { arm<asio::posix::descriptor_base::wait_write>(&State::on_writable, std::move(work)); }
+  void on_readable(Work work) override {
+    arm<asio::posix::descriptor_base::wait_read>(&State::on_readable, std::move(work));
+  }
+  void on_writable(Work work) override {
+    arm<asio::posix::descriptor_base::wait_write>(&State::on_writable, std::move(work));
+  }
 
  private:
   struct State {
@@ -132,7 +137,7 @@ class AsioReadiness final : public Readiness {
     Work on_readable, on_writable;
   };
   template <asio::posix::descriptor_base::wait_type type>
-  void arm(Work State::*slot, Work work) {
+  void arm(Work State::* slot, Work work) {
     const bool armed = bool((*state_).*slot);
     (*state_).*slot = std::move(work);
     if (armed) return;  // the wait that is under way runs the new work
@@ -144,11 +149,15 @@ class AsioReadiness final : public Readiness {
   std::shared_ptr<State> state_;
 };
 
-std::unique_ptr<Readiness> AsioLoop::watch(int fd) { return std::make_unique<AsioReadiness>(io_, fd); }
+std::unique_ptr<Readiness> AsioLoop::watch(int fd) {
+  return std::make_unique<AsioReadiness>(io_, fd);
+}
 
 }  // namespace
 
-std::unique_ptr<Loop> Loop::create(std::string name) { return std::make_unique<AsioLoop>(std::move(name)); }
+std::unique_ptr<Loop> Loop::create(std::string name) {
+  return std::make_unique<AsioLoop>(std::move(name));
+}
 
 struct LoopThread::State {
   std::unique_ptr<Loop> loop;
@@ -157,7 +166,8 @@ struct LoopThread::State {
 
 LoopThread::LoopThread(std::string name) : state_(std::make_unique<State>()) {
   state_->loop = Loop::create(std::move(name));
-  // The thread id is known before the constructor returns, because `on_loop_thread` may be asked at once.
+  // The thread id is known before the constructor returns, because `on_loop_thread` may be asked at
+  // once.
   std::promise<void> promise;
   const auto running = promise.get_future();
   state_->loop->post([promise = std::move(promise)]() mutable { promise.set_value(); });

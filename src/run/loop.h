@@ -1,8 +1,8 @@
 // Executor and Loop: where work runs and when.
 //
 // Executor is all that most rooms know: `post` work, `after` a time, and the two clocks. Real processes use Loop (one
-// thread, Boost.Asio readiness inside) and Pool (a few threads for work that blocks); the simulator passes an executor
-// with a virtual clock that runs everything on one thread in a seeded order.
+// thread, Boost.Asio readiness inside) and Pool (a few threads for work that blocks); the simulator passes an
+// executor with a virtual clock that runs everything on one thread in a seeded order.
 //
 // There are no coroutines in the house: idle connections and watches are entries in tables, and code that has to wait
 // for a disk or a container runtime runs on a Pool thread and simply blocks (docs/decisions/0001).

@@ -70,12 +70,14 @@ class Pool final : public Executor {
       wait(lock);
     }
   }
-  // One idle thread at a time sleeps until the next deadline; the others sleep until they are called.
+  // One idle thread at a time sleeps until the next deadline; the others sleep until they are
+  // called.
   void wait(std::unique_lock<std::mutex>& lock) {
     const auto next = timers_->next();
     if (minded_ || !next) return wake_.wait(lock);
     minded_ = true;
-    wake_.wait_until(lock, std::chrono::steady_clock::time_point(std::chrono::nanoseconds(next->nanoseconds)));
+    wake_.wait_until(
+        lock, std::chrono::steady_clock::time_point(std::chrono::nanoseconds(next->nanoseconds)));
     minded_ = false;
   }
 

@@ -68,7 +68,9 @@ TEST(Loop, ADestroyedTimerNeverRuns) {
   std::atomic<bool> ran = false;
   std::promise<void> done;
   auto later = thread.loop().after(20ms, [&] { done.set_value(); });
-  { auto dropped = thread.loop().after(1ms, [&] { ran = true; }); }
+  {
+    auto dropped = thread.loop().after(1ms, [&] { ran = true; });
+  }
   done.get_future().wait();
   EXPECT_FALSE(ran);
 }

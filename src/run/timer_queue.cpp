@@ -18,7 +18,8 @@ WallTime system_wall_now() { return {read_clock(CLOCK_REALTIME)}; }
 
 class QueuedTimer final : public Timer {
  public:
-  QueuedTimer(std::weak_ptr<TimerQueue> queue, TimerQueue::Key key) : queue_(std::move(queue)), key_(key) {}
+  QueuedTimer(std::weak_ptr<TimerQueue> queue, TimerQueue::Key key)
+      : queue_(std::move(queue)), key_(key) {}
   ~QueuedTimer() override { cancel(); }
   void cancel() override {
     const auto queue = queue_.lock();
@@ -36,7 +37,8 @@ class QueuedTimer final : public Timer {
   TimerQueue::Key key_;
 };
 
-std::unique_ptr<Timer> TimerQueue::add(const std::shared_ptr<TimerQueue>& queue, Monotonic when, Work work) {
+std::unique_ptr<Timer> TimerQueue::add(const std::shared_ptr<TimerQueue>& queue, Monotonic when,
+                                       Work work) {
   Key key;
   bool earliest = false;
   {

@@ -10,7 +10,7 @@
 
 namespace dure::run {
 
-Monotonic monotonic_now();    // CLOCK_MONOTONIC
+Monotonic monotonic_now();  // CLOCK_MONOTONIC
 WallTime system_wall_now();
 
 class TimerQueue {

@@ -76,7 +76,8 @@ class Lane final : public Executor {
     state_->ready.push_back({{}, queue_, true});
   }
   std::unique_ptr<Timer> after(Duration delay, Work work) override {
-    return TimerQueue::add(state_->timers, state_->now + std::max(delay, Duration::zero()), std::move(work));
+    return TimerQueue::add(state_->timers, state_->now + std::max(delay, Duration::zero()),
+                           std::move(work));
   }
   Monotonic now() const override { return state_->now; }
   WallTime wall_now() const override { return state_->wall; }
@@ -88,7 +89,8 @@ class Lane final : public Executor {
 
 }  // namespace
 
-VirtualExecutor::VirtualExecutor(uint64_t seed, WallTime start) : state_(std::make_shared<State>()) {
+VirtualExecutor::VirtualExecutor(uint64_t seed, WallTime start)
+    : state_(std::make_shared<State>()) {
   state_->random = seed;
   state_->wall = start;
 }
@@ -104,7 +106,8 @@ void VirtualExecutor::post(Work work) {
   state_->ready.push_back({std::move(work), {}, false});
 }
 std::unique_ptr<Timer> VirtualExecutor::after(Duration delay, Work work) {
-  return TimerQueue::add(state_->timers, state_->now + std::max(delay, Duration::zero()), std::move(work));
+  return TimerQueue::add(state_->timers, state_->now + std::max(delay, Duration::zero()),
+                         std::move(work));
 }
 Monotonic VirtualExecutor::now() const { return state_->now; }
 WallTime VirtualExecutor::wall_now() const { return state_->wall; }

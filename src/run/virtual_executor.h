@@ -1,9 +1,9 @@
 // VirtualExecutor: an Executor whose time moves only when told to, for tests and the simulator.
 //
-// One thread runs everything inside `run_until_idle`, `advance` and `run_one`. Work that is ready at the same virtual time is taken in
-// an order drawn from the seed, so that one seed is one history. The executor itself behaves like a Pool: no order
-// between the pieces. A lane behaves like one thread: its own pieces keep their order, lanes race each other.
-// Posting from other threads is allowed (it is locked) but costs the reproducibility.
+// One thread runs everything inside `run_until_idle`, `advance` and `run_one`. Work that is ready at the same virtual
+// time is taken in an order drawn from the seed, so that one seed is one history. The executor itself behaves like a
+// Pool: no order between the pieces. A lane behaves like one thread: its own pieces keep their order, lanes race each
+// other. Posting from other threads is allowed (it is locked) but costs the reproducibility.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ class VirtualExecutor : public Executor {
   // One more logical thread; lives as long as the caller keeps it and may outlive this executor's last step.
   [[nodiscard]] std::unique_ptr<Executor> make_lane();
 
-  // Runs what is ready now, and what that makes ready, until nothing is; time stands still. Asserts after `steps_max` steps
-  // (two pieces of work that post each other for ever). Returns the number of steps.
+  // Runs what is ready now, and what that makes ready, until nothing is; time stands still. Asserts after `steps_max`
+  // steps (two pieces of work that post each other for ever). Returns the number of steps.
   size_t run_until_idle(size_t steps_max = 10'000'000);
   // Runs one ready piece of work; false when none is ready.
   bool run_one();

@@ -18,10 +18,18 @@ TEST(WebSocketFrames, AcceptKeyIsTheStandardsExample) {
 
 struct Recorder : WebSocketSink {
   std::vector<std::string> seen;
-  void on_message(bool is_text, std::string_view message) override { seen.push_back((is_text ? "text:" : "binary:") + std::string(message)); }
-  void on_ping(std::string_view payload) override { seen.push_back("ping:" + std::string(payload)); }
-  void on_pong(std::string_view payload) override { seen.push_back("pong:" + std::string(payload)); }
-  void on_close(int code, std::string_view reason) override { seen.push_back("close:" + std::to_string(code) + std::string(reason)); }
+  void on_message(bool is_text, std::string_view message) override {
+    seen.push_back((is_text ? "text:" : "binary:") + std::string(message));
+  }
+  void on_ping(std::string_view payload) override {
+    seen.push_back("ping:" + std::string(payload));
+  }
+  void on_pong(std::string_view payload) override {
+    seen.push_back("pong:" + std::string(payload));
+  }
+  void on_close(int code, std::string_view reason) override {
+    seen.push_back("close:" + std::to_string(code) + std::string(reason));
+  }
 };
 
 TEST(WebSocketFrames, ReadsFragmentsWithControlFramesBetween) {
@@ -35,7 +43,8 @@ TEST(WebSocketFrames, ReadsFragmentsWithControlFramesBetween) {
   for (const size_t step : {size_t(1), size_t(7), bytes.size()}) {
     WebSocketReader reader(true, 1 << 20);
     Recorder recorder;
-    for (size_t at = 0; at < bytes.size(); at += step) ASSERT_TRUE(reader.feed(std::string_view(bytes).substr(at, step), recorder));
+    for (size_t at = 0; at < bytes.size(); at += step)
+      ASSERT_TRUE(reader.feed(std::string_view(bytes).substr(at, step), recorder));
     ASSERT_EQ(recorder.seen.size(), 4u);
     EXPECT_EQ(recorder.seen[0], "ping:p");
     EXPECT_EQ(recorder.seen[1], "text:Hello");
@@ -53,14 +62,17 @@ int reader_error(std::string_view bytes, bool server = false) {
 
 TEST(WebSocketFrames, RefusesWhatTheStandardForbids) {
   EXPECT_EQ(reader_error("\x81\x01x"), 0);
-  EXPECT_EQ(reader_error("\x81\x01x", true), 1002);                       // not masked
-  EXPECT_EQ(reader_error(std::string("\x81\x81" "1234x")), 1002);         // masked by a server
-  EXPECT_EQ(reader_error("\xc1\x01x"), 1002);                             // reserved bit
-  EXPECT_EQ(reader_error("\x83\x01x"), 1002);                             // unknown opcode
-  EXPECT_EQ(reader_error("\x80\x01x"), 1002);                             // continuation of nothing
-  EXPECT_EQ(reader_error(std::string_view("\x09\x00", 2)), 1002);         // fragmented ping
-  EXPECT_EQ(reader_error(std::string_view("\x82\x7e\x00\x05", 4)), 1002); // length in a longer form than needed
-  EXPECT_EQ(reader_error(std::string_view("\x82\x65", 2)), 1009);         // 101 bytes of 100
+  EXPECT_EQ(reader_error("\x81\x01x", true), 1002);  // not masked
+  EXPECT_EQ(reader_error(std::string("\x81\x81"
+                                     "1234x")),
+            1002);                                                 // masked by a server
+  EXPECT_EQ(reader_error("\xc1\x01x"), 1002);                      // reserved bit
+  EXPECT_EQ(reader_error("\x83\x01x"), 1002);                      // unknown opcode
+  EXPECT_EQ(reader_error("\x80\x01x"), 1002);                      // continuation of nothing
+  EXPECT_EQ(reader_error(std::string_view("\x09\x00", 2)), 1002);  // fragmented ping
+  EXPECT_EQ(reader_error(std::string_view("\x82\x7e\x00\x05", 4)),
+            1002);  // length in a longer form than needed
+  EXPECT_EQ(reader_error(std::string_view("\x82\x65", 2)), 1009);  // 101 bytes of 100
   EXPECT_EQ(reader_error("\x81\x01\xff"), 1007);
   EXPECT_EQ(reader_error("\x88\x01x"), 1002);
 }
@@ -70,25 +82,34 @@ TEST(WebSocket, TalksThroughARealServer) {
   std::string chosen;
   TestServer server([&](std::shared_ptr<Exchange> exchange) {
     auto accepted = accept_websocket(*exchange, {"v5.channel.k8s.io", "v4.channel.k8s.io"});
-    if (!accepted) return exchange->respond(Response{.status = accepted.error().code, .body = accepted.error().message});
+    if (!accepted)
+      return exchange->respond(
+          Response{.status = accepted.error().code, .body = accepted.error().message});
     chosen = accepted->protocol;
     server_side = std::move(accepted->socket);
-    server_side->start({.on_message = [&](bool is_text, std::string_view message) { server_side->send(is_text, message); },
-                        .on_close = [](int, std::string_view) {},
-                        .on_drained = {}});
+    server_side->start(
+        {.on_message = [&](bool is_text,
+                           std::string_view message) { server_side->send(is_text, message); },
+         .on_close = [](int, std::string_view) {},
+         .on_drained = {}});
   });
   auto client = server.client();
   const auto refused = connect_websocket(*client, {.target = "/exec"}, {"v9.channel.k8s.io"});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, 403);
-  auto connected = connect_websocket(*client, {.target = "/exec"}, {"v4.channel.k8s.io", "v5.channel.k8s.io"});
+  auto connected =
+      connect_websocket(*client, {.target = "/exec"}, {"v4.channel.k8s.io", "v5.channel.k8s.io"});
   ASSERT_TRUE(connected) << connected.error().message;
   EXPECT_EQ(connected->protocol, "v5.channel.k8s.io");
   Log log;
   run_on(server.client_thread.loop(), [&] {
-    connected->socket->start({.on_message = [&](bool, std::string_view message) { log.add(message.size() < 100 ? std::string(message) : "big"); },
-                              .on_close = [&](int code, std::string_view) { log.add("closed " + std::to_string(code)); },
-                              .on_drained = {}});
+    connected->socket->start(
+        {.on_message =
+             [&](bool, std::string_view message) {
+               log.add(message.size() < 100 ? std::string(message) : "big");
+             },
+         .on_close = [&](int code, std::string_view) { log.add("closed " + std::to_string(code)); },
+         .on_drained = {}});
     connected->socket->send(true, "hello");
     connected->socket->send(false, std::string(300'000, 'x'));
     connected->socket->ping("are you there");
@@ -109,12 +130,20 @@ TEST(SpdyFrames, HeaderBlocksKeepTheirCompressionState) {
       for (const auto& [name, value] : headers.items) out += name + "=" + value + ";";
       return out;
     }
-    void on_syn_stream(uint32_t id, bool fin, Headers headers) override { seen.push_back("syn " + std::to_string(id) + " " + text(headers) + (fin ? "fin" : "")); }
-    void on_syn_reply(uint32_t id, bool, Headers headers) override { seen.push_back("reply " + std::to_string(id) + " " + text(headers)); }
-    void on_headers(uint32_t id, bool, Headers headers) override { seen.push_back("headers " + std::to_string(id) + " " + text(headers)); }
+    void on_syn_stream(uint32_t id, bool fin, Headers headers) override {
+      seen.push_back("syn " + std::to_string(id) + " " + text(headers) + (fin ? "fin" : ""));
+    }
+    void on_syn_reply(uint32_t id, bool, Headers headers) override {
+      seen.push_back("reply " + std::to_string(id) + " " + text(headers));
+    }
+    void on_headers(uint32_t id, bool, Headers headers) override {
+      seen.push_back("headers " + std::to_string(id) + " " + text(headers));
+    }
     void on_data(uint32_t id, std::string_view bytes) override { data[id] += bytes; }
     void on_fin(uint32_t id) override { seen.push_back("fin " + std::to_string(id)); }
-    void on_reset(uint32_t id, uint32_t status) override { seen.push_back("reset " + std::to_string(id) + " " + std::to_string(status)); }
+    void on_reset(uint32_t id, uint32_t status) override {
+      seen.push_back("reset " + std::to_string(id) + " " + std::to_string(status));
+    }
     void on_ping(uint32_t id) override { seen.push_back("ping " + std::to_string(id)); }
     void on_goaway(uint32_t id) override { seen.push_back("goaway " + std::to_string(id)); }
     std::map<uint32_t, std::string> data;
@@ -124,15 +153,18 @@ TEST(SpdyFrames, HeaderBlocksKeepTheirCompressionState) {
   headers.add("streamType", "error");
   headers.add("x", "1");
   headers.add("x", "2");
-  std::string bytes = writer.syn_stream(1, headers) + writer.syn_stream(3, headers, true) + writer.syn_reply(1, {}) +
-                      writer.data_head(1, 5, false) + "hello" + writer.data_head(1, 0, true) + writer.rst_stream(3, SpdyStatus::cancel) +
+  std::string bytes = writer.syn_stream(1, headers) + writer.syn_stream(3, headers, true) +
+                      writer.syn_reply(1, {}) + writer.data_head(1, 5, false) + "hello" +
+                      writer.data_head(1, 0, true) + writer.rst_stream(3, SpdyStatus::cancel) +
                       writer.ping(7) + writer.goaway(3);
   for (const size_t step : {size_t(1), size_t(5), bytes.size()}) {
     SpdyReader reader;
     Sink sink;
-    for (size_t at = 0; at < bytes.size(); at += step) ASSERT_TRUE(reader.feed(std::string_view(bytes).substr(at, step), sink));
-    EXPECT_EQ(sink.seen, (std::vector<std::string>{"syn 1 streamtype=error;x=1;x=2;", "syn 3 streamtype=error;x=1;x=2;fin", "reply 1 ", "fin 1",
-                                                   "reset 3 5", "ping 7", "goaway 3"}));
+    for (size_t at = 0; at < bytes.size(); at += step)
+      ASSERT_TRUE(reader.feed(std::string_view(bytes).substr(at, step), sink));
+    EXPECT_EQ(sink.seen, (std::vector<std::string>{"syn 1 streamtype=error;x=1;x=2;",
+                                                   "syn 3 streamtype=error;x=1;x=2;fin", "reply 1 ",
+                                                   "fin 1", "reset 3 5", "ping 7", "goaway 3"}));
     EXPECT_EQ(sink.data[1], "hello");
   }
 }
@@ -145,18 +177,22 @@ TEST(Spdy, StreamsBothWaysWithHalfCloseAndReset) {
   std::unique_ptr<Spdy> server, client;
   std::unique_ptr<SpdyStream> first, second;
   run_on(two.loop(), [&] {
-    server = Spdy::create(std::move(b), Spdy::Role::server,
-                          {.on_stream =
-                               [&](std::unique_ptr<SpdyStream> stream) {
-                                 SpdyStream* raw = stream.get();
-                                 accepted.push_back(std::move(stream));
-                                 server_log.add(std::string(raw->headers().get("streamtype")));
-                                 raw->start({.on_data = [raw](std::string_view bytes) { raw->write(SharedBytes("echo:" + std::string(bytes))); },
-                                             .on_end = [raw] { raw->finish_writing(); },
-                                             .on_close = [&](Error why) { server_log.add(why.reason); },
-                                             .on_drained = {}});
-                               },
-                           .on_close = [&](Error) { server_log.add("<connection over>"); }});
+    server =
+        Spdy::create(std::move(b), Spdy::Role::server,
+                     {.on_stream =
+                          [&](std::unique_ptr<SpdyStream> stream) {
+                            SpdyStream* raw = stream.get();
+                            accepted.push_back(std::move(stream));
+                            server_log.add(std::string(raw->headers().get("streamtype")));
+                            raw->start({.on_data =
+                                            [raw](std::string_view bytes) {
+                                              raw->write(SharedBytes("echo:" + std::string(bytes)));
+                                            },
+                                        .on_end = [raw] { raw->finish_writing(); },
+                                        .on_close = [&](Error why) { server_log.add(why.reason); },
+                                        .on_drained = {}});
+                          },
+                      .on_close = [&](Error) { server_log.add("<connection over>"); }});
   });
   run_on(one.loop(), [&] {
     client = Spdy::create(std::move(a), Spdy::Role::client, {});
@@ -192,29 +228,37 @@ TEST(Spdy, StreamsBothWaysWithHalfCloseAndReset) {
   });
 }
 
-// A runtime's streaming server as containerd's is: takes the streams, echoes stdin to stdout, and ends with a status.
+// A runtime's streaming server as containerd's is: takes the streams, echoes stdin to stdout, and
+// ends with a status.
 struct FakeRuntime {
-  explicit FakeRuntime(run::Loop& loop, std::unique_ptr<Stream> stream, bool waits_for_stdin) : loop(loop) {
+  explicit FakeRuntime(run::Loop& loop, std::unique_ptr<Stream> stream, bool waits_for_stdin)
+      : loop(loop) {
     run_on(loop, [&] {
-      spdy = Spdy::create(std::move(stream), Spdy::Role::server, {.on_stream = [this, waits_for_stdin](std::unique_ptr<SpdyStream> stream) {
-                                                                   const std::string type(stream->headers().get("streamtype"));
-                                                                   SpdyStream* raw = stream.get();
-                                                                   streams[type] = std::move(stream);
-                                                                   order += type + " ";
-                                                                   raw->start({.on_data =
-                                                                                   [this, type](std::string_view bytes) {
-                                                                                     if (type == "resize") return log.add("resize " + std::string(bytes));
-                                                                                     streams["stdout"]->write(SharedBytes("out:" + std::string(bytes)));
-                                                                                   },
-                                                                               .on_end =
-                                                                                   [this, type] {
-                                                                                     if (type == "stdin") end_with(R"({"status":"Success"})");
-                                                                                   },
-                                                                               .on_close = [](Error) {},
-                                                                               .on_drained = {}});
-                                                                   if (!waits_for_stdin && type == "stdout") raw->write(SharedBytes(std::string("ready")));
-                                                                 },
-                                                                 .on_close = [this](Error) { log.add("<over>"); }});
+      spdy = Spdy::create(std::move(stream), Spdy::Role::server,
+                          {.on_stream =
+                               [this, waits_for_stdin](std::unique_ptr<SpdyStream> stream) {
+                                 const std::string type(stream->headers().get("streamtype"));
+                                 SpdyStream* raw = stream.get();
+                                 streams[type] = std::move(stream);
+                                 order += type + " ";
+                                 raw->start({.on_data =
+                                                 [this, type](std::string_view bytes) {
+                                                   if (type == "resize")
+                                                     return log.add("resize " + std::string(bytes));
+                                                   streams["stdout"]->write(
+                                                       SharedBytes("out:" + std::string(bytes)));
+                                                 },
+                                             .on_end =
+                                                 [this, type] {
+                                                   if (type == "stdin")
+                                                     end_with(R"({"status":"Success"})");
+                                                 },
+                                             .on_close = [](Error) {},
+                                             .on_drained = {}});
+                                 if (!waits_for_stdin && type == "stdout")
+                                   raw->write(SharedBytes(std::string("ready")));
+                               },
+                           .on_close = [this](Error) { log.add("<over>"); }});
     });
   }
   ~FakeRuntime() {
@@ -238,14 +282,22 @@ struct BridgeRig {
   explicit BridgeRig(RemoteCommand command, bool waits_for_stdin = true) {
     auto [client_end, server_end] = stream_pair(client_thread.loop(), bridge_thread.loop());
     auto [bridge_end, runtime_end] = stream_pair(tunnel_thread.loop(), runtime_thread.loop());
-    runtime = std::make_unique<FakeRuntime>(runtime_thread.loop(), std::move(runtime_end), waits_for_stdin);
+    runtime = std::make_unique<FakeRuntime>(runtime_thread.loop(), std::move(runtime_end),
+                                            waits_for_stdin);
     auto socket = WebSocket::create(std::move(server_end), WebSocket::Role::server);
-    bridge_websocket_to_spdy(std::move(socket), std::move(bridge_end), std::move(command), [this] { done.add("done"); });
+    bridge_websocket_to_spdy(std::move(socket), std::move(bridge_end), std::move(command),
+                             [this] { done.add("done"); });
     run_on(client_thread.loop(), [&, stream = std::move(client_end)]() mutable {
       client = WebSocket::create(std::move(stream), WebSocket::Role::client);
-      client->start({.on_message = [this](bool, std::string_view message) { log.add(std::to_string(int(message[0])) + ":" + std::string(message.substr(1))); },
-                     .on_close = [this](int code, std::string_view) { log.add("<closed " + std::to_string(code) + ">"); },
-                     .on_drained = {}});
+      client->start(
+          {.on_message =
+               [this](bool, std::string_view message) {
+                 log.add(std::to_string(int(message[0])) + ":" + std::string(message.substr(1)));
+               },
+           .on_close = [this](
+                           int code,
+                           std::string_view) { log.add("<closed " + std::to_string(code) + ">"); },
+           .on_drained = {}});
     });
   }
   ~BridgeRig() {
@@ -255,14 +307,18 @@ struct BridgeRig {
   void send(std::string message) {
     run_on(client_thread.loop(), [&] { client->send(false, message); });
   }
-  run::LoopThread client_thread{"client"}, bridge_thread{"bridge"}, tunnel_thread{"tunnel"}, runtime_thread{"runtime"};
+  run::LoopThread client_thread{"client"}, bridge_thread{"bridge"}, tunnel_thread{"tunnel"},
+      runtime_thread{"runtime"};
   std::unique_ptr<FakeRuntime> runtime;
   std::unique_ptr<WebSocket> client;
   Log log, done;
 };
 
 TEST(RemoteCommand, CarriesStdinStdoutAndTheStatus) {
-  BridgeRig rig({.stdin_wanted = true, .stdout_wanted = true, .stderr_wanted = true, .protocol = "v5.channel.k8s.io"});
+  BridgeRig rig({.stdin_wanted = true,
+                 .stdout_wanted = true,
+                 .stderr_wanted = true,
+                 .protocol = "v5.channel.k8s.io"});
   EXPECT_TRUE(rig.log.wait_for("1:"));  // the empty first message
   rig.send(std::string(1, '\0') + "hello");
   EXPECT_TRUE(rig.log.wait_for("1:out:hello"));
@@ -273,7 +329,11 @@ TEST(RemoteCommand, CarriesStdinStdoutAndTheStatus) {
 }
 
 TEST(RemoteCommand, ATerminalResizesAndHasNoStderr) {
-  BridgeRig rig({.stdin_wanted = true, .stdout_wanted = true, .stderr_wanted = true, .tty = true, .protocol = "v5.channel.k8s.io"});
+  BridgeRig rig({.stdin_wanted = true,
+                 .stdout_wanted = true,
+                 .stderr_wanted = true,
+                 .tty = true,
+                 .protocol = "v5.channel.k8s.io"});
   rig.send(std::string(1, '\4') + R"({"Width":80,"Height":24})");
   EXPECT_TRUE(rig.runtime->log.wait_for(R"(resize {"Width":80,"Height":24})"));
   EXPECT_EQ(rig.runtime->order, "error stdin stdout resize ");
@@ -304,16 +364,30 @@ TEST(WebSocketStream, CarriesSpdyThroughATunnel) {
   std::unique_ptr<SpdyStream> stream, accepted;
   run_on(two.loop(), [&] {
     auto tunnel = websocket_as_stream(WebSocket::create(std::move(b), WebSocket::Role::server));
-    server = Spdy::create(std::move(tunnel), Spdy::Role::server, {.on_stream = [&](std::unique_ptr<SpdyStream> s) {
-                                                                   accepted = std::move(s);
-                                                                   accepted->start({.on_data = [&](std::string_view bytes) { accepted->write(SharedBytes(std::string(bytes))); }, .on_end = {}, .on_close = {}, .on_drained = {}});
-                                                                 },
-                                                                 .on_close = {}});
+    server =
+        Spdy::create(std::move(tunnel), Spdy::Role::server,
+                     {.on_stream =
+                          [&](std::unique_ptr<SpdyStream> s) {
+                            accepted = std::move(s);
+                            accepted->start({.on_data =
+                                                 [&](std::string_view bytes) {
+                                                   accepted->write(SharedBytes(std::string(bytes)));
+                                                 },
+                                             .on_end = {},
+                                             .on_close = {},
+                                             .on_drained = {}});
+                          },
+                      .on_close = {}});
   });
   run_on(one.loop(), [&] {
-    client = Spdy::create(websocket_as_stream(WebSocket::create(std::move(a), WebSocket::Role::client)), Spdy::Role::client, {});
+    client =
+        Spdy::create(websocket_as_stream(WebSocket::create(std::move(a), WebSocket::Role::client)),
+                     Spdy::Role::client, {});
     stream = client->open({});
-    stream->start({.on_data = [&](std::string_view bytes) { log.add(std::string(bytes)); }, .on_end = {}, .on_close = {}, .on_drained = {}});
+    stream->start({.on_data = [&](std::string_view bytes) { log.add(std::string(bytes)); },
+                   .on_end = {},
+                   .on_close = {},
+                   .on_drained = {}});
     stream->write(SharedBytes(std::string(200'000, 'x')));
   });
   EXPECT_TRUE(log.wait_for_joined(std::string(200'000, 'x')));

@@ -21,13 +21,17 @@ struct Opened {
   Protocol protocol = Protocol::http1;
 };
 // Opens one more connection. `http1_only`: for an upgrade. The handle ends the attempt.
-using Opener = std::function<std::unique_ptr<run::Timer>(bool http1_only, std::move_only_function<void(Result<Opened>)>)>;
+using Opener = std::function<std::unique_ptr<run::Timer>(
+    bool http1_only, std::move_only_function<void(Result<Opened>)>)>;
 
 // Loop thread only, but for what says otherwise.
 class ClientCore final : public std::enable_shared_from_this<ClientCore> {
  public:
   ClientCore(run::Loop& loop, Opener open, std::string scheme, std::string authority)
-      : loop(loop), open_(std::move(open)), scheme_(std::move(scheme)), authority_(std::move(authority)) {}
+      : loop(loop),
+        open_(std::move(open)),
+        scheme_(std::move(scheme)),
+        authority_(std::move(authority)) {}
 
   void submit(std::shared_ptr<ClientCall> call) {
     if (call->dead()) return;
@@ -36,7 +40,8 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore> {
     for (const auto& connection : connections_)
       if (connection->can_take()) return connection->submit(std::move(call));
     call->abandon = [weak = weak_from_this(), raw = call.get()] {
-      if (const auto self = weak.lock()) std::erase_if(self->waiting_, [&](const auto& other) { return other.get() == raw; });
+      if (const auto self = weak.lock())
+        std::erase_if(self->waiting_, [&](const auto& other) { return other.get() == raw; });
     };
     waiting_.push_back(std::move(call));
     open_more();
@@ -54,12 +59,13 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore> {
 
  private:
   void open_more() {
-    // Before the protocol is known, and with HTTP/2, one attempt at a time is enough: the others share it. Asked anew each
-    // time, because an attempt may succeed at once.
+    // Before the protocol is known, and with HTTP/2, one attempt at a time is enough: the others
+    // share it. Asked anew each time, because an attempt may succeed at once.
     const auto wanted = [this] {
       if (closed_ || waiting_.empty()) return size_t(0);
       if (protocol_ != Protocol::http1) return size_t(1);
-      return std::min(waiting_.size(), http1_connections_max - std::min(http1_connections_max, connections_.size()));
+      return std::min(waiting_.size(),
+                      http1_connections_max - std::min(http1_connections_max, connections_.size()));
     };
     while (attempts_.size() < wanted()) {
       const uint64_t id = ++last_attempt_;
@@ -67,7 +73,8 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore> {
       auto handle = open_(false, [weak = weak_from_this(), id](Result<Opened> opened) {
         const auto self = weak.lock();
         if (!self || self->attempts_.count(id) == 0) return;
-        self->loop.post([handle = std::shared_ptr(std::move(self->attempts_[id]))] {});  // not destroyed inside its own call
+        self->loop.post([handle = std::shared_ptr(std::move(self->attempts_[id]))] {
+        });  // not destroyed inside its own call
         self->attempts_.erase(id);
         self->opened(std::move(opened));
       });
@@ -87,10 +94,12 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore> {
     serve_waiting();
   }
   std::shared_ptr<ClientConnection> make(std::unique_ptr<Stream> stream, Protocol protocol) {
-    return protocol == Protocol::http2 ? make_http2_client_connection(std::move(stream), scheme_, authority_)
-                                       : make_http1_client_connection(std::move(stream), authority_);
+    return protocol == Protocol::http2
+               ? make_http2_client_connection(std::move(stream), scheme_, authority_)
+               : make_http1_client_connection(std::move(stream), authority_);
   }
-  void adopt(std::shared_ptr<ClientConnection> connection, std::list<std::shared_ptr<ClientConnection>>& home) {
+  void adopt(std::shared_ptr<ClientConnection> connection,
+             std::list<std::shared_ptr<ClientConnection>>& home) {
     home.push_back(connection);
     ClientConnection::Events events;
     events.on_idle = [weak = weak_from_this()] {
@@ -104,7 +113,8 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore> {
         self->serve_waiting();
       });
     };
-    events.on_give_back = [weak = weak_from_this(), &loop = loop](std::shared_ptr<ClientCall> call) {
+    events.on_give_back = [weak = weak_from_this(),
+                           &loop = loop](std::shared_ptr<ClientCall> call) {
       loop.post([weak, call = std::move(call)] {
         if (const auto self = weak.lock())
           self->submit(call);
@@ -139,7 +149,8 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore> {
       self->adopt(connection, self->upgrading_);
       connection->submit(call);
     });
-    if (const auto at = attempts_upgrade_.find(id); at != attempts_upgrade_.end()) at->second = std::move(handle);
+    if (const auto at = attempts_upgrade_.find(id); at != attempts_upgrade_.end())
+      at->second = std::move(handle);
   }
 
   const Opener open_;
@@ -175,7 +186,8 @@ struct Gathered {
 class Client final : public HttpClient {
  public:
   Client(run::Loop& loop, Opener open, std::string scheme, std::string authority)
-      : core_(std::make_shared<ClientCore>(loop, std::move(open), std::move(scheme), std::move(authority))) {}
+      : core_(std::make_shared<ClientCore>(loop, std::move(open), std::move(scheme),
+                                           std::move(authority))) {}
   ~Client() override {
     if (core_->loop.on_loop_thread()) {
       core_->close();
@@ -215,7 +227,8 @@ class Client final : public HttpClient {
     auto gathered = std::make_shared<Gathered>();
     auto upgraded = std::make_shared<Upgraded>();
     auto done = gathered->promise.get_future();
-    auto call = std::make_shared<ClientCall>(core_->loop, std::move(request), gather(gathered, 1 << 20));
+    auto call =
+        std::make_shared<ClientCall>(core_->loop, std::move(request), gather(gathered, 1 << 20));
     call->upgraded = [gathered, upgraded](std::unique_ptr<Stream> stream, const Headers& headers) {
       upgraded->stream = std::move(stream);
       upgraded->headers = headers;
@@ -230,7 +243,9 @@ class Client final : public HttpClient {
     }
     if (auto result = done.get(); !result) return fail(std::move(result).error());
     if (!upgraded->stream)
-      return fail(Error{.code = gathered->response.status, .reason = "UpgradeRefused", .message = gathered->response.body});
+      return fail(Error{.code = gathered->response.status,
+                        .reason = "UpgradeRefused",
+                        .message = gathered->response.body});
     return std::move(*upgraded);
   }
 
@@ -246,12 +261,16 @@ class Client final : public HttpClient {
       if (gathered->response.body.size() + bytes.size() > bytes_max) {
         gathered->too_large = true;
         gathered->response.body = {};
-        return gathered->end(fail(Error{.code = 502, .reason = "ResponseTooLarge",
-                                        .message = "the response is larger than " + std::to_string(bytes_max) + " bytes"}));
+        return gathered->end(fail(Error{
+            .code = 502,
+            .reason = "ResponseTooLarge",
+            .message = "the response is larger than " + std::to_string(bytes_max) + " bytes"}));
       }
       gathered->response.body += bytes;
     };
-    callbacks.on_trailers = [gathered](const Headers& trailers) { gathered->response.trailers = trailers; };
+    callbacks.on_trailers = [gathered](const Headers& trailers) {
+      gathered->response.trailers = trailers;
+    };
     callbacks.on_end = [gathered](Result<void> result) { gathered->end(std::move(result)); };
     return callbacks;
   }
@@ -265,9 +284,11 @@ struct Origin {
 
 Result<Origin> parse_origin(std::string_view text) {
   if (text.starts_with("unix:")) return Origin{"http", "localhost", std::string(text)};
-  if (text.starts_with("h2c+unix:")) return Origin{"http", "localhost", std::string(text.substr(4)), Protocol::http2};
+  if (text.starts_with("h2c+unix:"))
+    return Origin{"http", "localhost", std::string(text.substr(4)), Protocol::http2};
   const size_t colon = text.find("://");
-  if (colon == std::string_view::npos) return fail(bad_request("origin \"" + std::string(text) + "\" has no scheme"));
+  if (colon == std::string_view::npos)
+    return fail(bad_request("origin \"" + std::string(text) + "\" has no scheme"));
   Origin origin;
   origin.scheme = text.substr(0, colon);
   auto authority = text.substr(colon + 3);
@@ -278,11 +299,14 @@ Result<Origin> parse_origin(std::string_view text) {
     origin.scheme = "http";
     origin.plain_protocol = Protocol::http2;
   } else if (origin.scheme != "http" && origin.scheme != "https") {
-    return fail(bad_request("origin \"" + std::string(text) + "\": the scheme is not http, https or h2c"));
+    return fail(
+        bad_request("origin \"" + std::string(text) + "\": the scheme is not http, https or h2c"));
   }
-  if (authority.empty()) return fail(bad_request("origin \"" + std::string(text) + "\" has no host"));
+  if (authority.empty())
+    return fail(bad_request("origin \"" + std::string(text) + "\" has no host"));
   const size_t bracket = authority.rfind(']');
-  if (authority.find(':', bracket == std::string_view::npos ? 0 : bracket) == std::string_view::npos)
+  if (authority.find(':', bracket == std::string_view::npos ? 0 : bracket) ==
+      std::string_view::npos)
     origin.address += origin.scheme == "https" ? ":443" : ":80";
   DURE_CHECK(parse_host_port(origin.address));
   return origin;
@@ -290,23 +314,32 @@ Result<Origin> parse_origin(std::string_view text) {
 
 }  // namespace
 
-Result<std::unique_ptr<HttpClient>> HttpClient::create(run::Loop& loop, std::string origin_text, TlsClientConfig tls) {
+Result<std::unique_ptr<HttpClient>> HttpClient::create(run::Loop& loop, std::string origin_text,
+                                                       TlsClientConfig tls) {
   DURE_TRY(auto origin, parse_origin(origin_text));
-  ConnectSpec spec{.address = origin.address, .server_name = tls.server_name, .insecure = tls.insecure};
+  ConnectSpec spec{
+      .address = origin.address, .server_name = tls.server_name, .insecure = tls.insecure};
   if (origin.scheme == "https") {
     DURE_TRY(spec.tls, make_client_context(tls));
   }
-  Opener open = [&loop, spec, plain = origin.plain_protocol](bool http1_only, std::move_only_function<void(Result<Opened>)> done) {
+  Opener open = [&loop, spec, plain = origin.plain_protocol](
+                    bool http1_only, std::move_only_function<void(Result<Opened>)> done) {
     ConnectSpec attempt = spec;
-    if (attempt.tls) attempt.alpn = http1_only ? std::vector<std::string>{"http/1.1"} : std::vector<std::string>{"h2", "http/1.1"};
+    if (attempt.tls)
+      attempt.alpn = http1_only ? std::vector<std::string>{"http/1.1"}
+                                : std::vector<std::string>{"h2", "http/1.1"};
     const bool is_plain = !attempt.tls;
-    return connect(loop, std::move(attempt), [plain, is_plain, done = std::move(done)](Result<Connected> connected) mutable {
-      if (!connected) return done(fail(std::move(connected).error()));
-      const Protocol protocol = is_plain ? plain : connected->protocol == "h2" ? Protocol::http2 : Protocol::http1;
-      done(Opened{std::move(connected->stream), protocol});
-    });
+    return connect(loop, std::move(attempt),
+                   [plain, is_plain, done = std::move(done)](Result<Connected> connected) mutable {
+                     if (!connected) return done(fail(std::move(connected).error()));
+                     const Protocol protocol = is_plain                      ? plain
+                                               : connected->protocol == "h2" ? Protocol::http2
+                                                                             : Protocol::http1;
+                     done(Opened{std::move(connected->stream), protocol});
+                   });
   };
-  return std::make_unique<Client>(loop, std::move(open), std::move(origin.scheme), std::move(origin.authority));
+  return std::make_unique<Client>(loop, std::move(open), std::move(origin.scheme),
+                                  std::move(origin.authority));
 }
 
 namespace {
@@ -317,8 +350,11 @@ class NothingToCancel final : public run::Timer {
 
 }  // namespace
 
-std::unique_ptr<HttpClient> HttpClient::over_streams(run::Loop& loop, std::string host, Dialer dial) {
-  Opener open = [dial = std::move(dial)](bool, std::move_only_function<void(Result<Opened>)> done) -> std::unique_ptr<run::Timer> {
+std::unique_ptr<HttpClient> HttpClient::over_streams(run::Loop& loop, std::string host,
+                                                     Dialer dial) {
+  Opener open =
+      [dial = std::move(dial)](
+          bool, std::move_only_function<void(Result<Opened>)> done) -> std::unique_ptr<run::Timer> {
     dial([done = std::move(done)](Result<std::unique_ptr<Stream>> stream) mutable {
       if (!stream) return done(fail(std::move(stream).error()));
       done(Opened{make_transferable(std::move(*stream)), Protocol::http1});

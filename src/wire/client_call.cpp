@@ -46,7 +46,8 @@ void ClientCall::on_upgrade(std::unique_ptr<Stream> stream, const Headers& heade
 }
 bool ClientCall::may_repeat() const {
   const auto& method = request.method;
-  return !started_ && attempts < 3 && !upgraded && (method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE");
+  return !started_ && attempts < 3 && !upgraded &&
+         (method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE");
 }
 
 void ClientCall::silence() {
@@ -65,7 +66,9 @@ void ClientCall::silence() {
 }
 
 Error connection_lost(std::string_view why) {
-  return Error{.code = 503, .reason = "ConnectionLost", .message = "the connection was lost: " + std::string(why)};
+  return Error{.code = 503,
+               .reason = "ConnectionLost",
+               .message = "the connection was lost: " + std::string(why)};
 }
 
 }  // namespace dure::wire

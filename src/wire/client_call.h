@@ -1,5 +1,5 @@
-// ClientCall: one request of an HttpClient on its way, whatever connection carries it. The connection tells it what arrives; it
-// guards the caller's callbacks against a caller that leaves.
+// ClientCall: one request of an HttpClient on its way, whatever connection carries it. The connection tells it what
+// arrives; it guards the caller's callbacks against a caller that leaves.
 #pragma once
 
 #include <atomic>
@@ -53,9 +53,10 @@ class ClientConnection {
  public:
   // What a connection tells its client. All are followed by nothing that touches the connection.
   struct Events {
-    std::function<void()> on_idle;                                 // it may take another call
-    std::function<void()> on_over;                                 // destroy it soon (never inside this call)
-    std::function<void(std::shared_ptr<ClientCall>)> on_give_back; // the server did nothing with this call: try elsewhere
+    std::function<void()> on_idle;  // it may take another call
+    std::function<void()> on_over;  // destroy it soon (never inside this call)
+    std::function<void(std::shared_ptr<ClientCall>)>
+        on_give_back;  // the server did nothing with this call: try elsewhere
   };
   virtual ~ClientConnection() = default;
   virtual void begin(Events events) = 0;
@@ -65,7 +66,8 @@ class ClientConnection {
 };
 
 std::shared_ptr<ClientConnection> make_http1_client_connection(std::unique_ptr<Stream> stream, std::string host);
-std::shared_ptr<ClientConnection> make_http2_client_connection(std::unique_ptr<Stream> stream, std::string scheme, std::string authority);
+std::shared_ptr<ClientConnection> make_http2_client_connection(std::unique_ptr<Stream> stream, std::string scheme,
+                                                               std::string authority);
 
 Error connection_lost(std::string_view why);
 

@@ -23,7 +23,8 @@ struct Inbox {
 
 class Connecting final : public std::enable_shared_from_this<Connecting> {
  public:
-  Connecting(run::Loop& loop, ConnectSpec spec, std::move_only_function<void(Result<Connected>)> done)
+  Connecting(run::Loop& loop, ConnectSpec spec,
+             std::move_only_function<void(Result<Connected>)> done)
       : loop_(loop), spec_(std::move(spec)), done_(std::move(done)) {
     inbox_->loop = &loop;
   }
@@ -32,8 +33,9 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
   void begin() {
     timeout_ = loop_.after(spec_.timeout, [weak = weak_from_this()] {
       if (const auto self = weak.lock())
-        self->finish(fail(timed_out("connect to " + self->spec_.address + " took too long" +
-                                    (self->last_error_ ? " (" + self->last_error_->message + ")" : ""))));
+        self->finish(
+            fail(timed_out("connect to " + self->spec_.address + " took too long" +
+                           (self->last_error_ ? " (" + self->last_error_->message + ")" : ""))));
     });
     if (spec_.address.starts_with("unix:")) {
       auto address = unix_address(std::string_view(spec_.address).substr(5));
@@ -81,12 +83,14 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
     release_attempt();
     if (dead_) return;
     if (turn_ == addresses_.size())
-      return finish(fail(last_error_.value_or(unavailable("connect to " + spec_.address + ": no address"))));
+      return finish(
+          fail(last_error_.value_or(unavailable("connect to " + spec_.address + ": no address"))));
     const SocketAddress& address = addresses_[turn_++];
     fd_ = socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd_ < 0) return attempt_failed(errno);
     tune_connection(fd_, address.family());
-    const int answer = ::connect(fd_, reinterpret_cast<const sockaddr*>(&address.storage), address.size);
+    const int answer =
+        ::connect(fd_, reinterpret_cast<const sockaddr*>(&address.storage), address.size);
     if (answer == 0) return connected();
     if (errno != EINPROGRESS) return attempt_failed(errno);
     readiness_ = loop_.watch(fd_);
@@ -101,7 +105,8 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
     });
     if (turn_ < addresses_.size())
       impatience_ = loop_.after(patience_with_one_address, [weak = weak_from_this()] {
-        if (const auto self = weak.lock(); self && self->readiness_) self->attempt_failed(ETIMEDOUT);
+        if (const auto self = weak.lock(); self && self->readiness_)
+          self->attempt_failed(ETIMEDOUT);
       });
   }
   void attempt_failed(int error) {
@@ -114,7 +119,8 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
     impatience_.reset();
     ssl_st* session = nullptr;
     if (spec_.tls) {
-      auto made = make_client_session(spec_.tls, fd_, spec_.server_name, spec_.insecure, spec_.alpn);
+      auto made =
+          make_client_session(spec_.tls, fd_, spec_.server_name, spec_.insecure, spec_.alpn);
       if (!made) return finish(fail(std::move(made).error()));
       session = *made;
     }
@@ -122,7 +128,9 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
     stream_->handshake([weak = weak_from_this()](Status status) {
       const auto self = weak.lock();
       if (!self) return;
-      if (!status) return self->finish(fail(std::move(status).error().with_context("connect to " + self->spec_.address)));
+      if (!status)
+        return self->finish(
+            fail(std::move(status).error().with_context("connect to " + self->spec_.address)));
       Connected connected{std::move(self->stream_), {}};
       if (connected.stream->session()) connected.protocol = alpn_of(connected.stream->session());
       self->finish(std::move(connected));
@@ -172,7 +180,8 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
 
 class ConnectHandle final : public run::Timer {
  public:
-  explicit ConnectHandle(std::shared_ptr<Connecting> connecting) : connecting_(std::move(connecting)) {}
+  explicit ConnectHandle(std::shared_ptr<Connecting> connecting)
+      : connecting_(std::move(connecting)) {}
   ~ConnectHandle() override { cancel(); }
   void cancel() override { connecting_->cancel(); }
 
@@ -182,13 +191,15 @@ class ConnectHandle final : public run::Timer {
 
 }  // namespace
 
-std::unique_ptr<run::Timer> connect(run::Loop& loop, ConnectSpec spec, std::move_only_function<void(Result<Connected>)> done) {
+std::unique_ptr<run::Timer> connect(run::Loop& loop, ConnectSpec spec,
+                                    std::move_only_function<void(Result<Connected>)> done) {
   auto connecting = std::make_shared<Connecting>(loop, std::move(spec), std::move(done));
   loop.post([connecting] { connecting->begin(); });
   return std::make_unique<ConnectHandle>(std::move(connecting));
 }
 
-Result<std::unique_ptr<Stream>> dial(run::Loop& loop, std::string_view address, std::optional<TlsClientConfig> tls, Duration timeout) {
+Result<std::unique_ptr<Stream>> dial(run::Loop& loop, std::string_view address,
+                                     std::optional<TlsClientConfig> tls, Duration timeout) {
   DURE_ASSERT(!loop.on_loop_thread());
   ConnectSpec spec{.address = std::string(address), .timeout = timeout};
   if (tls) {
@@ -198,7 +209,9 @@ Result<std::unique_ptr<Stream>> dial(run::Loop& loop, std::string_view address, 
   }
   std::promise<Result<Connected>> promise;
   auto answer = promise.get_future();
-  const auto handle = connect(loop, std::move(spec), [&](Result<Connected> result) { promise.set_value(std::move(result)); });
+  const auto handle = connect(loop, std::move(spec), [&](Result<Connected> result) {
+    promise.set_value(std::move(result));
+  });
   DURE_TRY(auto connected, answer.get());
   return std::unique_ptr<Stream>(std::move(connected.stream));
 }

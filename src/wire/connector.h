@@ -1,4 +1,5 @@
-// Connector: from an address to a connected SocketStream: name, addresses one after the other, TLS handshake, one time limit.
+// Connector: from an address to a connected SocketStream: name, addresses one after the other, TLS handshake, one
+// time limit.
 #pragma once
 
 #include <memory>
@@ -12,9 +13,9 @@
 namespace dure::wire {
 
 struct ConnectSpec {
-  std::string address;       // "host:port" or "unix:/path"
-  TlsContext tls;            // null: plain
-  std::string server_name;   // empty: the host
+  std::string address;      // "host:port" or "unix:/path"
+  TlsContext tls;           // null: plain
+  std::string server_name;  // empty: the host
   bool insecure = false;
   std::vector<std::string> alpn;
   Duration timeout = 10s;
@@ -25,8 +26,9 @@ struct Connected {
   std::string protocol;  // what ALPN chose
 };
 
-// Any thread; `done` runs on the loop, once, unless the handle was destroyed before. The same rule as for a Stream: the
-// destructor waits for a running `done`.
-std::unique_ptr<run::Timer> connect(run::Loop& loop, ConnectSpec spec, std::move_only_function<void(Result<Connected>)> done);
+// Any thread; `done` runs on the loop, once, unless the handle was destroyed before. The same rule as for a Stream:
+// the destructor waits for a running `done`.
+std::unique_ptr<run::Timer> connect(run::Loop& loop, ConnectSpec spec,
+                                    std::move_only_function<void(Result<Connected>)> done);
 
 }  // namespace dure::wire

@@ -1,5 +1,6 @@
-// Deadline: a time limit that is moved often and passes rarely. Moving it later costs nothing: the timer that is pending looks
-// again when it fires. Thread: the loop's; the owner outlives no callback, because destroying a Deadline drops it.
+// Deadline: a time limit that is moved often and passes rarely. Moving it later costs nothing: the timer that is
+// pending looks again when it fires. Thread: the loop's; the owner outlives no callback, because destroying a
+// Deadline drops it.
 #pragma once
 
 #include <memory>
@@ -11,7 +12,8 @@ namespace dure::wire {
 
 class Deadline {
  public:
-  Deadline(run::Executor& executor, run::Work passed) : state_(std::make_shared<State>(executor, std::move(passed))) {}
+  Deadline(run::Executor& executor, run::Work passed)
+      : state_(std::make_shared<State>(executor, std::move(passed))) {}
   void set(Duration from_now) {
     state_->deadline = state_->executor.now() + from_now;
     if (!state_->timer || state_->fires > *state_->deadline) arm(state_);

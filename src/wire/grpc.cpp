@@ -28,40 +28,58 @@ constexpr std::array<Code, 17> codes = {{{"OK", 200},
                                          {"Unavailable", 503},
                                          {"DataLoss", 500},
                                          {"Unauthenticated", 401}}};
-constexpr int unknown = 2, deadline_exceeded = 4, unimplemented = 12, internal_code = 13, unavailable_code = 14;
+constexpr int unknown = 2, deadline_exceeded = 4, unimplemented = 12, internal_code = 13,
+              unavailable_code = 14;
 
 Error grpc_error(int code, std::string message) {
   if (code < 0 || code >= int(codes.size())) code = unknown;
-  return Error{.code = codes[size_t(code)].http, .reason = std::string(codes[size_t(code)].name), .message = std::move(message)};
+  return Error{.code = codes[size_t(code)].http,
+               .reason = std::string(codes[size_t(code)].name),
+               .message = std::move(message)};
 }
 Error transport_error(Error error) {
-  const int code = error.is("Timeout") ? deadline_exceeded : error.is("ResponseTooLarge") ? 8 : unavailable_code;
+  const int code = error.is("Timeout")            ? deadline_exceeded
+                   : error.is("ResponseTooLarge") ? 8
+                                                  : unavailable_code;
   return grpc_error(code, std::move(error.message));
 }
 // A proxy or a server that does not speak gRPC answers with an HTTP status only.
 Error http_error(int status) {
   int code = unknown;
   switch (status) {
-    case 400: code = internal_code; break;
-    case 401: code = 16; break;
-    case 403: code = 7; break;
-    case 404: code = unimplemented; break;
+    case 400:
+      code = internal_code;
+      break;
+    case 401:
+      code = 16;
+      break;
+    case 403:
+      code = 7;
+      break;
+    case 404:
+      code = unimplemented;
+      break;
     case 429:
     case 502:
     case 503:
-    case 504: code = unavailable_code; break;
-    default: break;
+    case 504:
+      code = unavailable_code;
+      break;
+    default:
+      break;
   }
   return grpc_error(code, "HTTP status " + std::to_string(status));
 }
 
-// The outcome that trailers (or the headers of a body-less answer) tell; empty when they say nothing.
+// The outcome that trailers (or the headers of a body-less answer) tell; empty when they say
+// nothing.
 std::optional<Status> outcome_of(const Headers& headers) {
   const auto text = headers.get("grpc-status");
   if (text.empty()) return std::nullopt;
   const auto code = parse_int(text);
   if (code && *code == 0) return Status{};
-  return Status(fail(grpc_error(code ? int(*code) : unknown, percent_decode(headers.get("grpc-message")))));
+  return Status(
+      fail(grpc_error(code ? int(*code) : unknown, percent_decode(headers.get("grpc-message")))));
 }
 
 Request make_request(std::string_view method, std::string_view message, Duration timeout) {
@@ -70,10 +88,14 @@ Request make_request(std::string_view method, std::string_view message, Duration
   request.headers.add("te", "trailers");
   request.headers.add("user-agent", "grpc-dure");
   if (timeout > Duration::zero()) {
-    const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count() + 1;
+    const auto milliseconds =
+        std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count() + 1;
     // At most eight digits are allowed.
-    request.headers.add("grpc-timeout", milliseconds < 100'000'000 ? std::to_string(milliseconds) + "m"
-                                                                   : std::to_string(std::min<int64_t>(milliseconds / 1000, 99'999'999)) + "S");
+    request.headers.add(
+        "grpc-timeout",
+        milliseconds < 100'000'000
+            ? std::to_string(milliseconds) + "m"
+            : std::to_string(std::min<int64_t>(milliseconds / 1000, 99'999'999)) + "S");
   }
   return request;
 }
@@ -109,20 +131,27 @@ Result<std::optional<std::string_view>> GrpcReader::next() {
   if (rest.size() < 5) return std::nullopt;
   size_t size = 0;
   for (int i = 1; i < 5; ++i) size = size << 8 | static_cast<unsigned char>(rest[size_t(i)]);
-  if (rest[0] != 0) return fail(grpc_error(internal_code, "compressed message, which nobody asked for"));
-  if (size > message_bytes_max_) return fail(grpc_error(8, "message of " + std::to_string(size) + " bytes is too large"));
+  if (rest[0] != 0)
+    return fail(grpc_error(internal_code, "compressed message, which nobody asked for"));
+  if (size > message_bytes_max_)
+    return fail(grpc_error(8, "message of " + std::to_string(size) + " bytes is too large"));
   if (rest.size() < 5 + size) return std::nullopt;
   used_ += 5 + size;
   return rest.substr(5, size);
 }
 
-Result<std::string> GrpcClient::call(std::string_view method, std::string_view request, Duration timeout) const {
+Result<std::string> GrpcClient::call(std::string_view method, std::string_view request,
+                                     Duration timeout) const {
   // The server minds the deadline too; ours is a little later, so that its own error is seen.
-  auto response = http_.call(make_request(method, request, timeout), {.timeout = timeout + 200ms, .body_bytes_max = message_bytes_max_ + 5});
+  auto response =
+      http_.call(make_request(method, request, timeout),
+                 {.timeout = timeout + 200ms, .body_bytes_max = message_bytes_max_ + 5});
   if (!response) return fail(transport_error(std::move(response).error()));
   auto outcome = outcome_of(response->trailers);
   if (!outcome) outcome = outcome_of(response->headers);
-  if (!outcome) return fail(response->status != 200 ? http_error(response->status) : grpc_error(internal_code, "answer without grpc-status"));
+  if (!outcome)
+    return fail(response->status != 200 ? http_error(response->status)
+                                        : grpc_error(internal_code, "answer without grpc-status"));
   if (!*outcome) return fail(std::move(*outcome).error());
   GrpcReader reader(message_bytes_max_);
   reader.feed(response->body);
@@ -131,7 +160,8 @@ Result<std::string> GrpcClient::call(std::string_view method, std::string_view r
   return std::string(*message);
 }
 
-std::unique_ptr<run::Timer> GrpcClient::stream(std::string_view method, std::string_view request, Streaming callbacks, Duration timeout) const {
+std::unique_ptr<run::Timer> GrpcClient::stream(std::string_view method, std::string_view request,
+                                               Streaming callbacks, Duration timeout) const {
   struct State {
     Streaming callbacks;
     GrpcReader reader;
@@ -142,7 +172,8 @@ std::unique_ptr<run::Timer> GrpcClient::stream(std::string_view method, std::str
       if (!std::exchange(ended, true) && callbacks.on_end) callbacks.on_end(std::move(status));
     }
   };
-  auto state = std::make_shared<State>(State{std::move(callbacks), GrpcReader(message_bytes_max_), {}, 0, false});
+  auto state = std::make_shared<State>(
+      State{std::move(callbacks), GrpcReader(message_bytes_max_), {}, 0, false});
   HttpClient::Streaming streaming;
   streaming.on_start = [state](int status, const Headers& headers) {
     state->http_status = status;
@@ -164,7 +195,9 @@ std::unique_ptr<run::Timer> GrpcClient::stream(std::string_view method, std::str
   streaming.on_end = [state](Result<void> result) {
     if (!result) return state->end(fail(transport_error(std::move(result).error())));
     if (state->outcome) return state->end(std::move(*state->outcome));
-    state->end(fail(state->http_status != 200 ? http_error(state->http_status) : grpc_error(internal_code, "stream ended without grpc-status")));
+    state->end(fail(state->http_status != 200
+                        ? http_error(state->http_status)
+                        : grpc_error(internal_code, "stream ended without grpc-status")));
   };
   return http_.stream(make_request(method, request, timeout), std::move(streaming));
 }

@@ -1,8 +1,8 @@
 // gRPC over HTTP/2: unary calls and server streams, messages as bytes (the schema's protobuf codec makes them).
 // For containerd and CRI-O (h2c over a unix socket) and etcd.
 //
-// Errors: `reason` is gRPC's code name ("NotFound", "DeadlineExceeded", "Unavailable", ...), `code` the HTTP status that fits, `message` the
-// server's own. A connection that cannot be made or breaks is "Unavailable".
+// Errors: `reason` is gRPC's code name ("NotFound", "DeadlineExceeded", "Unavailable", ...), `code` the HTTP status
+// that fits, `message` the server's own. A connection that cannot be made or breaks is "Unavailable".
 #pragma once
 
 #include <memory>
@@ -16,7 +16,8 @@ namespace dure::wire {
 class GrpcClient {
  public:
   // `http` outlives this.
-  explicit GrpcClient(HttpClient& http, size_t message_bytes_max = 64 << 20) : http_(http), message_bytes_max_(message_bytes_max) {}
+  explicit GrpcClient(HttpClient& http, size_t message_bytes_max = 64 << 20)
+      : http_(http), message_bytes_max_(message_bytes_max) {}
 
   // method: "/runtime.v1.RuntimeService/Version". Blocks; not on the client's loop.
   Result<std::string> call(std::string_view method, std::string_view request, Duration timeout) const;
@@ -25,7 +26,8 @@ class GrpcClient {
     std::move_only_function<void(std::string_view message)> on_message;
     std::move_only_function<void(Status)> on_end;  // once, last; a clean end of the stream is success
   };
-  // One request, many messages; callbacks run on the client's loop. The handle ends the stream. A zero timeout: for ever.
+  // One request, many messages; callbacks run on the client's loop. The handle ends the stream. A zero timeout: for
+  // ever.
   std::unique_ptr<run::Timer> stream(std::string_view method, std::string_view request, Streaming callbacks,
                                      Duration timeout = Duration::zero()) const;
 

@@ -12,7 +12,9 @@ class GrpcTest : public testing::Test {
  protected:
   GrpcTest() {
     path_ = "/tmp/dure_grpc_" + std::to_string(getpid()) + ".sock";
-    server_ = Server::listen("unix:" + path_, std::nullopt, {&server_thread_.loop()}, [this](std::shared_ptr<Exchange> e) { handle(std::move(e)); }).value();
+    server_ = Server::listen("unix:" + path_, std::nullopt, {&server_thread_.loop()},
+                             [this](std::shared_ptr<Exchange> e) { handle(std::move(e)); })
+                  .value();
     http_ = HttpClient::create(client_thread_.loop(), "h2c+unix:" + path_).value();
   }
   ~GrpcTest() override {
@@ -29,7 +31,8 @@ class GrpcTest : public testing::Test {
       exchange->finish_with_trailers(grpc_trailers(0));
     } else if (request.target == "/t.T/Many") {
       exchange->start(200, {});
-      for (int i = 0; i < 3; ++i) exchange->write(SharedBytes(grpc_frame(message + std::to_string(i))));
+      for (int i = 0; i < 3; ++i)
+        exchange->write(SharedBytes(grpc_frame(message + std::to_string(i))));
       exchange->finish_with_trailers(grpc_trailers(0));
     } else if (request.target == "/t.T/Hold") {
       held_.push_back(exchange);
@@ -53,7 +56,8 @@ TEST_F(GrpcTest, UnaryCallsCarryBytes) {
   const std::string big(5 << 20, 'x');
   GrpcClient roomy(*http_);
   server_.reset();
-  server_ = Server::listen("unix:" + path_, std::nullopt, {&server_thread_.loop()}, [this](std::shared_ptr<Exchange> e) { handle(std::move(e)); },
+  server_ = Server::listen("unix:" + path_, std::nullopt, {&server_thread_.loop()},
+                           [this](std::shared_ptr<Exchange> e) { handle(std::move(e)); },
                            {.body_bytes_max = 8 << 20})
                 .value();
   EXPECT_EQ(roomy.call("/t.T/Echo", big, 10s).value().size(), big.size());
@@ -81,8 +85,10 @@ TEST_F(GrpcTest, DeadlinesAndMissingServers) {
 TEST_F(GrpcTest, ServerStreamsDeliverEachMessage) {
   std::vector<std::string> messages;
   std::promise<Status> ended;
-  const auto handle = GrpcClient(*http_).stream("/t.T/Many", "m", {.on_message = [&](std::string_view m) { messages.emplace_back(m); },
-                                                                   .on_end = [&](Status status) { ended.set_value(std::move(status)); }});
+  const auto handle = GrpcClient(*http_).stream(
+      "/t.T/Many", "m",
+      {.on_message = [&](std::string_view m) { messages.emplace_back(m); },
+       .on_end = [&](Status status) { ended.set_value(std::move(status)); }});
   EXPECT_TRUE(ended.get_future().get());
   EXPECT_EQ(messages, (std::vector<std::string>{"m0", "m1", "m2"}));
 }
@@ -94,7 +100,8 @@ TEST(GrpcReader, CutsMessagesWhereverTheBytesBreak) {
     std::vector<std::string> seen;
     for (size_t at = 0; at < bytes.size(); at += step) {
       reader.feed(std::string_view(bytes).substr(at, step));
-      for (auto message = reader.next(); message.value(); message = reader.next()) seen.emplace_back(**message);
+      for (auto message = reader.next(); message.value(); message = reader.next())
+        seen.emplace_back(**message);
     }
     EXPECT_EQ(seen, (std::vector<std::string>{"one", "", "three"}));
     EXPECT_TRUE(reader.empty());

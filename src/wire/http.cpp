@@ -20,14 +20,17 @@ void Headers::set(std::string_view name, std::string_view value) {
   std::erase_if(items, [&](const auto& item) { return item.first == key; });
   items.emplace_back(std::move(key), value);
 }
-void Headers::add(std::string_view name, std::string_view value) { items.emplace_back(lower(name), value); }
+void Headers::add(std::string_view name, std::string_view value) {
+  items.emplace_back(lower(name), value);
+}
 
 std::vector<std::pair<std::string, std::string>> parse_query(std::string_view query) {
   std::vector<std::pair<std::string, std::string>> out;
   for (const auto part : split(query, '&')) {
     if (part.empty()) continue;
     const size_t equals = part.find('=');
-    const auto value = equals == std::string_view::npos ? std::string_view{} : part.substr(equals + 1);
+    const auto value =
+        equals == std::string_view::npos ? std::string_view{} : part.substr(equals + 1);
     out.emplace_back(percent_decode(part.substr(0, equals), true), percent_decode(value, true));
   }
   return out;

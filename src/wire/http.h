@@ -1,8 +1,9 @@
 // HTTP as handlers and callers see it; the version (1.1 or 2), TLS and the socket are below. RFC 9110.
 //
-// Server: a Handler gets an Exchange per request. Simple answers call `respond` once; streams call `start`, `write` ...
-// `finish`. Upgrades (WebSocket, SPDY, tunnel) take the byte stream over. Thread: a handler is called on the connection's loop
-// thread and must not block; every Exchange method may be called from any thread (it posts to the loop).
+// Server: a Handler gets an Exchange per request. Simple answers call `respond` once; streams call `start`, `write`
+// ... `finish`. Upgrades (WebSocket, SPDY, tunnel) take the byte stream over. Thread: a handler is called on the
+// connection's loop thread and must not block; every Exchange method may be called from any thread (it posts to the
+// loop).
 #pragma once
 
 #include <functional>
@@ -31,9 +32,9 @@ struct Headers {
 
 // Who is at the other end of a TLS connection.
 struct Peer {
-  std::string address;               // "192.0.2.1:1234"
-  std::string certificate_der;       // leaf, empty without a client certificate; the chain was verified against the client CA
-  bool certificate_verified = false;
+  std::string address;          // "192.0.2.1:1234"
+  std::string certificate_der;  // leaf; empty without a client certificate
+  bool certificate_verified = false;  // against the client CA; one that was not is no better than none
 };
 
 struct Request {
@@ -61,8 +62,9 @@ struct Response {
 };
 
 // A full-duplex byte stream on a loop: a TLS or plain connection, one stream of a tunnel, an upgraded connection.
-// Thread: methods any; callbacks the loop's. Destroying it closes it and no callback follows; off the loop's thread the destructor
-// waits for a callback that is running, so never destroy it while holding a lock that a callback takes.
+// Thread: methods any; callbacks the loop's. Destroying it closes it and no callback follows; off the loop's thread
+// the destructor waits for a callback that is running, so never destroy it while holding a lock that a callback
+// takes.
 class Stream {
  public:
   struct Callbacks {
@@ -74,12 +76,13 @@ class Stream {
   virtual ~Stream() = default;
   virtual void start(Callbacks callbacks) = 0;  // once; data that came before is delivered first
   virtual void write(SharedBytes bytes) = 0;
-  virtual size_t unsent() const = 0;            // bytes accepted and not yet taken by the kernel: the caller's back-pressure
-  virtual void pause(bool paused) = 0;          // stop (resume) reading: back-pressure on the peer
-  virtual void finish_writing() = 0;            // half close, after what was written has left
-  virtual void close() = 0;                     // at once: unsent bytes are dropped and no callback follows
-  // Back to before `start`, for somebody else: callbacks are dropped, reading stops, and `unread` is delivered first at the next
-  // start. Loop thread only, also from inside a callback. A stream that nobody upgrades need not support it.
+  virtual size_t unsent() const = 0;    // bytes accepted and not yet taken by the kernel: the caller's back-pressure
+  virtual void pause(bool paused) = 0;  // stop (resume) reading: back-pressure on the peer
+  virtual void finish_writing() = 0;    // half close, after what was written has left
+  virtual void close() = 0;             // at once: unsent bytes are dropped and no callback follows
+  // Back to before `start`, for somebody else: callbacks are dropped, reading stops, and `unread` is delivered first
+  // at the next start. Loop thread only, also from inside a callback. A stream that nobody upgrades need not support
+  // it.
   virtual void hand_over(std::string unread) { DURE_ASSERT(!"hand_over is not supported by this stream"); }
   virtual run::Loop& loop() = 0;
 };
@@ -95,7 +98,7 @@ class Exchange {
   virtual void write(SharedBytes bytes) = 0;
   virtual void finish() = 0;
   virtual void finish_with_trailers(Headers trailers) { finish(); }
-  virtual void abort() = 0;              // resets the stream or closes the connection
+  virtual void abort() = 0;  // resets the stream or closes the connection
   virtual size_t unsent() const = 0;
   virtual void on_drained(std::move_only_function<void()> callback) = 0;  // after each time unsent() fell to zero
   virtual void on_close(std::move_only_function<void()> callback) = 0;    // the peer went away
@@ -107,10 +110,10 @@ class Exchange {
 using Handler = std::function<void(std::shared_ptr<Exchange>)>;
 
 struct ServerLimits {
-  size_t body_bytes_max = 3 << 20;        // more: 413
-  size_t header_bytes_max = 64 << 10;     // more: 431
-  uint32_t streams_max = 250;             // per HTTP/2 connection
-  size_t connections_max = 8192;          // more: closed at once
+  size_t body_bytes_max = 3 << 20;     // more: 413
+  size_t header_bytes_max = 64 << 10;  // more: 431
+  uint32_t streams_max = 250;          // per HTTP/2 connection
+  size_t connections_max = 8192;       // more: closed at once
   Duration header_timeout = 10s, idle_timeout = 3min;
   // The response to a request that never reaches the handler (400, 408, 413, 431, 501). Absent: plain text.
   std::function<Response(int status, std::string_view why)> refusal = {};
@@ -118,22 +121,25 @@ struct ServerLimits {
 
 // TLS material; reloadable, so that certificates renew while running.
 struct TlsServerConfig {
-  std::string certificate_pem, key_pem;   // chain, leaf first
-  std::string client_ca_pem;              // client certificates are asked for and, when given, verified against it
+  std::string certificate_pem, key_pem;  // chain, leaf first
+  std::string client_ca_pem;             // client certificates are asked for and, when given, verified against it
 };
 
 class Server {
  public:
-  // Listens on address ("0.0.0.0:6443", "[::]:0", "unix:/path") and serves on `loops` in turn; plain HTTP without tls.
+  // Listens on address ("0.0.0.0:6443", "[::]:0", "unix:/path") and serves on `loops` in turn; plain HTTP without
+  // tls.
   static Result<std::unique_ptr<Server>> listen(std::string_view address, std::optional<TlsServerConfig> tls,
-                                                std::vector<run::Loop*> loops, Handler handler, ServerLimits limits = {});
+                                                std::vector<run::Loop*> loops, Handler handler,
+                                                ServerLimits limits = {});
   virtual ~Server() = default;
   virtual int port() const = 0;
   virtual Status reload(TlsServerConfig tls) = 0;
 };
 
 // Serves HTTP/1.1 on one already open stream (a tunnel stream); lives until the stream closes.
-void serve_stream(std::unique_ptr<Stream> stream, std::shared_ptr<const Peer> peer, Handler handler, ServerLimits limits = {});
+void serve_stream(std::unique_ptr<Stream> stream, std::shared_ptr<const Peer> peer, Handler handler,
+                  ServerLimits limits = {});
 
 struct TlsClientConfig {
   std::string ca_pem;                    // empty with insecure = true only
@@ -153,13 +159,13 @@ class HttpClient {
   struct Streaming {
     std::move_only_function<void(int status, const Headers&)> on_start;
     std::move_only_function<void(std::string_view)> on_data;
-    std::move_only_function<void(Result<void>)> on_end;  // called once, last
+    std::move_only_function<void(Result<void>)> on_end;              // called once, last
     std::move_only_function<void(const Headers&)> on_trailers = {};  // before on_end, when there are any
   };
   // origin: "https://host:6443", "http://host:80", "unix:/run/x.sock" (HTTP/2 without TLS: "h2c+unix:/run/x.sock").
   static Result<std::unique_ptr<HttpClient>> create(run::Loop& loop, std::string origin, TlsClientConfig tls = {});
-  // HTTP/1.1 over streams that somebody else opens (of a tunnel): one per request in flight, kept for the next. `dial` is called on the
-  // loop and answers there, once. `host` is what the Host header says.
+  // HTTP/1.1 over streams that somebody else opens (of a tunnel): one per request in flight, kept for the next.
+  // `dial` is called on the loop and answers there, once. `host` is what the Host header says.
   using Dialer = std::function<void(std::move_only_function<void(Result<std::unique_ptr<Stream>>)>)>;
   static std::unique_ptr<HttpClient> over_streams(run::Loop& loop, std::string host, Dialer dial);
   virtual ~HttpClient() = default;

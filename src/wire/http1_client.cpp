@@ -9,7 +9,8 @@ namespace {
 constexpr size_t head_bytes_max = 256 << 10;
 constexpr Duration idle_timeout = 90s;
 
-class Http1ClientConnection final : public ClientConnection, public std::enable_shared_from_this<Http1ClientConnection> {
+class Http1ClientConnection final : public ClientConnection,
+                                    public std::enable_shared_from_this<Http1ClientConnection> {
  public:
   Http1ClientConnection(std::unique_ptr<Stream> stream, std::string host)
       : stream_(std::move(stream)),
@@ -51,7 +52,8 @@ class Http1ClientConnection final : public ClientConnection, public std::enable_
     headers.items.reserve(request.headers.items.size() + 2);
     if (request.headers.get("host").empty()) headers.add("host", host_);
     for (const auto& item : request.headers.items)
-      if (item.first != "content-length" && item.first != "transfer-encoding" && valid_header_name(item.first) && valid_header_value(item.second))
+      if (item.first != "content-length" && item.first != "transfer-encoding" &&
+          valid_header_name(item.first) && valid_header_value(item.second))
         headers.items.push_back(item);
     if (!request.body.empty() || (request.method != "GET" && request.method != "HEAD"))
       headers.items.emplace_back("content-length", std::to_string(request.body.size()));
@@ -183,7 +185,8 @@ class Http1ClientConnection final : public ClientConnection, public std::enable_
 
 }  // namespace
 
-std::shared_ptr<ClientConnection> make_http1_client_connection(std::unique_ptr<Stream> stream, std::string host) {
+std::shared_ptr<ClientConnection> make_http1_client_connection(std::unique_ptr<Stream> stream,
+                                                               std::string host) {
   return std::make_shared<Http1ClientConnection>(std::move(stream), std::move(host));
 }
 

@@ -1,4 +1,5 @@
-// The HTTP/1.1 reader: heads and bodies of both directions, and the same bytes whole and in pieces must read alike.
+// The HTTP/1.1 reader: heads and bodies of both directions, and the same bytes whole and in pieces
+// must read alike.
 #include <cstdlib>
 
 #include "wire/http1_parser.h"
@@ -7,7 +8,8 @@ namespace {
 
 using namespace dure::wire;
 
-std::string read_body(std::string_view bytes, Http1Framing framing, size_t step, bool& good, size_t& used) {
+std::string read_body(std::string_view bytes, Http1Framing framing, size_t step, bool& good,
+                      size_t& used) {
   Http1BodyReader reader(framing);
   std::string out;
   good = true;
@@ -41,13 +43,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     std::string again;
     write_http1_request_head(again, head.method, head.target, head.headers);
     Http1Head second;
-    if (head.minor_version == 1 && (!parse_http1_request(again, second) || second.target != head.target || second.headers.items != head.headers.items)) abort();
+    if (head.minor_version == 1 &&
+        (!parse_http1_request(again, second) || second.target != head.target ||
+         second.headers.items != head.headers.items))
+      abort();
     if (const auto framing = request_framing(head)) {
       bool good_whole, good_pieces;
       size_t used_whole, used_pieces;
       const auto whole = read_body(rest, *framing, rest.size() + 1, good_whole, used_whole);
       const auto pieces = read_body(rest, *framing, 1, good_pieces, used_pieces);
-      if (good_whole != good_pieces || (good_whole && (whole != pieces || used_whole != used_pieces))) abort();
+      if (good_whole != good_pieces ||
+          (good_whole && (whole != pieces || used_whole != used_pieces)))
+        abort();
     }
   }
   Http1Head response;

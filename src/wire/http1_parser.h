@@ -40,8 +40,8 @@ Result<Http1Framing> response_framing(const Http1Head& head, std::string_view re
 class Http1BodyReader {
  public:
   explicit Http1BodyReader(Http1Framing framing = {});
-  // Consumes from the front of `input` what belongs to the body and answers the next piece of content in `piece` (a view of
-  // the input). Call until input is empty or done(); error: 400.
+  // Consumes from the front of `input` what belongs to the body and answers the next piece of content in `piece` (a
+  // view of the input). Call until input is empty or done(); error: 400.
   Status read(std::string_view& input, std::string_view& piece);
   bool done() const { return state_ == State::done; }
   // The connection ended: fine only for a body that lasts until then.
@@ -64,7 +64,8 @@ class Http1BodyReader {
 };
 
 // Writing.
-void write_http1_request_head(std::string& out, std::string_view method, std::string_view target, const Headers& headers);
+void write_http1_request_head(std::string& out, std::string_view method, std::string_view target,
+                              const Headers& headers);
 // Ends with the empty line; `framing_header`: "content-length: 12\r\n" and the like, or empty.
 void write_http1_response_head(std::string& out, int status, const Headers& headers, std::string_view framing_header);
 void write_chunk_head(std::string& out, size_t size);

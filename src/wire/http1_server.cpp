@@ -9,15 +9,17 @@
 namespace dure::wire {
 namespace {
 
-constexpr size_t read_ahead_bytes_max = 64 << 10;  // of pipelined requests while one is answered; then reading stops
-constexpr size_t copy_bytes_max = 16 << 10;        // a larger body is sent by reference
+constexpr size_t read_ahead_bytes_max =
+    64 << 10;  // of pipelined requests while one is answered; then reading stops
+constexpr size_t copy_bytes_max = 16 << 10;  // a larger body is sent by reference
 constexpr Duration linger_timeout = 2s, body_timeout = 30s, slow_goodbye_timeout = 1min;
 
 class Http1Session;
 
 class Http1Exchange final : public ExchangeBase {
  public:
-  Http1Exchange(run::Loop& loop, Request request, std::weak_ptr<Http1Session> session, uint64_t serial)
+  Http1Exchange(run::Loop& loop, Request request, std::weak_ptr<Http1Session> session,
+                uint64_t serial)
       : ExchangeBase(loop, std::move(request)), session_(std::move(session)), serial_(serial) {}
   ~Http1Exchange() override;
 
@@ -37,7 +39,8 @@ class Http1Exchange final : public ExchangeBase {
 
 class Http1Session final : public Session, public std::enable_shared_from_this<Http1Session> {
  public:
-  Http1Session(std::unique_ptr<Stream> stream, std::shared_ptr<const Peer> peer, std::shared_ptr<const SessionHost> host)
+  Http1Session(std::unique_ptr<Stream> stream, std::shared_ptr<const Peer> peer,
+               std::shared_ptr<const SessionHost> host)
       : loop_(stream->loop()),
         stream_(std::move(stream)),
         socket_(dynamic_cast<SocketStream*>(stream_.get())),
@@ -91,7 +94,9 @@ class Http1Session final : public Session, public std::enable_shared_from_this<H
   void say_goodbye();
   void time_is_up();
   void send(std::string_view text);
-  bool body_allowed(int status) const { return !head_request_ && status >= 200 && status != 204 && status != 304; }
+  bool body_allowed(int status) const {
+    return !head_request_ && status >= 200 && status != 204 && status != 304;
+  }
   std::string response_head(int status, Headers& headers, std::string_view framing);
 
   run::Loop& loop_;
@@ -122,7 +127,8 @@ void Http1Session::send(std::string_view text) {
 
 void Http1Session::on_data(std::string_view bytes) {
   const auto keep = shared_from_this();
-  if (saying_goodbye_) return;  // read and forgotten, so that our last words are not lost to a reset
+  if (saying_goodbye_)
+    return;  // read and forgotten, so that our last words are not lost to a reset
   if (busy_) {
     in_ += bytes;
     if (in_.size() > read_ahead_bytes_max) stream_->pause(paused_ = true);
@@ -149,14 +155,16 @@ void Http1Session::feed(std::string_view bytes) {
 bool Http1Session::step() { return state_ == State::head ? read_head() : read_body(); }
 
 bool Http1Session::read_head() {
-  while (scanned_ == 0 && input_.starts_with("\r\n")) input_.remove_prefix(2);  // RFC 9112 2.2: a leftover of old clients
+  while (scanned_ == 0 && input_.starts_with("\r\n"))
+    input_.remove_prefix(2);  // RFC 9112 2.2: a leftover of old clients
   if (input_.empty()) return false;
   const size_t skip = scanned_ < 3 ? 0 : scanned_ - 3;
   size_t size = http1_head_size(input_.substr(skip));
   if (size == std::string_view::npos) {
     if (scanned_ == 0) deadline_.set(host_->limits.header_timeout);
     scanned_ = input_.size();
-    if (input_.size() > host_->limits.header_bytes_max) refuse(431, "the request's headers are too large");
+    if (input_.size() > host_->limits.header_bytes_max)
+      refuse(431, "the request's headers are too large");
     return false;
   }
   size += skip;
@@ -198,7 +206,8 @@ void Http1Session::accept_head(Http1Head& head, Http1Framing framing) {
   request_.body.reserve(size_t(std::min<uint64_t>(framing.length, 64 << 10)));
   state_ = State::body;
   deadline_.set(body_timeout);
-  if (!old_client_ && input_.empty() && equal_ignore_case(request_.headers.get("expect"), "100-continue"))
+  if (!old_client_ && input_.empty() &&
+      equal_ignore_case(request_.headers.get("expect"), "100-continue"))
     send("HTTP/1.1 100 Continue\r\n\r\n");
 }
 
@@ -226,7 +235,8 @@ void Http1Session::dispatch() {
   busy_ = true;
   started_ = false;
   ++serial_;
-  const auto exchange = std::make_shared<Http1Exchange>(loop_, std::move(request_), weak_from_this(), serial_);
+  const auto exchange =
+      std::make_shared<Http1Exchange>(loop_, std::move(request_), weak_from_this(), serial_);
   exchange_ = exchange;
   host_->handler(exchange);
 }
@@ -243,7 +253,8 @@ void Http1Session::refuse(int status, std::string_view why) {
 std::string Http1Session::response_head(int status, Headers& headers, std::string_view framing) {
   std::erase_if(headers.items, [](const auto& item) {
     if (valid_header_name(item.first) && valid_header_value(item.second)) return false;
-    log(LogLevel::error, "wire", "response header dropped: it holds a control character", {{"name", item.first}});
+    log(LogLevel::error, "wire", "response header dropped: it holds a control character",
+        {{"name", item.first}});
     return true;
   });
   std::string out;
@@ -260,7 +271,8 @@ std::string Http1Session::response_head(int status, Headers& headers, std::strin
 void Http1Session::respond(Response response) {
   if (started_) return;
   std::string framing;
-  std::erase_if(response.headers.items, [](const auto& item) { return item.first == "content-length"; });
+  std::erase_if(response.headers.items,
+                [](const auto& item) { return item.first == "content-length"; });
   if (response.status >= 200 && response.status != 204 && response.status != 304)
     framing = "content-length: " + std::to_string(response.body.size()) + "\r\n";
   std::string head = response_head(response.status, response.headers, framing);
@@ -317,7 +329,8 @@ void Http1Session::finish(Headers trailers) {
   if (form_ == BodyForm::chunked) {
     std::string last = "0\r\n";
     for (const auto& [name, value] : trailers.items)
-      if (valid_header_name(name) && valid_header_value(value)) last.append(name).append(": ").append(value).append("\r\n");
+      if (valid_header_name(name) && valid_header_value(value))
+        last.append(name).append(": ").append(value).append("\r\n");
     send(last += "\r\n");
   }
   answered();
@@ -336,8 +349,8 @@ void Http1Session::answered() {
   feed(input);
 }
 
-// Closing at once could reset the connection and destroy the response in the peer's hands: first everything is sent, then what the
-// peer still sends is read for a moment.
+// Closing at once could reset the connection and destroy the response in the peer's hands: first
+// everything is sent, then what the peer still sends is read for a moment.
 void Http1Session::say_goodbye() {
   saying_goodbye_ = true;
   if (paused_) stream_->pause(paused_ = false);
@@ -357,7 +370,8 @@ void Http1Session::on_drained() {
 void Http1Session::on_end() {
   const auto keep = shared_from_this();
   peer_ended_ = true;
-  // One who only finished writing may still wait for a response, but nobody needs the rest of an endless one.
+  // One who only finished writing may still wait for a response, but nobody needs the rest of an
+  // endless one.
   if (busy_ && !started_) return;
   if (saying_goodbye_ && stream_->unsent() > 0) return;
   end();
@@ -366,7 +380,8 @@ void Http1Session::on_end() {
 void Http1Session::time_is_up() {
   const auto keep = shared_from_this();
   const bool in_the_middle = state_ == State::body || scanned_ > 0;
-  if (!busy_ && !saying_goodbye_ && in_the_middle) return refuse(408, "the request did not arrive in time");
+  if (!busy_ && !saying_goodbye_ && in_the_middle)
+    return refuse(408, "the request did not arrive in time");
   end();
 }
 
@@ -441,19 +456,24 @@ std::unique_ptr<Stream> Http1Exchange::do_upgrade(Headers headers) {
 
 }  // namespace
 
-std::shared_ptr<Session> make_http1_session(std::unique_ptr<Stream> stream, std::shared_ptr<const Peer> peer,
+std::shared_ptr<Session> make_http1_session(std::unique_ptr<Stream> stream,
+                                            std::shared_ptr<const Peer> peer,
                                             std::shared_ptr<const SessionHost> host) {
   return std::make_shared<Http1Session>(std::move(stream), std::move(peer), std::move(host));
 }
 
 namespace {
 
-// A session of its own: held by its loop, as a timer that never fires, so that it goes when it is over or with the loop.
-void serve_alone(std::unique_ptr<Stream> stream, std::shared_ptr<const Peer> peer, Handler handler, ServerLimits limits) {
+// A session of its own: held by its loop, as a timer that never fires, so that it goes when it is
+// over or with the loop.
+void serve_alone(std::unique_ptr<Stream> stream, std::shared_ptr<const Peer> peer, Handler handler,
+                 ServerLimits limits) {
   constexpr Duration never = 24h * 365 * 50;
-  auto host = std::make_shared<const SessionHost>(SessionHost{std::move(handler), std::move(limits)});
+  auto host =
+      std::make_shared<const SessionHost>(SessionHost{std::move(handler), std::move(limits)});
   run::Loop& loop = stream->loop();
-  const auto session = make_http1_session(make_transferable(std::move(stream)), std::move(peer), std::move(host));
+  const auto session =
+      make_http1_session(make_transferable(std::move(stream)), std::move(peer), std::move(host));
   auto holder = std::make_shared<std::unique_ptr<run::Timer>>(loop.after(never, [session] {}));
   session->over = [&loop, holder] { loop.post([holder] { holder->reset(); }); };
   session->begin();
@@ -461,10 +481,13 @@ void serve_alone(std::unique_ptr<Stream> stream, std::shared_ptr<const Peer> pee
 
 }  // namespace
 
-void serve_stream(std::unique_ptr<Stream> stream, std::shared_ptr<const Peer> peer, Handler handler, ServerLimits limits) {
+void serve_stream(std::unique_ptr<Stream> stream, std::shared_ptr<const Peer> peer, Handler handler,
+                  ServerLimits limits) {
   run::Loop& loop = stream->loop();
-  if (loop.on_loop_thread()) return serve_alone(std::move(stream), std::move(peer), std::move(handler), std::move(limits));
-  loop.post([stream = std::move(stream), peer = std::move(peer), handler = std::move(handler), limits = std::move(limits)]() mutable {
+  if (loop.on_loop_thread())
+    return serve_alone(std::move(stream), std::move(peer), std::move(handler), std::move(limits));
+  loop.post([stream = std::move(stream), peer = std::move(peer), handler = std::move(handler),
+             limits = std::move(limits)]() mutable {
     serve_alone(std::move(stream), std::move(peer), std::move(handler), std::move(limits));
   });
 }

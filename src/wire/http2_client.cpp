@@ -17,12 +17,13 @@ constexpr size_t header_bytes_max = 256 << 10;
 struct ClientStream {
   std::shared_ptr<ClientCall> call;
   size_t body_sent = 0, header_bytes = 0;
-  int status = 0;          // of the header block being read; zero in trailers
+  int status = 0;  // of the header block being read; zero in trailers
   bool started = false, trailers_seen = false;
   Headers headers;
 };
 
-class Http2ClientConnection final : public ClientConnection, public std::enable_shared_from_this<Http2ClientConnection> {
+class Http2ClientConnection final : public ClientConnection,
+                                    public std::enable_shared_from_this<Http2ClientConnection> {
  public:
   Http2ClientConnection(std::unique_ptr<Stream> stream, std::string scheme, std::string authority)
       : stream_(std::move(stream)),
@@ -34,9 +35,13 @@ class Http2ClientConnection final : public ClientConnection, public std::enable_
   void begin(Events events) override;
   bool can_take() const override {
     if (over_ || draining_) return false;
-    // Streams beyond the server's limit would wait behind watches that never end: they belong on another connection. The limit comes
-    // with the first frame; until then only the call that opened the connection goes ahead.
-    const uint32_t allowed = settings_seen_ ? nghttp2_session_get_remote_settings(session_.get(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) : 1;
+    // Streams beyond the server's limit would wait behind watches that never end: they belong on
+    // another connection. The limit comes with the first frame; until then only the call that
+    // opened the connection goes ahead.
+    const uint32_t allowed = settings_seen_
+                                 ? nghttp2_session_get_remote_settings(
+                                       session_.get(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
+                                 : 1;
     return streams_.size() < allowed && nghttp2_session_check_request_allowed(session_.get());
   }
   void submit(std::shared_ptr<ClientCall> call) override;
@@ -44,7 +49,9 @@ class Http2ClientConnection final : public ClientConnection, public std::enable_
 
  private:
   static const nghttp2_session_callbacks* callbacks();
-  static Http2ClientConnection& self_of(void* user) { return *static_cast<Http2ClientConnection*>(user); }
+  static Http2ClientConnection& self_of(void* user) {
+    return *static_cast<Http2ClientConnection*>(user);
+  }
   ClientStream* find(int32_t id) {
     const auto at = streams_.find(id);
     return at == streams_.end() ? nullptr : &at->second;
@@ -79,18 +86,22 @@ const nghttp2_session_callbacks* Http2ClientConnection::callbacks() {
     nghttp2_session_callbacks* made = nullptr;
     nghttp2_session_callbacks_new(&made);
     nghttp2_session_callbacks_set_on_header_callback(
-        made, [](nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_size, const uint8_t* value,
-                 size_t value_size, uint8_t, void* user) {
-          return self_of(user).on_header(frame, view_of(name, name_size), view_of(value, value_size));
+        made, [](nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
+                 size_t name_size, const uint8_t* value, size_t value_size, uint8_t, void* user) {
+          return self_of(user).on_header(frame, view_of(name, name_size),
+                                         view_of(value, value_size));
         });
     nghttp2_session_callbacks_set_on_frame_recv_callback(
-        made, [](nghttp2_session*, const nghttp2_frame* frame, void* user) { return self_of(user).on_frame(frame); });
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
-        made, [](nghttp2_session*, uint8_t, int32_t id, const uint8_t* data, size_t size, void* user) {
-          return self_of(user).on_chunk(id, view_of(data, size));
+        made, [](nghttp2_session*, const nghttp2_frame* frame, void* user) {
+          return self_of(user).on_frame(frame);
         });
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
+        made, [](nghttp2_session*, uint8_t, int32_t id, const uint8_t* data, size_t size,
+                 void* user) { return self_of(user).on_chunk(id, view_of(data, size)); });
     nghttp2_session_callbacks_set_on_stream_close_callback(
-        made, [](nghttp2_session*, int32_t id, uint32_t code, void* user) { return self_of(user).on_stream_close(id, code); });
+        made, [](nghttp2_session*, int32_t id, uint32_t code, void* user) {
+          return self_of(user).on_stream_close(id, code);
+        });
     return made;
   }();
   return table;
@@ -135,9 +146,11 @@ void Http2ClientConnection::submit(std::shared_ptr<ClientCall> call) {
   list.add_all(request.headers);
   if (has_body && request.headers.get("content-length").empty()) list.add("content-length", length);
   nghttp2_data_provider provider{};
-  provider.read_callback = [](nghttp2_session*, int32_t id, uint8_t* buffer, size_t room, uint32_t* flags, nghttp2_data_source*,
+  provider.read_callback = [](nghttp2_session*, int32_t id, uint8_t* buffer, size_t room,
+                              uint32_t* flags, nghttp2_data_source*,
                               void* user) { return self_of(user).fill(id, buffer, room, flags); };
-  const int32_t id = nghttp2_submit_request(session_.get(), nullptr, list.data(), list.size(), has_body ? &provider : nullptr, nullptr);
+  const int32_t id = nghttp2_submit_request(session_.get(), nullptr, list.data(), list.size(),
+                                            has_body ? &provider : nullptr, nullptr);
   if (id < 0) {
     draining_ = true;  // stream ids are used up, or the session is going away
     return events_.on_give_back(std::move(call));
@@ -165,7 +178,8 @@ void Http2ClientConnection::on_data(std::string_view bytes) {
   const auto keep = shared_from_this();
   ping_sent_ = false;
   receiving_ = true;
-  const ssize_t used = nghttp2_session_mem_recv(session_.get(), reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  const ssize_t used = nghttp2_session_mem_recv(
+      session_.get(), reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
   receiving_ = false;
   if (over_) return;
   look_at_deadline();
@@ -173,7 +187,8 @@ void Http2ClientConnection::on_data(std::string_view bytes) {
   if (used < 0) over(connection_lost(nghttp2_strerror(int(used))), false);
 }
 
-int Http2ClientConnection::on_header(const nghttp2_frame* frame, std::string_view name, std::string_view value) {
+int Http2ClientConnection::on_header(const nghttp2_frame* frame, std::string_view name,
+                                     std::string_view value) {
   ClientStream* stream = find(frame->hd.stream_id);
   if (!stream) return 0;
   stream->header_bytes += name.size() + value.size() + 32;
@@ -194,8 +209,11 @@ int Http2ClientConnection::on_frame(const nghttp2_frame* frame) {
       settings_seen_ = true;
       events_.on_idle();
       break;
-    case NGHTTP2_GOAWAY: draining_ = true; break;  // nghttp2 closes the streams that the server did not look at
-    default: break;
+    case NGHTTP2_GOAWAY:
+      draining_ = true;
+      break;  // nghttp2 closes the streams that the server did not look at
+    default:
+      break;
   }
   return 0;
 }
@@ -232,7 +250,8 @@ int Http2ClientConnection::on_stream_close(int32_t id, uint32_t code) {
   else if (stream.started && code == NGHTTP2_NO_ERROR)
     stream.call->on_end({});
   else
-    stream.call->on_end(fail(connection_lost("the server reset the stream (" + std::string(nghttp2_http2_strerror(code)) + ")")));
+    stream.call->on_end(fail(connection_lost("the server reset the stream (" +
+                                             std::string(nghttp2_http2_strerror(code)) + ")")));
   if (streams_.empty()) look_at_deadline();
   if (!over_) events_.on_idle();
   return 0;
@@ -263,11 +282,14 @@ void Http2ClientConnection::pump() {
   const bool good = pump_http2_output(session_.get(), *stream_, socket_);
   receiving_ = false;
   if (!good) return over(connection_lost("HTTP/2 session broke"), false);
-  const bool nothing_left = !nghttp2_session_want_read(session_.get()) && !nghttp2_session_want_write(session_.get());
-  if (nothing_left || (draining_ && streams_.empty())) over(connection_lost("the server is going away"), true);
+  const bool nothing_left =
+      !nghttp2_session_want_read(session_.get()) && !nghttp2_session_want_write(session_.get());
+  if (nothing_left || (draining_ && streams_.empty()))
+    over(connection_lost("the server is going away"), true);
 }
 
-// While calls are under way a silent server is asked whether it is still there; without calls the connection goes after a while.
+// While calls are under way a silent server is asked whether it is still there; without calls the
+// connection goes after a while.
 void Http2ClientConnection::look_at_deadline() {
   if (over_) return;
   if (streams_.empty())
@@ -304,8 +326,11 @@ void Http2ClientConnection::over(const Error& why, bool may_repeat) {
 
 }  // namespace
 
-std::shared_ptr<ClientConnection> make_http2_client_connection(std::unique_ptr<Stream> stream, std::string scheme, std::string authority) {
-  return std::make_shared<Http2ClientConnection>(std::move(stream), std::move(scheme), std::move(authority));
+std::shared_ptr<ClientConnection> make_http2_client_connection(std::unique_ptr<Stream> stream,
+                                                               std::string scheme,
+                                                               std::string authority) {
+  return std::make_shared<Http2ClientConnection>(std::move(stream), std::move(scheme),
+                                                 std::move(authority));
 }
 
 }  // namespace dure::wire

@@ -13,7 +13,8 @@ namespace {
 
 constexpr uint32_t stream_window = 256 << 10;
 constexpr int32_t connection_window = 1 << 20;
-constexpr size_t bodies_bytes_max = 16 << 20;  // requests still arriving on one connection; then the peer's window stays closed
+constexpr size_t bodies_bytes_max =
+    16 << 20;  // requests still arriving on one connection; then the peer's window stays closed
 constexpr Duration body_timeout = 30s;
 
 class Http2Session;
@@ -51,7 +52,8 @@ struct Http2Stream {
 
 class Http2Session final : public Session, public std::enable_shared_from_this<Http2Session> {
  public:
-  Http2Session(std::unique_ptr<Stream> stream, std::shared_ptr<const Peer> peer, std::shared_ptr<const SessionHost> host)
+  Http2Session(std::unique_ptr<Stream> stream, std::shared_ptr<const Peer> peer,
+               std::shared_ptr<const SessionHost> host)
       : loop_(stream->loop()),
         stream_(std::move(stream)),
         socket_(dynamic_cast<SocketStream*>(stream_.get())),
@@ -63,8 +65,9 @@ class Http2Session final : public Session, public std::enable_shared_from_this<H
   void begin() override;
   void drain() override {
     draining_ = true;
-    nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_.get()),
-                          NGHTTP2_NO_ERROR, nullptr, 0);
+    nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE,
+                          nghttp2_session_get_last_proc_stream_id(session_.get()), NGHTTP2_NO_ERROR,
+                          nullptr, 0);
     pump();
   }
 
@@ -121,22 +124,30 @@ const nghttp2_session_callbacks* Http2Session::callbacks() {
     nghttp2_session_callbacks* made = nullptr;
     nghttp2_session_callbacks_new(&made);
     nghttp2_session_callbacks_set_on_begin_headers_callback(
-        made, [](nghttp2_session*, const nghttp2_frame* frame, void* user) { return self_of(user).on_begin_headers(frame); });
+        made, [](nghttp2_session*, const nghttp2_frame* frame, void* user) {
+          return self_of(user).on_begin_headers(frame);
+        });
     nghttp2_session_callbacks_set_on_header_callback(
-        made, [](nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_size, const uint8_t* value,
-                 size_t value_size, uint8_t, void* user) {
-          return self_of(user).on_header(frame, view_of(name, name_size), view_of(value, value_size));
+        made, [](nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
+                 size_t name_size, const uint8_t* value, size_t value_size, uint8_t, void* user) {
+          return self_of(user).on_header(frame, view_of(name, name_size),
+                                         view_of(value, value_size));
         });
     nghttp2_session_callbacks_set_on_frame_recv_callback(
-        made, [](nghttp2_session*, const nghttp2_frame* frame, void* user) { return self_of(user).on_frame(frame); });
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
-        made, [](nghttp2_session*, uint8_t, int32_t id, const uint8_t* data, size_t size, void* user) {
-          return self_of(user).on_chunk(id, view_of(data, size));
+        made, [](nghttp2_session*, const nghttp2_frame* frame, void* user) {
+          return self_of(user).on_frame(frame);
         });
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
+        made, [](nghttp2_session*, uint8_t, int32_t id, const uint8_t* data, size_t size,
+                 void* user) { return self_of(user).on_chunk(id, view_of(data, size)); });
     nghttp2_session_callbacks_set_on_stream_close_callback(
-        made, [](nghttp2_session*, int32_t id, uint32_t, void* user) { return self_of(user).on_stream_close(id); });
+        made, [](nghttp2_session*, int32_t id, uint32_t, void* user) {
+          return self_of(user).on_stream_close(id);
+        });
     nghttp2_session_callbacks_set_on_frame_send_callback(
-        made, [](nghttp2_session*, const nghttp2_frame* frame, void* user) { return self_of(user).on_sent(frame); });
+        made, [](nghttp2_session*, const nghttp2_frame* frame, void* user) {
+          return self_of(user).on_sent(frame);
+        });
     return made;
   }();
   return table;
@@ -171,7 +182,8 @@ void Http2Session::begin() {
 void Http2Session::on_data(std::string_view bytes) {
   const auto keep = shared_from_this();
   receiving_ = true;
-  const ssize_t used = nghttp2_session_mem_recv(session_.get(), reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  const ssize_t used = nghttp2_session_mem_recv(
+      session_.get(), reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
   receiving_ = false;
   if (ended_) return;
   pump();  // also the GOAWAY that says what was wrong
@@ -180,7 +192,8 @@ void Http2Session::on_data(std::string_view bytes) {
 }
 
 int Http2Session::on_begin_headers(const nghttp2_frame* frame) {
-  if (ended_ || frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
+  if (ended_ || frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+    return 0;
   auto stream = std::make_unique<Http2Stream>();
   stream->id = frame->hd.stream_id;
   stream->request.http_version = 2;
@@ -190,11 +203,13 @@ int Http2Session::on_begin_headers(const nghttp2_frame* frame) {
   return 0;
 }
 
-int Http2Session::on_header(const nghttp2_frame* frame, std::string_view name, std::string_view value) {
+int Http2Session::on_header(const nghttp2_frame* frame, std::string_view name,
+                            std::string_view value) {
   Http2Stream* stream = find(frame->hd.stream_id);
   if (!stream || stream->dispatched) return 0;  // trailers of a request mean nothing to us
   stream->header_bytes += name.size() + value.size() + 32;
-  if (stream->header_bytes > host_->limits.header_bytes_max) return 0;  // counted, not kept: 431 follows
+  if (stream->header_bytes > host_->limits.header_bytes_max)
+    return 0;  // counted, not kept: 431 follows
   Request& request = stream->request;
   if (!name.starts_with(':'))
     request.headers.items.emplace_back(name, value);
@@ -210,7 +225,8 @@ int Http2Session::on_header(const nghttp2_frame* frame, std::string_view name, s
 bool Http2Session::flooding(const nghttp2_frame* frame) {
   const bool ack = frame->hd.flags & NGHTTP2_FLAG_ACK;
   if (frame->hd.type == NGHTTP2_RST_STREAM) return !resets_.allow(loop_.now());
-  if (!ack && (frame->hd.type == NGHTTP2_PING || frame->hd.type == NGHTTP2_SETTINGS)) return !controls_.allow(loop_.now());
+  if (!ack && (frame->hd.type == NGHTTP2_PING || frame->hd.type == NGHTTP2_SETTINGS))
+    return !controls_.allow(loop_.now());
   return false;
 }
 
@@ -242,7 +258,8 @@ int Http2Session::on_chunk(int32_t id, std::string_view bytes) {
     nghttp2_session_consume_connection(session_.get(), bytes.size());
   if (!keeps) return 0;
   stream->request.body += bytes;
-  if (stream->request.body.size() > host_->limits.body_bytes_max) refuse(*stream, 413, "the request's body is too large");
+  if (stream->request.body.size() > host_->limits.body_bytes_max)
+    refuse(*stream, 413, "the request's body is too large");
   return 0;
 }
 
@@ -259,8 +276,10 @@ void Http2Session::on_request_complete(Http2Stream& stream) {
   body_taken(stream.request.body.size());
   stream.request.peer = peer_;
   stream.head_request = stream.request.method == "HEAD";
-  if (stream.request.target.empty() || stream.request.target[0] != '/') return refuse(stream, 400, "request without a path");
-  const auto exchange = std::make_shared<Http2Exchange>(loop_, std::move(stream.request), weak_from_this(), stream.id);
+  if (stream.request.target.empty() || stream.request.target[0] != '/')
+    return refuse(stream, 400, "request without a path");
+  const auto exchange = std::make_shared<Http2Exchange>(loop_, std::move(stream.request),
+                                                        weak_from_this(), stream.id);
   stream.exchange = exchange;
   host_->handler(exchange);
 }
@@ -274,8 +293,10 @@ void Http2Session::refuse(Http2Stream& stream, int status, std::string_view why)
 
 void Http2Session::respond(Http2Stream& stream, Response response) {
   if (stream.started) return;
-  const bool has_body = !stream.head_request && response.status != 204 && response.status != 304 && !response.body.empty();
-  std::erase_if(response.headers.items, [](const auto& item) { return item.first == "content-length"; });
+  const bool has_body = !stream.head_request && response.status != 204 && response.status != 304 &&
+                        !response.body.empty();
+  std::erase_if(response.headers.items,
+                [](const auto& item) { return item.first == "content-length"; });
   if (response.status != 204 && response.status != 304)
     response.headers.items.emplace_back("content-length", std::to_string(response.body.size()));
   if (!has_body) return start(stream, response.status, response.headers, true);
@@ -293,9 +314,11 @@ void Http2Session::start(Http2Stream& stream, int status, const Headers& headers
   list.add(":status", status_text);
   list.add_all(headers);
   nghttp2_data_provider provider{};
-  provider.read_callback = [](nghttp2_session*, int32_t id, uint8_t* buffer, size_t room, uint32_t* flags, nghttp2_data_source*,
+  provider.read_callback = [](nghttp2_session*, int32_t id, uint8_t* buffer, size_t room,
+                              uint32_t* flags, nghttp2_data_source*,
                               void* user) { return self_of(user).fill(id, buffer, room, flags); };
-  nghttp2_submit_response(session_.get(), stream.id, list.data(), list.size(), empty ? nullptr : &provider);
+  nghttp2_submit_response(session_.get(), stream.id, list.data(), list.size(),
+                          empty ? nullptr : &provider);
   if (empty) stream.finished = true;
   schedule_pump();
 }
@@ -324,7 +347,8 @@ ssize_t Http2Session::fill(int32_t id, uint8_t* buffer, size_t room, uint32_t* f
   }
   if (stream->out.empty() && exchange && count > 0)
     loop_.post([weak = std::weak_ptr(exchange)] {
-      if (const auto exchange = weak.lock(); exchange && exchange->unsent() == 0) exchange->notify_drained();
+      if (const auto exchange = weak.lock(); exchange && exchange->unsent() == 0)
+        exchange->notify_drained();
     });
   if (count > 0) return ssize_t(count);
   stream->waiting = true;
@@ -362,8 +386,10 @@ int Http2Session::on_sent(const nghttp2_frame* frame) {
   if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) return 0;
   if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) return 0;
   const Http2Stream* stream = find(frame->hd.stream_id);
-  if (stream && stream->refused && nghttp2_session_get_stream_remote_close(session_.get(), frame->hd.stream_id) == 0)
-    nghttp2_submit_rst_stream(session_.get(), NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+  if (stream && stream->refused &&
+      nghttp2_session_get_stream_remote_close(session_.get(), frame->hd.stream_id) == 0)
+    nghttp2_submit_rst_stream(session_.get(), NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                              NGHTTP2_NO_ERROR);
   return 0;
 }
 
@@ -399,8 +425,10 @@ void Http2Session::pump() {
   if (ended_ || receiving_) return;
   const auto keep = shared_from_this();
   if (!pump_http2_output(session_.get(), *stream_, socket_)) return end();
-  const bool nothing_left = !nghttp2_session_want_read(session_.get()) && !nghttp2_session_want_write(session_.get());
-  if ((nothing_left || (draining_ && streams_.empty())) && !nghttp2_session_want_write(session_.get())) {
+  const bool nothing_left =
+      !nghttp2_session_want_read(session_.get()) && !nghttp2_session_want_write(session_.get());
+  if ((nothing_left || (draining_ && streams_.empty())) &&
+      !nghttp2_session_want_write(session_.get())) {
     if (stream_->unsent() == 0) return end();
     stream_->finish_writing();
     deadline_.set(2s);
@@ -458,11 +486,13 @@ Http2Exchange::~Http2Exchange() {
 }
 void Http2Exchange::do_respond(Response response) {
   const auto session = session_.lock();
-  if (Http2Stream* stream = session ? session->find(id_) : nullptr) session->respond(*stream, std::move(response));
+  if (Http2Stream* stream = session ? session->find(id_) : nullptr)
+    session->respond(*stream, std::move(response));
 }
 void Http2Exchange::do_start(int status, Headers headers) {
   const auto session = session_.lock();
-  if (Http2Stream* stream = session ? session->find(id_) : nullptr) session->start(*stream, status, headers);
+  if (Http2Stream* stream = session ? session->find(id_) : nullptr)
+    session->start(*stream, status, headers);
 }
 void Http2Exchange::do_write(SharedBytes bytes) {
   const auto session = session_.lock();
@@ -471,7 +501,8 @@ void Http2Exchange::do_write(SharedBytes bytes) {
 }
 void Http2Exchange::do_finish(Headers trailers) {
   const auto session = session_.lock();
-  if (Http2Stream* stream = session ? session->find(id_) : nullptr) session->finish(*stream, std::move(trailers));
+  if (Http2Stream* stream = session ? session->find(id_) : nullptr)
+    session->finish(*stream, std::move(trailers));
 }
 void Http2Exchange::do_abort() {
   if (const auto session = session_.lock()) session->reset(id_, NGHTTP2_INTERNAL_ERROR);
@@ -479,7 +510,8 @@ void Http2Exchange::do_abort() {
 
 }  // namespace
 
-std::shared_ptr<Session> make_http2_session(std::unique_ptr<Stream> stream, std::shared_ptr<const Peer> peer,
+std::shared_ptr<Session> make_http2_session(std::unique_ptr<Stream> stream,
+                                            std::shared_ptr<const Peer> peer,
                                             std::shared_ptr<const SessionHost> host) {
   return std::make_shared<Http2Session>(std::move(stream), std::move(peer), std::move(host));
 }

@@ -5,11 +5,12 @@
 namespace dure::wire {
 namespace {
 
-constexpr size_t output_bytes_max = 256 << 10;  // per connection, beneath the streams' own queues; then the pump waits
+constexpr size_t output_bytes_max =
+    256 << 10;  // per connection, beneath the streams' own queues; then the pump waits
 
 bool belongs_to_the_connection(std::string_view name) {
-  return name == "connection" || name == "transfer-encoding" || name == "keep-alive" || name == "upgrade" ||
-         name == "proxy-connection" || name == "host";
+  return name == "connection" || name == "transfer-encoding" || name == "keep-alive" ||
+         name == "upgrade" || name == "proxy-connection" || name == "host";
 }
 
 }  // namespace
@@ -17,7 +18,8 @@ bool belongs_to_the_connection(std::string_view name) {
 void HeaderList::add_all(const Headers& headers) {
   items_.reserve(items_.size() + headers.items.size());
   for (const auto& [name, value] : headers.items)
-    if (!belongs_to_the_connection(name) && valid_header_name(name) && valid_header_value(value)) add(name, value);
+    if (!belongs_to_the_connection(name) && valid_header_name(name) && valid_header_value(value))
+      add(name, value);
 }
 
 bool pump_http2_output(nghttp2_session* session, Stream& stream, SocketStream* socket) {

@@ -17,7 +17,8 @@ class HeaderList {
  public:
   void add(std::string_view name, std::string_view value) {
     items_.push_back({reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())),
-                      reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE});
+                      reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(),
+                      NGHTTP2_NV_FLAG_NONE});
   }
   // Without what HTTP/2 forbids (connection, transfer-encoding, ...) and what would break a header apart.
   void add_all(const Headers& headers);
@@ -37,6 +38,8 @@ using Http2SessionPointer = std::unique_ptr<nghttp2_session, Http2SessionFree>;
 // False when the session broke.
 bool pump_http2_output(nghttp2_session* session, Stream& stream, SocketStream* socket);
 
-inline std::string_view view_of(const uint8_t* data, size_t size) { return {reinterpret_cast<const char*>(data), size}; }
+inline std::string_view view_of(const uint8_t* data, size_t size) {
+  return {reinterpret_cast<const char*>(data), size};
+}
 
 }  // namespace dure::wire

@@ -1,5 +1,6 @@
-// A whole server session (HTTP/1.1 or HTTP/2 by its first bytes) fed from a stream that never touches the network: whatever comes,
-// it must neither crash nor leak, and every exchange must find its end.
+// A whole server session (HTTP/1.1 or HTTP/2 by its first bytes) fed from a stream that never
+// touches the network: whatever comes, it must neither crash nor leak, and every exchange must find
+// its end.
 #include "wire/session.h"
 
 namespace {
@@ -13,7 +14,10 @@ class FuzzStream final : public Stream {
   explicit FuzzStream(run::Loop& loop) : loop_(loop) {}
   void start(Callbacks callbacks) override {
     callbacks_ = std::make_shared<Callbacks>(std::move(callbacks));
-    if (!unread_.empty()) loop_.post([this, alive = std::weak_ptr(alive_)] { if (alive.lock()) deliver(std::exchange(unread_, {})); });
+    if (!unread_.empty())
+      loop_.post([this, alive = std::weak_ptr(alive_)] {
+        if (alive.lock()) deliver(std::exchange(unread_, {}));
+      });
   }
   void write(SharedBytes bytes) override { written_ += bytes.size(); }
   size_t unsent() const override { return 0; }
@@ -77,19 +81,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (http2) bytes.insert(0, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
   FuzzLoop loop;
   std::vector<std::shared_ptr<Exchange>> late;
-  auto host = std::make_shared<const SessionHost>(SessionHost{[&](std::shared_ptr<Exchange> exchange) {
-                                                                const auto& target = exchange->request().target;
-                                                                if (target.ends_with('s')) {
-                                                                  exchange->start(200, {});
-                                                                  exchange->write(SharedBytes(std::string("stream")));
-                                                                  late.push_back(exchange);
-                                                                } else if (target.ends_with('u')) {
-                                                                  const auto stream = exchange->upgrade({});
-                                                                } else if (!target.ends_with('d')) {
-                                                                  exchange->respond(Response{.body = exchange->request().body});
-                                                                }
-                                                              },
-                                                              {.body_bytes_max = 1000, .header_bytes_max = 2000}});
+  auto host = std::make_shared<const SessionHost>(
+      SessionHost{[&](std::shared_ptr<Exchange> exchange) {
+                    const auto& target = exchange->request().target;
+                    if (target.ends_with('s')) {
+                      exchange->start(200, {});
+                      exchange->write(SharedBytes(std::string("stream")));
+                      late.push_back(exchange);
+                    } else if (target.ends_with('u')) {
+                      const auto stream = exchange->upgrade({});
+                    } else if (!target.ends_with('d')) {
+                      exchange->respond(Response{.body = exchange->request().body});
+                    }
+                  },
+                  {.body_bytes_max = 1000, .header_bytes_max = 2000}});
   auto stream = std::make_unique<FuzzStream>(loop);
   FuzzStream* raw = stream.get();
   const auto alive = raw->alive();

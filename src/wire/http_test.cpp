@@ -1,4 +1,5 @@
-// Server and client against each other over loopback: TLS with HTTP/2, plain HTTP/1.1, prior-knowledge HTTP/2.
+// Server and client against each other over loopback: TLS with HTTP/2, plain HTTP/1.1,
+// prior-knowledge HTTP/2.
 #include <gtest/gtest.h>
 
 #include <condition_variable>
@@ -21,11 +22,18 @@ Response text(int status, std::string body) {
 class HttpTest : public testing::TestWithParam<Way> {
  protected:
   void serve(Handler handler, ServerLimits limits = {}) {
-    server_ = std::make_unique<TestServer>(std::move(handler), std::move(limits), GetParam() == Way::tls_http2);
+    server_ = std::make_unique<TestServer>(std::move(handler), std::move(limits),
+                                           GetParam() == Way::tls_http2);
     switch (GetParam()) {
-      case Way::tls_http2: client_ = server_->client(); break;
-      case Way::plain_http1: client_ = server_->plain_client("http"); break;
-      case Way::plain_http2: client_ = server_->plain_client("h2c"); break;
+      case Way::tls_http2:
+        client_ = server_->client();
+        break;
+      case Way::plain_http1:
+        client_ = server_->plain_client("http");
+        break;
+      case Way::plain_http2:
+        client_ = server_->plain_client("h2c");
+        break;
     }
   }
   bool http1() const { return GetParam() == Way::plain_http1; }
@@ -36,7 +44,9 @@ class HttpTest : public testing::TestWithParam<Way> {
 TEST_P(HttpTest, AnswersWithWhatItWasAsked) {
   serve([](std::shared_ptr<Exchange> exchange) {
     const Request& request = exchange->request();
-    exchange->respond(text(200, request.method + " " + request.target + " " + std::string(request.headers.get("x-test")) + " " + request.body));
+    exchange->respond(text(200, request.method + " " + request.target + " " +
+                                    std::string(request.headers.get("x-test")) + " " +
+                                    request.body));
   });
   Request request{.method = "POST", .target = "/a/b?c=d", .body = "hello"};
   request.headers.add("X-Test", "yes");
@@ -49,7 +59,11 @@ TEST_P(HttpTest, AnswersWithWhatItWasAsked) {
 }
 
 TEST_P(HttpTest, LargeBodiesBothWays) {
-  serve([](std::shared_ptr<Exchange> exchange) { exchange->respond(text(200, exchange->request().body)); }, {.body_bytes_max = 20 << 20});
+  serve(
+      [](std::shared_ptr<Exchange> exchange) {
+        exchange->respond(text(200, exchange->request().body));
+      },
+      {.body_bytes_max = 20 << 20});
   std::string body;
   for (int i = 0; body.size() < (10 << 20); ++i) body += std::to_string(i) + ",";
   const auto response = client_->call({.method = "PUT", .target = "/", .body = body});
@@ -59,7 +73,9 @@ TEST_P(HttpTest, LargeBodiesBothWays) {
 }
 
 TEST_P(HttpTest, ManyCallsFromManyThreads) {
-  serve([](std::shared_ptr<Exchange> exchange) { exchange->respond(text(200, exchange->request().target)); });
+  serve([](std::shared_ptr<Exchange> exchange) {
+    exchange->respond(text(200, exchange->request().target));
+  });
   std::atomic<int> good = 0;
   std::vector<std::thread> threads;
   for (int t = 0; t < 8; ++t)
@@ -76,8 +92,11 @@ TEST_P(HttpTest, ManyCallsFromManyThreads) {
 
 TEST_P(HttpTest, AnswersFromAnotherThread) {
   auto pool = run::make_pool("handlers", 2);
-  serve([&](std::shared_ptr<Exchange> exchange) { pool->post([exchange] { exchange->respond(text(201, "later")); }); });
-  for (int i = 0; i < 20; ++i) EXPECT_EQ(client_->call({.method = "POST", .target = "/"})->status, 201);
+  serve([&](std::shared_ptr<Exchange> exchange) {
+    pool->post([exchange] { exchange->respond(text(201, "later")); });
+  });
+  for (int i = 0; i < 20; ++i)
+    EXPECT_EQ(client_->call({.method = "POST", .target = "/"})->status, 201);
   server_->server.reset();
 }
 
@@ -95,14 +114,16 @@ TEST_P(HttpTest, StreamsUntilTheClientLeaves) {
   });
   std::promise<void> both;
   std::string seen;
-  auto handle = client_->stream({.target = "/watch"}, {.on_start = [&](int status, const Headers&) { EXPECT_EQ(status, 200); },
-                                                       .on_data =
-                                                           [&](std::string_view bytes) {
-                                                             seen += bytes;
-                                                             if (seen == "one ") held->write(SharedBytes(std::string("two")));
-                                                             if (seen == "one two") both.set_value();
-                                                           },
-                                                       .on_end = [](auto) {}});
+  auto handle =
+      client_->stream({.target = "/watch"},
+                      {.on_start = [&](int status, const Headers&) { EXPECT_EQ(status, 200); },
+                       .on_data =
+                           [&](std::string_view bytes) {
+                             seen += bytes;
+                             if (seen == "one ") held->write(SharedBytes(std::string("two")));
+                             if (seen == "one two") both.set_value();
+                           },
+                       .on_end = [](auto) {}});
   both.get_future().wait();
   handle.reset();
   EXPECT_EQ(left.get_future().wait_for(5s), std::future_status::ready);
@@ -148,13 +169,15 @@ TEST_P(HttpTest, ASlowReaderPausesTheWriterNotTheServer) {
   });
   std::promise<void> done;
   size_t received = 0;
-  auto handle = client_->stream({.target = "/"}, {.on_start = nullptr,
-                                                  .on_data =
-                                                      [&](std::string_view bytes) {
-                                                        received += bytes.size();
-                                                        if (received % 64 == 0) std::this_thread::sleep_for(std::chrono::microseconds(1));
-                                                      },
-                                                  .on_end = [&](auto) { done.set_value(); }});
+  auto handle = client_->stream({.target = "/"},
+                                {.on_start = nullptr,
+                                 .on_data =
+                                     [&](std::string_view bytes) {
+                                       received += bytes.size();
+                                       if (received % 64 == 0)
+                                         std::this_thread::sleep_for(std::chrono::microseconds(1));
+                                     },
+                                 .on_end = [&](auto) { done.set_value(); }});
   ASSERT_EQ(done.get_future().wait_for(60s), std::future_status::ready);
   EXPECT_EQ(received, 64u << 20);
   EXPECT_LE(most_unsent, 4u << 20);
@@ -167,17 +190,23 @@ TEST_P(HttpTest, TooLargeBodiesAreAnsweredWith413) {
         ++handled;
         exchange->respond(text(200, ""));
       },
-      {.body_bytes_max = 100'000, .refusal = [](int status, std::string_view why) { return text(status, "refused: " + std::string(why)); }});
-  const auto response = client_->call({.method = "POST", .target = "/", .body = std::string(3 << 20, 'x')});
+      {.body_bytes_max = 100'000, .refusal = [](int status, std::string_view why) {
+         return text(status, "refused: " + std::string(why));
+       }});
+  const auto response =
+      client_->call({.method = "POST", .target = "/", .body = std::string(3 << 20, 'x')});
   ASSERT_TRUE(response) << response.error().message;
   EXPECT_EQ(response->status, 413);
   EXPECT_EQ(response->body, "refused: the request's body is too large");
-  EXPECT_EQ(client_->call({.method = "POST", .target = "/", .body = std::string(100'000, 'x')})->status, 200);
+  EXPECT_EQ(
+      client_->call({.method = "POST", .target = "/", .body = std::string(100'000, 'x')})->status,
+      200);
   EXPECT_EQ(handled, 1);
 }
 
 TEST_P(HttpTest, TooLargeHeadersAreAnsweredWith431) {
-  serve([](std::shared_ptr<Exchange> exchange) { exchange->respond(text(200, "")); }, {.header_bytes_max = 4096});
+  serve([](std::shared_ptr<Exchange> exchange) { exchange->respond(text(200, "")); },
+        {.header_bytes_max = 4096});
   Request request{.target = "/"};
   request.headers.add("x-big", std::string(6000, 'x'));
   const auto response = client_->call(request);
@@ -226,7 +255,9 @@ TEST_P(HttpTest, CallsTimeOutAndTheNextOneWorks) {
 }
 
 TEST_P(HttpTest, ResponsesOverTheLimitAreRefused) {
-  serve([](std::shared_ptr<Exchange> exchange) { exchange->respond(text(200, std::string(5000, 'x'))); });
+  serve([](std::shared_ptr<Exchange> exchange) {
+    exchange->respond(text(200, std::string(5000, 'x')));
+  });
   const auto response = client_->call({.target = "/"}, {.body_bytes_max = 4999});
   ASSERT_FALSE(response);
   EXPECT_EQ(response.error().reason, "ResponseTooLarge");
@@ -244,9 +275,11 @@ TEST_P(HttpTest, ReconnectsAfterTheServerCameBack) {
     const auto pair = server_->authority.issue("server", "IP:127.0.0.1");
     tls = TlsServerConfig{pair.certificate_pem, pair.key_pem, ""};
   }
-  server_->server = Server::listen("127.0.0.1:" + std::to_string(port), tls, {&server_->server_thread.loop()},
-                                   [](std::shared_ptr<Exchange> exchange) { exchange->respond(text(200, "second")); })
-                        .value();
+  server_->server =
+      Server::listen(
+          "127.0.0.1:" + std::to_string(port), tls, {&server_->server_thread.loop()},
+          [](std::shared_ptr<Exchange> exchange) { exchange->respond(text(200, "second")); })
+          .value();
   const auto up = client_->call({.target = "/"});
   ASSERT_TRUE(up) << up.error().message;
   EXPECT_EQ(up->body, "second");
@@ -269,7 +302,8 @@ TEST_P(HttpTest, MoreWatchesThanOneConnectionCarries) {
     handles.push_back(client_->stream({.target = "/watch"}, {.on_start = nullptr,
                                                              .on_data =
                                                                  [&](std::string_view) {
-                                                                   if (++started == 25) all.set_value();
+                                                                   if (++started == 25)
+                                                                     all.set_value();
                                                                  },
                                                              .on_end = [](auto) {}}));
   ASSERT_EQ(all.get_future().wait_for(10s), std::future_status::ready);
@@ -281,16 +315,19 @@ TEST_P(HttpTest, MoreWatchesThanOneConnectionCarries) {
 TEST_P(HttpTest, UpgradesOnAConnectionOfItsOwn) {
   std::unique_ptr<Stream> server_side;
   serve([&](std::shared_ptr<Exchange> exchange) {
-    if (exchange->request().headers.get("upgrade") != "echo") return exchange->respond(text(400, "no"));
+    if (exchange->request().headers.get("upgrade") != "echo")
+      return exchange->respond(text(400, "no"));
     Headers headers;
     headers.add("connection", "Upgrade");
     headers.add("upgrade", "echo");
     server_side = exchange->upgrade(headers);
     ASSERT_TRUE(server_side);
-    server_side->start({.on_data = [&](std::string_view bytes) { server_side->write(SharedBytes(std::string(bytes))); },
-                        .on_end = [&] { server_side->finish_writing(); },
-                        .on_close = {},
-                        .on_drained = {}});
+    server_side->start(
+        {.on_data =
+             [&](std::string_view bytes) { server_side->write(SharedBytes(std::string(bytes))); },
+         .on_end = [&] { server_side->finish_writing(); },
+         .on_close = {},
+         .on_drained = {}});
   });
   if (GetParam() == Way::plain_http2) GTEST_SKIP() << "HTTP/2 has no upgrade";
   Request request{.target = "/exec"};
@@ -325,7 +362,11 @@ TEST_P(HttpTest, AServerThatGoesLeavesNoHandlerRunning) {
     arrived.set_value();
   });
   std::promise<bool> ended;
-  auto handle = client_->stream({.method = "POST", .target = "/"}, {.on_start = nullptr, .on_data = nullptr, .on_end = [&](auto result) { ended.set_value(bool(result)); }});
+  auto handle =
+      client_->stream({.method = "POST", .target = "/"},
+                      {.on_start = nullptr, .on_data = nullptr, .on_end = [&](auto result) {
+                         ended.set_value(bool(result));
+                       }});
   arrived.get_future().wait();
   server_->server.reset();
   EXPECT_FALSE(ended.get_future().get());
@@ -333,9 +374,13 @@ TEST_P(HttpTest, AServerThatGoesLeavesNoHandlerRunning) {
   held.reset();
 }
 
-INSTANTIATE_TEST_SUITE_P(Ways, HttpTest, testing::Values(Way::tls_http2, Way::plain_http1, Way::plain_http2), [](const auto& info) {
-  return std::string(info.param == Way::tls_http2 ? "tls_http2" : info.param == Way::plain_http1 ? "plain_http1" : "plain_http2");
-});
+INSTANTIATE_TEST_SUITE_P(Ways, HttpTest,
+                         testing::Values(Way::tls_http2, Way::plain_http1, Way::plain_http2),
+                         [](const auto& info) {
+                           return std::string(info.param == Way::tls_http2     ? "tls_http2"
+                                              : info.param == Way::plain_http1 ? "plain_http1"
+                                                                               : "plain_http2");
+                         });
 
 }  // namespace
 }  // namespace dure::wire

@@ -1,5 +1,5 @@
-// OutQueue: bytes on their way out, in order. Small pieces are gathered into one buffer (one record, one system call); large ones are
-// kept by reference, so that a body handed to a thousand watchers exists once.
+// OutQueue: bytes on their way out, in order. Small pieces are gathered into one buffer (one record, one system
+// call); large ones are kept by reference, so that a body handed to a thousand watchers exists once.
 #pragma once
 
 #include <string>
@@ -21,7 +21,8 @@ class OutQueue {
   void push_text(std::string_view text) {
     if (text.empty()) return;
     size_ += text.size();
-    if (segments_.size() == head_ || !segments_.back().shared.empty() || segments_.back().own.size() >= gather_bytes_max)
+    if (segments_.size() == head_ || !segments_.back().shared.empty() ||
+        segments_.back().own.size() >= gather_bytes_max)
       segments_.emplace_back();
     segments_.back().own.append(text);
   }

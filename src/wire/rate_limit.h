@@ -1,4 +1,5 @@
-// RateLimit: at most `burst` at once and `per_second` in the long run; for frames that cost us more than they cost the sender.
+// RateLimit: at most `burst` at once and `per_second` in the long run; for frames that cost us more than they cost
+// the sender.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +12,8 @@ class RateLimit {
  public:
   RateLimit(double burst, double per_second) : burst_(burst), per_second_(per_second), tokens_(burst) {}
   bool allow(Monotonic now) {
-    if (last_.nanoseconds != 0) tokens_ = std::min(burst_, tokens_ + double((now - last_).count()) * 1e-9 * per_second_);
+    if (last_.nanoseconds != 0)
+      tokens_ = std::min(burst_, tokens_ + double((now - last_).count()) * 1e-9 * per_second_);
     last_ = now;
     if (tokens_ < 1) return false;
     tokens_ -= 1;

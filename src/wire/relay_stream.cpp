@@ -10,15 +10,17 @@ namespace {
 // The stream below is started once and for all; what it says goes to whoever owns the relay now.
 class RelayStream final : public Stream {
  public:
-  explicit RelayStream(std::unique_ptr<Stream> below) : below_(std::move(below)), core_(std::make_shared<Core>()) {
+  explicit RelayStream(std::unique_ptr<Stream> below)
+      : below_(std::move(below)), core_(std::make_shared<Core>()) {
     core_->loop = &below_->loop();
   }
   void start(Callbacks callbacks) override {
     run::Loop& loop = below_->loop();
     if (!loop.on_loop_thread())
-      return loop.post([this, alive = std::weak_ptr(core_), callbacks = std::move(callbacks)]() mutable {
-        if (alive.lock()) start(std::move(callbacks));
-      });
+      return loop.post(
+          [this, alive = std::weak_ptr(core_), callbacks = std::move(callbacks)]() mutable {
+            if (alive.lock()) start(std::move(callbacks));
+          });
     core_->callbacks = std::make_shared<Callbacks>(std::move(callbacks));
     if (!std::exchange(started_, true)) start_below();
     loop.post([weak = std::weak_ptr(core_)] {
@@ -97,7 +99,8 @@ class RelayStream final : public Stream {
 }  // namespace
 
 std::unique_ptr<Stream> make_transferable(std::unique_ptr<Stream> stream) {
-  if (dynamic_cast<SocketStream*>(stream.get()) || dynamic_cast<RelayStream*>(stream.get())) return stream;
+  if (dynamic_cast<SocketStream*>(stream.get()) || dynamic_cast<RelayStream*>(stream.get()))
+    return stream;
   return std::make_unique<RelayStream>(std::move(stream));
 }
 

@@ -14,7 +14,8 @@ constexpr Duration farewell_timeout = 10s;
 // The message bodies of one WebSocket, tagged with their channel, plain or in base64.
 class Channels {
  public:
-  Channels(std::unique_ptr<WebSocket> socket, bool base64) : socket(std::move(socket)), base64_(base64) {}
+  Channels(std::unique_ptr<WebSocket> socket, bool base64)
+      : socket(std::move(socket)), base64_(base64) {}
   void send(int channel, std::string_view bytes) {
     std::string message(1, char(base64_ ? '0' + channel : channel));
     message += base64_ ? base64_encode(bytes) : bytes;
@@ -39,8 +40,8 @@ class Channels {
   const bool base64_;
 };
 
-// What both bridges share: a WebSocket on one side, SPDY streams on the other, each under a channel number. Lives by the callbacks
-// of its parts, until `finish`.
+// What both bridges share: a WebSocket on one side, SPDY streams on the other, each under a channel
+// number. Lives by the callbacks of its parts, until `finish`.
 class Bridge : public std::enable_shared_from_this<Bridge> {
  public:
   Bridge(std::unique_ptr<WebSocket> socket, bool base64, std::move_only_function<void()> done)
@@ -54,7 +55,9 @@ class Bridge : public std::enable_shared_from_this<Bridge> {
                           }});
     if (!open_streams()) return;
     WebSocket::Callbacks callbacks;
-    callbacks.on_message = [self = shared_from_this()](bool, std::string_view message) { self->on_message(message); };
+    callbacks.on_message = [self = shared_from_this()](bool, std::string_view message) {
+      self->on_message(message);
+    };
     callbacks.on_close = [self = shared_from_this()](int, std::string_view) { self->finish(); };
     callbacks.on_drained = [self = shared_from_this()] { self->resume_runtime(); };
     channels_.socket->start(std::move(callbacks));
@@ -102,7 +105,8 @@ class Bridge : public std::enable_shared_from_this<Bridge> {
     Channel* channel = find(number);
     if (!channel || channel->ended) return;
     channel->stream->write(SharedBytes(std::string(bytes)));
-    if (spdy_->unsent() > towards_runtime_bytes_max && !client_paused_) channels_.socket->pause(client_paused_ = true);
+    if (spdy_->unsent() > towards_runtime_bytes_max && !client_paused_)
+      channels_.socket->pause(client_paused_ = true);
   }
   // Ends the WebSocket in order; the rest follows when the peer answered.
   void say_goodbye(int code, std::string_view reason = {}) {
@@ -143,7 +147,8 @@ class Bridge : public std::enable_shared_from_this<Bridge> {
   void from_runtime(int number, std::string_view bytes) {
     if (finished_ || saying_goodbye_ || bytes.empty()) return;
     channels_.send(number, bytes);
-    // SPDY has no flow control in this world: one full client stops the whole connection, which is its own.
+    // SPDY has no flow control in this world: one full client stops the whole connection, which is
+    // its own.
     if (channels_.socket->unsent() > towards_client_bytes_max && !runtime_paused_) {
       runtime_paused_ = true;
       spdy_->pause(true);
@@ -153,7 +158,8 @@ class Bridge : public std::enable_shared_from_this<Bridge> {
     if (std::exchange(runtime_paused_, false) && spdy_) spdy_->pause(false);
   }
   void resume_client() {
-    if (client_paused_ && spdy_ && spdy_->unsent() <= towards_runtime_bytes_max / 2) channels_.socket->pause(client_paused_ = false);
+    if (client_paused_ && spdy_ && spdy_->unsent() <= towards_runtime_bytes_max / 2)
+      channels_.socket->pause(client_paused_ = false);
   }
   void ended(int number) {
     Channel* channel = find(number);
@@ -172,14 +178,17 @@ std::string failure_status(std::string_view why) {
     if (c == '"' || c == '\\') text += '\\';
     if (static_cast<unsigned char>(c) >= 0x20) text += c;
   }
-  return R"({"metadata":{},"status":"Failure","message":")" + text + R"(","reason":"InternalError","details":{"causes":[{"message":")" + text +
+  return R"({"metadata":{},"status":"Failure","message":")" + text +
+         R"(","reason":"InternalError","details":{"causes":[{"message":")" + text +
          R"("}]},"code":500})";
 }
 
 class CommandBridge final : public Bridge {
  public:
-  CommandBridge(std::unique_ptr<WebSocket> socket, RemoteCommand command, std::move_only_function<void()> done)
-      : Bridge(std::move(socket), command.protocol.contains("base64"), std::move(done)), command_(std::move(command)) {}
+  CommandBridge(std::unique_ptr<WebSocket> socket, RemoteCommand command,
+                std::move_only_function<void()> done)
+      : Bridge(std::move(socket), command.protocol.contains("base64"), std::move(done)),
+        command_(std::move(command)) {}
 
  private:
   bool open_streams() override {
@@ -205,23 +214,32 @@ class CommandBridge final : public Bridge {
   }
   // One empty message tells the client that the streams are up.
   void streams_open() override {
-    channels_.send(command_.stdout_wanted ? 1 : command_.stderr_wanted && !command_.tty ? 2 : channel_error, {});
+    channels_.send(command_.stdout_wanted                    ? 1
+                   : command_.stderr_wanted && !command_.tty ? 2
+                                                             : channel_error,
+                   {});
   }
   void on_channel_message(int channel, std::string_view bytes) override {
     if (channel == channel_stdin || channel == channel_resize) return to_runtime(channel, bytes);
-    if (channel != channel_close || !command_.protocol.starts_with("v5.") || bytes.size() != 1) return;
-    if (Channel* closed = find(static_cast<unsigned char>(bytes[0])); closed && (closed->number == channel_stdin || closed->number == channel_resize))
+    if (channel != channel_close || !command_.protocol.starts_with("v5.") || bytes.size() != 1)
+      return;
+    if (Channel* closed = find(static_cast<unsigned char>(bytes[0]));
+        closed && (closed->number == channel_stdin || closed->number == channel_resize))
       closed->stream->finish_writing();
   }
   void on_channel_ended(int) override {
-    // The command is over when everything it says has been said; the status comes on the error stream.
+    // The command is over when everything it says has been said; the status comes on the error
+    // stream.
     for (const Channel& channel : open_)
-      if (!channel.ended && channel.number != channel_stdin && channel.number != channel_resize) return;
+      if (!channel.ended && channel.number != channel_stdin && channel.number != channel_resize)
+        return;
     say_goodbye(1000);
   }
   void spdy_closed(const Error& why) override {
     const Channel* error = find(channel_error);
-    if (error && !error->ended && !saying_goodbye()) channels_.send(channel_error, failure_status("the container runtime went away: " + why.message));
+    if (error && !error->ended && !saying_goodbye())
+      channels_.send(channel_error,
+                     failure_status("the container runtime went away: " + why.message));
     say_goodbye(1000);
   }
 
@@ -230,7 +248,8 @@ class CommandBridge final : public Bridge {
 
 class PortBridge final : public Bridge {
  public:
-  PortBridge(std::unique_ptr<WebSocket> socket, std::vector<uint16_t> ports, bool base64, std::move_only_function<void()> done)
+  PortBridge(std::unique_ptr<WebSocket> socket, std::vector<uint16_t> ports, bool base64,
+             std::move_only_function<void()> done)
       : Bridge(std::move(socket), base64, std::move(done)), ports_(std::move(ports)) {}
 
  private:
@@ -270,7 +289,9 @@ class PortBridge final : public Bridge {
 void begin_on_loop(std::shared_ptr<Bridge> bridge, run::Loop& loop, std::unique_ptr<Stream> spdy) {
   auto here = rehome(std::move(spdy), loop);
   if (loop.on_loop_thread()) return bridge->begin(std::move(here));
-  loop.post([bridge = std::move(bridge), here = std::move(here)]() mutable { bridge->begin(std::move(here)); });
+  loop.post([bridge = std::move(bridge), here = std::move(here)]() mutable {
+    bridge->begin(std::move(here));
+  });
 }
 
 }  // namespace
@@ -278,18 +299,25 @@ void begin_on_loop(std::shared_ptr<Bridge> bridge, run::Loop& loop, std::unique_
 std::vector<std::string> remote_command_protocols() {
   return {"v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io"};
 }
-std::vector<std::string> port_forward_protocols() { return {spdy_tunnel_protocol, "v4.channel.k8s.io", "v4.base64.channel.k8s.io"}; }
-
-void bridge_websocket_to_spdy(std::unique_ptr<WebSocket> socket, std::unique_ptr<Stream> spdy, RemoteCommand command,
-                              std::move_only_function<void()> done) {
-  run::Loop& loop = socket->loop();
-  begin_on_loop(std::make_shared<CommandBridge>(std::move(socket), std::move(command), std::move(done)), loop, std::move(spdy));
+std::vector<std::string> port_forward_protocols() {
+  return {spdy_tunnel_protocol, "v4.channel.k8s.io", "v4.base64.channel.k8s.io"};
 }
 
-void bridge_websocket_port_forward(std::unique_ptr<WebSocket> socket, std::unique_ptr<Stream> spdy, std::vector<uint16_t> ports,
-                                   bool base64, std::move_only_function<void()> done) {
+void bridge_websocket_to_spdy(std::unique_ptr<WebSocket> socket, std::unique_ptr<Stream> spdy,
+                              RemoteCommand command, std::move_only_function<void()> done) {
   run::Loop& loop = socket->loop();
-  begin_on_loop(std::make_shared<PortBridge>(std::move(socket), std::move(ports), base64, std::move(done)), loop, std::move(spdy));
+  begin_on_loop(
+      std::make_shared<CommandBridge>(std::move(socket), std::move(command), std::move(done)), loop,
+      std::move(spdy));
+}
+
+void bridge_websocket_port_forward(std::unique_ptr<WebSocket> socket, std::unique_ptr<Stream> spdy,
+                                   std::vector<uint16_t> ports, bool base64,
+                                   std::move_only_function<void()> done) {
+  run::Loop& loop = socket->loop();
+  begin_on_loop(
+      std::make_shared<PortBridge>(std::move(socket), std::move(ports), base64, std::move(done)),
+      loop, std::move(spdy));
 }
 
 }  // namespace dure::wire

@@ -21,8 +21,8 @@ namespace {
 // One accepted connection: first the TLS handshake, then the session that ALPN chose.
 class Connection final : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(run::Loop& loop, int fd, ssl_st* session, std::string address, std::shared_ptr<const SessionHost> host,
-             std::function<void()> over)
+  Connection(run::Loop& loop, int fd, ssl_st* session, std::string address,
+             std::shared_ptr<const SessionHost> host, std::function<void()> over)
       : stream_(std::make_unique<SocketStream>(loop, fd, session)),
         peer_(std::make_shared<Peer>()),
         host_(std::move(host)),
@@ -36,14 +36,16 @@ class Connection final : public std::enable_shared_from_this<Connection> {
     stream_->handshake([this](Status done) {
       deadline_.clear();
       if (!done) {
-        log(LogLevel::debug, "wire", "connection refused", {{"peer", peer_->address}, {"why", done.error().message}});
+        log(LogLevel::debug, "wire", "connection refused",
+            {{"peer", peer_->address}, {"why", done.error().message}});
         return over_();
       }
       ssl_st* session = stream_->session();
       describe_peer(session, *peer_);
       const std::string protocol = alpn_of(session);
       if (protocol == "h2") return serve(make_http2_session(std::move(stream_), peer_, host_));
-      if (protocol == "http/1.1") return serve(make_http1_session(std::move(stream_), peer_, host_));
+      if (protocol == "http/1.1")
+        return serve(make_http1_session(std::move(stream_), peer_, host_));
       serve(make_guessing_session(std::move(stream_), peer_, host_));
     });
   }
@@ -73,12 +75,14 @@ struct LoopShare {
 
 class HttpServer final : public Server {
  public:
-  HttpServer(int fd, int port, TlsContext tls, std::vector<run::Loop*> loops, Handler handler, ServerLimits limits)
+  HttpServer(int fd, int port, TlsContext tls, std::vector<run::Loop*> loops, Handler handler,
+             ServerLimits limits)
       : state_(std::make_shared<State>()) {
     state_->fd = fd;
     state_->port = port;
     state_->tls = std::move(tls);
-    state_->host = std::make_shared<const SessionHost>(SessionHost{std::move(handler), std::move(limits)});
+    state_->host =
+        std::make_shared<const SessionHost>(SessionHost{std::move(handler), std::move(limits)});
     for (run::Loop* loop : loops) state_->shares.push_back(std::make_shared<LoopShare>(*loop));
     run::Loop& first = state_->shares[0]->loop;
     first.post([state = state_, &first] {
@@ -131,7 +135,8 @@ class HttpServer final : public Server {
       for (int rounds = 0; rounds < 64; ++rounds) {
         SocketAddress address;
         address.size = sizeof address.storage;
-        const int accepted = accept4(fd, reinterpret_cast<sockaddr*>(&address.storage), &address.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        const int accepted = accept4(fd, reinterpret_cast<sockaddr*>(&address.storage),
+                                     &address.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (accepted < 0) {
           if (errno == EINTR || errno == ECONNABORTED) continue;
           if (errno != EAGAIN) return accept_later();
@@ -149,7 +154,8 @@ class HttpServer final : public Server {
     }
     // Out of descriptors or memory: the queue of the kernel waits with us.
     void accept_later() {
-      log(LogLevel::warn, "wire", "accept failed; trying again", {{"why", from_errno("accept", errno).message}});
+      log(LogLevel::warn, "wire", "accept failed; trying again",
+          {{"why", from_errno("accept", errno).message}});
       retry = shares[0]->loop.after(100ms, [weak = weak_from_this()] {
         if (const auto self = weak.lock()) self->accept_all();
       });
@@ -161,7 +167,8 @@ class HttpServer final : public Server {
         std::lock_guard lock(mutex);
         context = tls;
       }
-      share->loop.post([self = shared_from_this(), share, accepted, context = std::move(context), address = std::move(address)]() mutable {
+      share->loop.post([self = shared_from_this(), share, accepted, context = std::move(context),
+                        address = std::move(address)]() mutable {
         if (share->closed) {
           ::close(accepted);
           return;
@@ -169,7 +176,8 @@ class HttpServer final : public Server {
         self->open(share, accepted, context, std::move(address));
       });
     }
-    void open(const std::shared_ptr<LoopShare>& share, int accepted, const TlsContext& context, std::string address) {
+    void open(const std::shared_ptr<LoopShare>& share, int accepted, const TlsContext& context,
+              std::string address) {
       ssl_st* session = nullptr;
       if (context) {
         auto made = make_server_session(context, accepted);
@@ -182,14 +190,16 @@ class HttpServer final : public Server {
       }
       const uint64_t id = ++share->last_id;
       // Never destroyed inside its own call: the removal is posted.
-      auto over = [weak = weak_from_this(), weak_share = std::weak_ptr(share), &loop = share->loop, id] {
+      auto over = [weak = weak_from_this(), weak_share = std::weak_ptr(share), &loop = share->loop,
+                   id] {
         loop.post([weak, weak_share, id] {
           const auto self = weak.lock();
           const auto share = weak_share.lock();
           if (share && share->connections.erase(id) > 0 && self) --self->count;
         });
       };
-      const auto connection = std::make_shared<Connection>(share->loop, accepted, session, std::move(address), host, std::move(over));
+      const auto connection = std::make_shared<Connection>(
+          share->loop, accepted, session, std::move(address), host, std::move(over));
       share->connections.emplace(id, connection);
       connection->begin();
     }
@@ -213,8 +223,10 @@ class HttpServer final : public Server {
 
 }  // namespace
 
-Result<std::unique_ptr<Server>> Server::listen(std::string_view address, std::optional<TlsServerConfig> tls,
-                                               std::vector<run::Loop*> loops, Handler handler, ServerLimits limits) {
+Result<std::unique_ptr<Server>> Server::listen(std::string_view address,
+                                               std::optional<TlsServerConfig> tls,
+                                               std::vector<run::Loop*> loops, Handler handler,
+                                               ServerLimits limits) {
   DURE_ASSERT(!loops.empty());
   TlsContext context;
   if (tls) {
@@ -222,7 +234,8 @@ Result<std::unique_ptr<Server>> Server::listen(std::string_view address, std::op
   }
   DURE_TRY(const int fd, listen_socket(address));
   const auto port = local_port(fd);
-  return std::make_unique<HttpServer>(fd, port.value_or(0), std::move(context), std::move(loops), std::move(handler), std::move(limits));
+  return std::make_unique<HttpServer>(fd, port.value_or(0), std::move(context), std::move(loops),
+                                      std::move(handler), std::move(limits));
 }
 
 }  // namespace dure::wire

@@ -13,10 +13,14 @@ void ExchangeBase::on_loop(Call call) {
 }
 
 void ExchangeBase::respond(Response response) {
-  on_loop([response = std::move(response)](ExchangeBase& self) mutable { self.do_respond(std::move(response)); });
+  on_loop([response = std::move(response)](ExchangeBase& self) mutable {
+    self.do_respond(std::move(response));
+  });
 }
 void ExchangeBase::start(int status, Headers headers) {
-  on_loop([status, headers = std::move(headers)](ExchangeBase& self) mutable { self.do_start(status, std::move(headers)); });
+  on_loop([status, headers = std::move(headers)](ExchangeBase& self) mutable {
+    self.do_start(status, std::move(headers));
+  });
 }
 void ExchangeBase::write(SharedBytes bytes) {
   if (bytes.empty()) return;
@@ -30,13 +34,17 @@ void ExchangeBase::finish() {
   on_loop([](ExchangeBase& self) { self.do_finish({}); });
 }
 void ExchangeBase::finish_with_trailers(Headers trailers) {
-  on_loop([trailers = std::move(trailers)](ExchangeBase& self) mutable { self.do_finish(std::move(trailers)); });
+  on_loop([trailers = std::move(trailers)](ExchangeBase& self) mutable {
+    self.do_finish(std::move(trailers));
+  });
 }
 void ExchangeBase::abort() {
   on_loop([](ExchangeBase& self) { self.do_abort(); });
 }
 void ExchangeBase::on_drained(std::move_only_function<void()> callback) {
-  on_loop([callback = std::move(callback)](ExchangeBase& self) mutable { self.drained_ = std::move(callback); });
+  on_loop([callback = std::move(callback)](ExchangeBase& self) mutable {
+    self.drained_ = std::move(callback);
+  });
 }
 void ExchangeBase::on_close(std::move_only_function<void()> callback) {
   on_loop([callback = std::move(callback)](ExchangeBase& self) mutable {
@@ -65,7 +73,8 @@ void ExchangeBase::notify_drained() {
   const auto keep = shared_from_this();
   auto callback = std::exchange(drained_, nullptr);
   callback();
-  if (!drained_ && !settled()) drained_ = std::move(callback);  // unless it was replaced or the exchange ended inside
+  if (!drained_ && !settled())
+    drained_ = std::move(callback);  // unless it was replaced or the exchange ended inside
 }
 void ExchangeBase::forget_callbacks() {
   settled_.store(true, std::memory_order_release);
@@ -86,8 +95,12 @@ constexpr std::string_view http2_preface_start = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r
 
 class GuessingSession final : public Session {
  public:
-  GuessingSession(std::unique_ptr<Stream> stream, std::shared_ptr<const Peer> peer, std::shared_ptr<const SessionHost> host)
-      : stream_(std::move(stream)), peer_(std::move(peer)), host_(std::move(host)), deadline_(stream_->loop(), [this] { finish(); }) {}
+  GuessingSession(std::unique_ptr<Stream> stream, std::shared_ptr<const Peer> peer,
+                  std::shared_ptr<const SessionHost> host)
+      : stream_(std::move(stream)),
+        peer_(std::move(peer)),
+        host_(std::move(host)),
+        deadline_(stream_->loop(), [this] { finish(); }) {}
   void begin() override {
     deadline_.set(host_->limits.header_timeout);
     Stream::Callbacks callbacks;
@@ -109,7 +122,8 @@ class GuessingSession final : public Session {
     deadline_.clear();
     const bool is_http2 = start == http2_preface_start;
     stream_->hand_over(std::move(seen_));
-    session_ = is_http2 ? make_http2_session(std::move(stream_), peer_, host_) : make_http1_session(std::move(stream_), peer_, host_);
+    session_ = is_http2 ? make_http2_session(std::move(stream_), peer_, host_)
+                        : make_http1_session(std::move(stream_), peer_, host_);
     session_->over = [this] { finish(); };
     session_->begin();
   }
@@ -127,7 +141,8 @@ class GuessingSession final : public Session {
 
 }  // namespace
 
-std::shared_ptr<Session> make_guessing_session(std::unique_ptr<Stream> stream, std::shared_ptr<const Peer> peer,
+std::shared_ptr<Session> make_guessing_session(std::unique_ptr<Stream> stream,
+                                               std::shared_ptr<const Peer> peer,
                                                std::shared_ptr<const SessionHost> host) {
   return std::make_shared<GuessingSession>(std::move(stream), std::move(peer), std::move(host));
 }

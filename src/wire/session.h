@@ -1,7 +1,8 @@
-// What the HTTP/1.1 and the HTTP/2 side of a server share: the session that owns a connection and the Exchange that a handler holds.
+// What the HTTP/1.1 and the HTTP/2 side of a server share: the session that owns a connection and the Exchange that a
+// handler holds.
 //
-// A session lives on its connection's loop and is touched by no other thread. An Exchange may be used and dropped anywhere: it
-// knows its session weakly and sends everything to the loop.
+// A session lives on its connection's loop and is touched by no other thread. An Exchange may be used and dropped
+// anywhere: it knows its session weakly and sends everything to the loop.
 #pragma once
 
 #include <atomic>
@@ -37,7 +38,9 @@ class ExchangeBase : public Exchange, public std::enable_shared_from_this<Exchan
   void finish() override;
   void finish_with_trailers(Headers trailers) override;
   void abort() override;
-  size_t unsent() const override { return posted_.load(std::memory_order_relaxed) + unsent_.load(std::memory_order_relaxed); }
+  size_t unsent() const override {
+    return posted_.load(std::memory_order_relaxed) + unsent_.load(std::memory_order_relaxed);
+  }
   void on_drained(std::move_only_function<void()> callback) override;
   void on_close(std::move_only_function<void()> callback) override;
   std::unique_ptr<Stream> upgrade(Headers headers) override;
@@ -48,7 +51,7 @@ class ExchangeBase : public Exchange, public std::enable_shared_from_this<Exchan
   void notify_drained();
   void forget_callbacks();
   bool settled() const { return settled_.load(std::memory_order_acquire); }  // answered, or nobody is there to answer
-  std::atomic<size_t> unsent_ = 0;  // of what the session has taken
+  std::atomic<size_t> unsent_ = 0;                                           // of what the session has taken
 
  protected:
   virtual void do_respond(Response response) = 0;
@@ -65,7 +68,7 @@ class ExchangeBase : public Exchange, public std::enable_shared_from_this<Exchan
   void on_loop(Call call);
 
   Request request_;
-  std::atomic<size_t> posted_ = 0;  // on its way to the loop
+  std::atomic<size_t> posted_ = 0;                             // on its way to the loop
   std::move_only_function<void()> drained_, closed_callback_;  // loop thread
   bool closed_ = false;
   std::atomic<bool> settled_ = false;

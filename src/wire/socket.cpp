@@ -30,9 +30,11 @@ int bind_and_listen(int fd, const SocketAddress& address) {
   const int on = 1, off = 0;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (address.family() == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-  if (bind(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.size) != 0) return errno;
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.size) != 0)
+    return errno;
   // Before `listen` nobody can connect, so the wider mode of `bind` is never open.
-  if (address.family() == AF_UNIX) chmod(reinterpret_cast<const sockaddr_un*>(&address.storage)->sun_path, 0600);
+  if (address.family() == AF_UNIX)
+    chmod(reinterpret_cast<const sockaddr_un*>(&address.storage)->sun_path, 0600);
   return listen(fd, 1024) != 0 ? errno : 0;
 }
 
@@ -40,7 +42,9 @@ int bind_and_listen(int fd, const SocketAddress& address) {
 void remove_stale_socket(const SocketAddress& address) {
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return;
-  const bool refused = connect(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.size) != 0 && errno == ECONNREFUSED;
+  const bool refused =
+      connect(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.size) != 0 &&
+      errno == ECONNREFUSED;
   ::close(fd);
   if (refused) unlink(reinterpret_cast<const sockaddr_un*>(&address.storage)->sun_path);
 }
@@ -49,10 +53,13 @@ void remove_stale_socket(const SocketAddress& address) {
 
 Result<HostPort> parse_host_port(std::string_view text) {
   const size_t colon = text.rfind(':');
-  const auto port = colon == std::string_view::npos ? std::nullopt : parse_int(text.substr(colon + 1));
-  if (!port || *port < 0 || *port > 65535) return fail(bad_request("address \"" + std::string(text) + "\" has no port"));
+  const auto port =
+      colon == std::string_view::npos ? std::nullopt : parse_int(text.substr(colon + 1));
+  if (!port || *port < 0 || *port > 65535)
+    return fail(bad_request("address \"" + std::string(text) + "\" has no port"));
   auto host = text.substr(0, colon);
-  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']')
+    host = host.substr(1, host.size() - 2);
   return HostPort{std::string(host), int(*port)};
 }
 
@@ -60,7 +67,8 @@ Result<SocketAddress> unix_address(std::string_view path) {
   SocketAddress out;
   auto& address = reinterpret_cast<sockaddr_un&>(out.storage);
   if (path.empty() || path.size() >= sizeof address.sun_path)
-    return fail(bad_request("socket path \"" + std::string(path) + "\" is empty or longer than 107 bytes"));
+    return fail(
+        bad_request("socket path \"" + std::string(path) + "\" is empty or longer than 107 bytes"));
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.data(), path.size());
   out.size = socklen_t(offsetof(sockaddr_un, sun_path) + path.size() + 1);
@@ -72,9 +80,12 @@ Result<std::vector<SocketAddress>> resolve(const HostPort& target, bool numeric_
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_NUMERICSERV | (numeric_only ? AI_NUMERICHOST : AI_ADDRCONFIG);
   addrinfo* found = nullptr;
-  const int error = getaddrinfo(target.host.c_str(), std::to_string(target.port).c_str(), &hints, &found);
+  const int error =
+      getaddrinfo(target.host.c_str(), std::to_string(target.port).c_str(), &hints, &found);
   if (error != 0)
-    return fail(Error{.code = 503, .reason = "NameNotResolved", .message = "look up " + target.host + ": " + gai_strerror(error)});
+    return fail(Error{.code = 503,
+                      .reason = "NameNotResolved",
+                      .message = "look up " + target.host + ": " + gai_strerror(error)});
   std::vector<SocketAddress> out;
   for (const addrinfo* entry = found; entry; entry = entry->ai_next) {
     SocketAddress address;
@@ -103,8 +114,10 @@ std::string address_text(const SocketAddress& address) {
       inet_ntop(AF_INET6, &in.sin6_addr, text, sizeof text);
       return "[" + std::string(text) + "]:" + std::to_string(ntohs(in.sin6_port));
     }
-    case AF_UNIX: return "unix:" + std::string(reinterpret_cast<const sockaddr_un&>(address.storage).sun_path);
-    default: return "unknown";
+    case AF_UNIX:
+      return "unix:" + std::string(reinterpret_cast<const sockaddr_un&>(address.storage).sun_path);
+    default:
+      return "unknown";
   }
 }
 
@@ -129,9 +142,12 @@ Result<int> local_port(int fd) {
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&address.storage), &address.size) != 0)
     return fail(from_errno("getsockname", errno));
   switch (address.family()) {
-    case AF_INET: return int(ntohs(reinterpret_cast<const sockaddr_in&>(address.storage).sin_port));
-    case AF_INET6: return int(ntohs(reinterpret_cast<const sockaddr_in6&>(address.storage).sin6_port));
-    default: return 0;
+    case AF_INET:
+      return int(ntohs(reinterpret_cast<const sockaddr_in&>(address.storage).sin_port));
+    case AF_INET6:
+      return int(ntohs(reinterpret_cast<const sockaddr_in6&>(address.storage).sin6_port));
+    default:
+      return 0;
   }
 }
 

@@ -14,11 +14,14 @@
 namespace dure::wire {
 namespace {
 
-Error end_of_stream() { return Error{.code = 503, .reason = "EndOfStream", .message = "the peer closed the connection"}; }
+Error end_of_stream() {
+  return Error{.code = 503, .reason = "EndOfStream", .message = "the peer closed the connection"};
+}
 
 }  // namespace
 
-// All state lives here, shared with the work that is posted; only the loop thread touches it, but for what is marked.
+// All state lives here, shared with the work that is posted; only the loop thread touches it, but
+// for what is marked.
 class SocketStream::Core : public std::enable_shared_from_this<Core> {
  public:
   Core(run::Loop& loop, int fd, SSL* session) : loop_(loop), fd_(fd), session_(session) {}
@@ -115,7 +118,8 @@ class SocketStream::Core : public std::enable_shared_from_this<Core> {
     }
     if (depth_ > 0) return;
     if (dead_) return drop_callbacks();
-    if (retired_.on_data || retired_.on_close) const auto retired = std::exchange(retired_, Callbacks{});
+    if (retired_.on_data || retired_.on_close)
+      const auto retired = std::exchange(retired_, Callbacks{});
   }
   void drop_callbacks() {
     // Moved out first: destroying what they captured may come back here.
@@ -142,9 +146,13 @@ class SocketStream::Core : public std::enable_shared_from_this<Core> {
     };
     if (error == SSL_ERROR_WANT_READ) return readiness_->on_readable(again);
     if (error == SSL_ERROR_WANT_WRITE) return readiness_->on_writable(again);
-    if (error == SSL_ERROR_SYSCALL && errno != 0) return finish_handshake(fail(from_errno("TLS handshake", errno)));
+    if (error == SSL_ERROR_SYSCALL && errno != 0)
+      return finish_handshake(fail(from_errno("TLS handshake", errno)));
     if (error == SSL_ERROR_ZERO_RETURN || error == SSL_ERROR_SYSCALL)
-      return finish_handshake(fail(Error{.code = 503, .reason = "TlsFailed", .message = "TLS handshake: the peer closed the connection"}));
+      return finish_handshake(
+          fail(Error{.code = 503,
+                     .reason = "TlsFailed",
+                     .message = "TLS handshake: the peer closed the connection"}));
     finish_handshake(fail(tls_error(session_, "TLS handshake")));
   }
   void finish_handshake(Status status) {
@@ -184,7 +192,8 @@ class SocketStream::Core : public std::enable_shared_from_this<Core> {
   void pump_in() {
     char buffer[16 << 10];
     for (int rounds = 0; rounds < 8; ++rounds) {
-      if (!deliver_unread() || ended_) return;  // a new owner's bytes first, also when it came just now
+      if (!deliver_unread() || ended_)
+        return;  // a new owner's bytes first, also when it came just now
       size_t count = 0;
       switch (receive(buffer, sizeof buffer, count)) {
         case Io::done:
@@ -196,16 +205,21 @@ class SocketStream::Core : public std::enable_shared_from_this<Core> {
           if (!more_buffered(count, sizeof buffer)) return schedule_read();
           break;
         case Io::again:
-        case Io::wants_read: return schedule_read();
-        case Io::wants_write: return schedule_flush_when_writable();
-        case Io::ended: return peer_ended();
-        case Io::failed: return failed();
+        case Io::wants_read:
+          return schedule_read();
+        case Io::wants_write:
+          return schedule_flush_when_writable();
+        case Io::ended:
+          return peer_ended();
+        case Io::failed:
+          return failed();
       }
     }
     if (may_deliver() && !read_scheduled_) post_read();
   }
   bool may_deliver() const { return fd_ >= 0 && !dead_ && started_ && !paused_; }
-  // What an earlier owner read and did not use; then the end of the peer's bytes if that came before this start.
+  // What an earlier owner read and did not use; then the end of the peer's bytes if that came
+  // before this start.
   bool deliver_unread() {
     if (!may_deliver()) return false;
     if (!unread_.empty()) {
@@ -242,9 +256,12 @@ class SocketStream::Core : public std::enable_shared_from_this<Core> {
   }
   Io translate(int ssl_error, std::string_view what) {
     switch (ssl_error) {
-      case SSL_ERROR_WANT_READ: return Io::wants_read;
-      case SSL_ERROR_WANT_WRITE: return Io::wants_write;
-      case SSL_ERROR_ZERO_RETURN: return Io::ended;
+      case SSL_ERROR_WANT_READ:
+        return Io::wants_read;
+      case SSL_ERROR_WANT_WRITE:
+        return Io::wants_write;
+      case SSL_ERROR_ZERO_RETURN:
+        return Io::ended;
       case SSL_ERROR_SYSCALL:
         error_ = errno != 0 ? from_errno(what, errno) : end_of_stream();
         return Io::failed;
@@ -285,12 +302,16 @@ class SocketStream::Core : public std::enable_shared_from_this<Core> {
     while (!out_.empty()) {
       size_t count = 0;
       switch (send_some(out_.front(), count)) {
-        case Io::done: break;
+        case Io::done:
+          break;
         case Io::again:
-        case Io::wants_write: return schedule_flush_when_writable();
-        case Io::wants_read: return;  // the next read goes on; the flush after it too
+        case Io::wants_write:
+          return schedule_flush_when_writable();
+        case Io::wants_read:
+          return;  // the next read goes on; the flush after it too
         case Io::ended:
-        case Io::failed: return failed();
+        case Io::failed:
+          return failed();
       }
       out_.pop(count);
       unsent_ -= count;
@@ -363,27 +384,31 @@ class SocketStream::Core : public std::enable_shared_from_this<Core> {
   bool started_ = false, paused_ = false, ended_ = false, end_reported_ = false;
   bool finish_wanted_ = false, finished_ = false;
   bool read_scheduled_ = false, flush_scheduled_ = false, waiting_writable_ = false;
-  bool flush_follows_ = false;      // inside a read or a flush: its end sends what is written now
+  bool flush_follows_ = false;  // inside a read or a flush: its end sends what is written now
 };
 
-SocketStream::SocketStream(run::Loop& loop, int fd, ssl_st* session) : core_(std::make_shared<Core>(loop, fd, session)) {}
+SocketStream::SocketStream(run::Loop& loop, int fd, ssl_st* session)
+    : core_(std::make_shared<Core>(loop, fd, session)) {}
 
-SocketStream::~SocketStream() {
-  SocketStream::close();
+SocketStream::~SocketStream() { SocketStream::close(); }
+
+void SocketStream::handshake(std::move_only_function<void(Status)> done) {
+  core_->handshake(std::move(done));
 }
-
-void SocketStream::handshake(std::move_only_function<void(Status)> done) { core_->handshake(std::move(done)); }
 ssl_st* SocketStream::session() const { return core_->session_; }
 int SocketStream::fd() const { return core_->fd_; }
 
 void SocketStream::start(Callbacks callbacks) {
   if (core_->loop_.on_loop_thread()) return core_->start(std::move(callbacks));
-  core_->loop_.post([core = core_, callbacks = std::move(callbacks)]() mutable { core->start(std::move(callbacks)); });
+  core_->loop_.post([core = core_, callbacks = std::move(callbacks)]() mutable {
+    core->start(std::move(callbacks));
+  });
 }
 void SocketStream::write(SharedBytes bytes) {
   core_->unsent_ += bytes.size();
   if (core_->loop_.on_loop_thread()) return core_->write(std::move(bytes));
-  core_->loop_.post([core = core_, bytes = std::move(bytes)]() mutable { core->write(std::move(bytes)); });
+  core_->loop_.post(
+      [core = core_, bytes = std::move(bytes)]() mutable { core->write(std::move(bytes)); });
 }
 void SocketStream::write_text(std::string_view text) { core_->write_text(text); }
 size_t SocketStream::unsent() const { return core_->unsent_; }

@@ -1,5 +1,5 @@
-// SocketStream: a connected descriptor, with TLS or plain, as a Stream. OpenSSL drives the descriptor itself; the loop only says
-// when it is ready. Memory while idle: about 1 KB beside the TLS session's own.
+// SocketStream: a connected descriptor, with TLS or plain, as a Stream. OpenSSL drives the descriptor itself; the
+// loop only says when it is ready. Memory while idle: about 1 KB beside the TLS session's own.
 #pragma once
 
 #include <memory>
@@ -16,7 +16,8 @@ class SocketStream : public Stream {
   SocketStream(run::Loop& loop, int fd, ssl_st* session);
   ~SocketStream() override;
 
-  // Loop thread, before start, and only with a session: `done` runs when the handshake ended. Without a session it is done at once.
+  // Loop thread, before start, and only with a session: `done` runs when the handshake ended. Without a session it is
+  // done at once.
   void handshake(std::move_only_function<void(Status)> done);
   ssl_st* session() const;
   int fd() const;

@@ -9,7 +9,8 @@ namespace dure::wire {
 namespace {
 
 constexpr size_t streams_max = 4096;
-constexpr size_t unclaimed_bytes_max = 1 << 20;  // for a stream that nobody started yet; then the connection pauses
+constexpr size_t unclaimed_bytes_max =
+    1 << 20;  // for a stream that nobody started yet; then the connection pauses
 
 class SpdyConnection;
 
@@ -17,7 +18,8 @@ class SpdyConnection;
 struct StreamState {
   uint32_t id = 0;
   Headers headers;
-  std::shared_ptr<Stream::Callbacks> callbacks;  // shared with the call that runs, which may drop it
+  std::shared_ptr<Stream::Callbacks>
+      callbacks;      // shared with the call that runs, which may drop it
   std::string early;  // before start
   bool started = false, owned = true, paused = false;
   bool ended = false, end_told = false, finished = false, over = false;
@@ -28,7 +30,10 @@ using StatePointer = std::shared_ptr<StreamState>;
 class SpdyConnection final : public SpdySink, public std::enable_shared_from_this<SpdyConnection> {
  public:
   SpdyConnection(std::unique_ptr<Stream> stream, Spdy::Role role, Spdy::Callbacks callbacks)
-      : loop_(stream->loop()), stream_(std::move(stream)), callbacks_(std::move(callbacks)), next_id_(role == Spdy::Role::client ? 1 : 2),
+      : loop_(stream->loop()),
+        stream_(std::move(stream)),
+        callbacks_(std::move(callbacks)),
+        next_id_(role == Spdy::Role::client ? 1 : 2),
         own_parity_(role == Spdy::Role::client ? 1 : 0) {}
 
   void begin() {
@@ -40,7 +45,10 @@ class SpdyConnection final : public SpdySink, public std::enable_shared_from_thi
       if (auto fed = self->reader_.feed(bytes, *self); !fed) self->close(std::move(fed).error());
     };
     callbacks.on_end = [weak = weak_from_this()] {
-      if (const auto self = weak.lock()) self->close(Error{.code = 503, .reason = "EndOfStream", .message = "the peer closed the SPDY connection"});
+      if (const auto self = weak.lock())
+        self->close(Error{.code = 503,
+                          .reason = "EndOfStream",
+                          .message = "the peer closed the SPDY connection"});
     };
     callbacks.on_close = [weak = weak_from_this()](Error why) {
       if (const auto self = weak.lock()) self->close(std::move(why));
@@ -125,7 +133,9 @@ class SpdyConnection final : public SpdySink, public std::enable_shared_from_thi
   run::Loop& loop() { return loop_; }
 
  private:
-  static Error end_of_stream() { return Error{.code = 503, .reason = "EndOfStream", .message = "both sides finished"}; }
+  static Error end_of_stream() {
+    return Error{.code = 503, .reason = "EndOfStream", .message = "both sides finished"};
+  }
   StatePointer find(uint32_t id) const {
     const auto at = streams_.find(id);
     return at == streams_.end() ? nullptr : at->second;
@@ -135,9 +145,12 @@ class SpdyConnection final : public SpdySink, public std::enable_shared_from_thi
   void on_syn_stream(uint32_t id, bool fin, Headers headers) override {
     if (over_) return;
     const bool valid = id != 0 && (id & 1) != own_parity_ && id > last_peer_id_;
-    if (!valid) return close(Error{.code = 502, .reason = "SpdyProtocolError", .message = "SPDY: stream id out of order"});
+    if (!valid)
+      return close(Error{
+          .code = 502, .reason = "SpdyProtocolError", .message = "SPDY: stream id out of order"});
     last_peer_id_ = id;
-    if (streams_.size() >= streams_max || !callbacks_.on_stream) return send(SpdyWriter::rst_stream(id, SpdyStatus::refused_stream));
+    if (streams_.size() >= streams_max || !callbacks_.on_stream)
+      return send(SpdyWriter::rst_stream(id, SpdyStatus::refused_stream));
     auto state = std::make_shared<StreamState>();
     state->id = id;
     state->headers = std::move(headers);
@@ -170,7 +183,10 @@ class SpdyConnection final : public SpdySink, public std::enable_shared_from_thi
   }
   void on_reset(uint32_t id, uint32_t status) override {
     if (const auto state = find(id); state && !over_)
-      settle(state, Error{.code = 503, .reason = "StreamReset", .message = "the peer reset the stream (status " + std::to_string(status) + ")"});
+      settle(state,
+             Error{.code = 503,
+                   .reason = "StreamReset",
+                   .message = "the peer reset the stream (status " + std::to_string(status) + ")"});
   }
   void on_ping(uint32_t id) override {
     if (!over_ && (id & 1) != own_parity_) send(SpdyWriter::ping(id));
@@ -230,7 +246,8 @@ class SpdyConnection final : public SpdySink, public std::enable_shared_from_thi
   void look_at_pauses() {
     if (over_) return;
     bool wanted = paused_by_owner_;
-    for (const auto& [id, state] : streams_) wanted |= state->paused || state->early.size() > unclaimed_bytes_max;
+    for (const auto& [id, state] : streams_)
+      wanted |= state->paused || state->early.size() > unclaimed_bytes_max;
     if (wanted != paused_) stream_->pause(paused_ = wanted);
   }
   void close(Error why) {
@@ -254,7 +271,8 @@ class SpdyConnection final : public SpdySink, public std::enable_shared_from_thi
 
 class OwnedStream final : public SpdyStream {
  public:
-  OwnedStream(std::shared_ptr<SpdyConnection> connection, StatePointer state) : connection_(std::move(connection)), state_(std::move(state)) {}
+  OwnedStream(std::shared_ptr<SpdyConnection> connection, StatePointer state)
+      : connection_(std::move(connection)), state_(std::move(state)) {}
   ~OwnedStream() override { connection_->let_go(state_); }
   uint32_t id() const override { return state_->id; }
   const Headers& headers() const override { return state_->headers; }
@@ -278,7 +296,8 @@ std::unique_ptr<SpdyStream> SpdyConnection::wrap(const StatePointer& state) {
 
 class OwnedSpdy final : public Spdy {
  public:
-  explicit OwnedSpdy(std::shared_ptr<SpdyConnection> connection) : connection_(std::move(connection)) {}
+  explicit OwnedSpdy(std::shared_ptr<SpdyConnection> connection)
+      : connection_(std::move(connection)) {}
   ~OwnedSpdy() override { connection_->silence(); }
   std::unique_ptr<SpdyStream> open(const Headers& headers) override {
     auto state = connection_->open(headers);

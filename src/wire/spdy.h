@@ -1,8 +1,9 @@
-// Spdy: a SPDY/3.1 connection over a Stream, as kubectl, containerd and CRI-O use it for exec, attach and port-forward.
+// Spdy: a SPDY/3.1 connection over a Stream, as kubectl, containerd and CRI-O use it for exec, attach and
+// port-forward.
 //
-// Either side may open streams; each is a Stream of its own. Nobody in that world uses SPDY's flow control, so back-pressure is the
-// connection's: a paused stream pauses everything, and `unsent` of any stream counts the whole connection.
-// Thread: the loop's only, everything here.
+// Either side may open streams; each is a Stream of its own. Nobody in that world uses SPDY's flow control, so
+// back-pressure is the connection's: a paused stream pauses everything, and `unsent` of any stream counts the whole
+// connection. Thread: the loop's only, everything here.
 #pragma once
 
 #include <functional>

@@ -22,32 +22,96 @@ uint32_t get32(std::string_view bytes, size_t at) {
   return value;
 }
 std::unexpected<Error> broken(std::string_view why) {
-  return fail(Error{.code = 502, .reason = "SpdyProtocolError", .message = "SPDY: " + std::string(why)});
+  return fail(
+      Error{.code = 502, .reason = "SpdyProtocolError", .message = "SPDY: " + std::string(why)});
 }
 
-// The preset dictionary of SPDY/3 header blocks: names and values with their lengths in front, then loose text.
+// The preset dictionary of SPDY/3 header blocks: names and values with their lengths in front, then
+// loose text.
 const std::string& dictionary() {
   static const std::string text = [] {
     std::string out;
-    for (const char* word :
-         {"options", "head", "post", "put", "delete", "trace", "accept", "accept-charset", "accept-encoding", "accept-language",
-          "accept-ranges", "age", "allow", "authorization", "cache-control", "connection", "content-base", "content-encoding",
-          "content-language", "content-length", "content-location", "content-md5", "content-range", "content-type", "date", "etag",
-          "expect", "expires", "from", "host", "if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since",
-          "last-modified", "location", "max-forwards", "pragma", "proxy-authenticate", "proxy-authorization", "range", "referer",
-          "retry-after", "server", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "vary", "via", "warning",
-          "www-authenticate", "method", "get", "status", "200 OK", "version", "HTTP/1.1", "url", "public", "set-cookie", "keep-alive",
-          "origin"}) {
+    for (const char* word : {"options",
+                             "head",
+                             "post",
+                             "put",
+                             "delete",
+                             "trace",
+                             "accept",
+                             "accept-charset",
+                             "accept-encoding",
+                             "accept-language",
+                             "accept-ranges",
+                             "age",
+                             "allow",
+                             "authorization",
+                             "cache-control",
+                             "connection",
+                             "content-base",
+                             "content-encoding",
+                             "content-language",
+                             "content-length",
+                             "content-location",
+                             "content-md5",
+                             "content-range",
+                             "content-type",
+                             "date",
+                             "etag",
+                             "expect",
+                             "expires",
+                             "from",
+                             "host",
+                             "if-match",
+                             "if-modified-since",
+                             "if-none-match",
+                             "if-range",
+                             "if-unmodified-since",
+                             "last-modified",
+                             "location",
+                             "max-forwards",
+                             "pragma",
+                             "proxy-authenticate",
+                             "proxy-authorization",
+                             "range",
+                             "referer",
+                             "retry-after",
+                             "server",
+                             "te",
+                             "trailer",
+                             "transfer-encoding",
+                             "upgrade",
+                             "user-agent",
+                             "vary",
+                             "via",
+                             "warning",
+                             "www-authenticate",
+                             "method",
+                             "get",
+                             "status",
+                             "200 OK",
+                             "version",
+                             "HTTP/1.1",
+                             "url",
+                             "public",
+                             "set-cookie",
+                             "keep-alive",
+                             "origin"}) {
       put32(out, uint32_t(std::string_view(word).size()));
       out += word;
     }
     out +=
         "100101201202205206300302303304305306307402405406407408409410411412413414415416417502504505"
-        "203 Non-Authoritative Information204 No Content301 Moved Permanently400 Bad Request401 Unauthorized"
-        "403 Forbidden404 Not Found500 Internal Server Error501 Not Implemented503 Service Unavailable"
-        "Jan Feb Mar Apr May Jun Jul Aug Sept Oct Nov Dec 00:00:00 Mon, Tue, Wed, Thu, Fri, Sat, Sun, GMT"
-        "chunked,text/html,image/png,image/jpg,image/gif,application/xml,application/xhtml+xml,text/plain,"
-        "text/javascript,publicprivatemax-age=gzip,deflate,sdchcharset=utf-8charset=iso-8859-1,utf-,*,enq=0.";
+        "203 Non-Authoritative Information204 No Content301 Moved Permanently400 Bad Request401 "
+        "Unauthorized"
+        "403 Forbidden404 Not Found500 Internal Server Error501 Not Implemented503 Service "
+        "Unavailable"
+        "Jan Feb Mar Apr May Jun Jul Aug Sept Oct Nov Dec 00:00:00 Mon, Tue, Wed, Thu, Fri, Sat, "
+        "Sun, GMT"
+        "chunked,text/html,image/png,image/jpg,image/gif,application/xml,application/"
+        "xhtml+xml,text/plain,"
+        "text/"
+        "javascript,publicprivatemax-age=gzip,deflate,sdchcharset=utf-8charset=iso-8859-1,utf-,*,"
+        "enq=0.";
     return out;
   }();
   return text;
@@ -195,7 +259,9 @@ Status SpdyReader::control_frame(std::string_view frame, SpdySink& sink) {
       if (!need(4)) return broken("GOAWAY is too short");
       sink.on_goaway(get32(body, 0) & id_mask);
       return {};
-    default: return {};  // SETTINGS and WINDOW_UPDATE ask for nothing here; unknown frames are to be ignored
+    default:
+      return {};  // SETTINGS and WINDOW_UPDATE ask for nothing here; unknown frames are to be
+                  // ignored
   }
 }
 
@@ -203,8 +269,10 @@ struct SpdyWriter::Deflate {
   z_stream stream = {};
   Deflate() {
     // Small windows: header blocks are short, and each connection pays for this.
-    DURE_ASSERT(deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 11, 1, Z_DEFAULT_STRATEGY) == Z_OK);
-    DURE_ASSERT(deflateSetDictionary(&stream, raw(dictionary()), uInt(dictionary().size())) == Z_OK);
+    DURE_ASSERT(deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 11, 1,
+                             Z_DEFAULT_STRATEGY) == Z_OK);
+    DURE_ASSERT(deflateSetDictionary(&stream, raw(dictionary()), uInt(dictionary().size())) ==
+                Z_OK);
   }
   ~Deflate() { deflateEnd(&stream); }
 };

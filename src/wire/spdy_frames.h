@@ -1,5 +1,5 @@
-// SPDY/3.1 frames as bytes, both directions, with the zlib header blocks. No I/O. (The SPDY draft 3.1, as far as kubectl, containerd
-// and CRI-O speak it: no credentials, and flow control is not used by any of them.)
+// SPDY/3.1 frames as bytes, both directions, with the zlib header blocks. No I/O. (The SPDY draft 3.1, as far as
+// kubectl, containerd and CRI-O speak it: no credentials, and flow control is not used by any of them.)
 #pragma once
 
 #include <cstdint>
@@ -12,10 +12,23 @@
 namespace dure::wire {
 
 enum class SpdyType : uint16_t {
-  syn_stream = 1, syn_reply = 2, rst_stream = 3, settings = 4, ping = 6, goaway = 7, headers = 8, window_update = 9
+  syn_stream = 1,
+  syn_reply = 2,
+  rst_stream = 3,
+  settings = 4,
+  ping = 6,
+  goaway = 7,
+  headers = 8,
+  window_update = 9
 };
 constexpr uint8_t spdy_flag_fin = 1;
-enum class SpdyStatus : uint32_t { protocol_error = 1, invalid_stream = 2, refused_stream = 3, cancel = 5, internal_error = 6 };
+enum class SpdyStatus : uint32_t {
+  protocol_error = 1,
+  invalid_stream = 2,
+  refused_stream = 3,
+  cancel = 5,
+  internal_error = 6
+};
 
 // What a reader hears. Ids are 31 bits.
 class SpdySink {

@@ -27,9 +27,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Sink whole_sink, pieces_sink;
   const bool good = bool(whole.feed(bytes, whole_sink));
   bool good_pieces = true;
-  for (size_t at = 0; at < bytes.size() && good_pieces; at += 3) good_pieces = bool(pieces.feed(bytes.substr(at, 3), pieces_sink));
-  if (good != good_pieces || whole_sink.events != pieces_sink.events || whole_sink.headers != pieces_sink.headers ||
-      whole_sink.bytes != pieces_sink.bytes)
+  for (size_t at = 0; at < bytes.size() && good_pieces; at += 3)
+    good_pieces = bool(pieces.feed(bytes.substr(at, 3), pieces_sink));
+  if (good != good_pieces || whole_sink.events != pieces_sink.events ||
+      whole_sink.headers != pieces_sink.headers || whole_sink.bytes != pieces_sink.bytes)
     abort();
   // The same bytes as a header block: wrapped into a SYN_STREAM of ours they must come back.
   Headers headers;

@@ -11,7 +11,8 @@ constexpr Duration farewell_timeout = 30s;
 
 class RehomedStream final : public Stream {
  public:
-  RehomedStream(std::unique_ptr<Stream> below, run::Loop& loop) : below_(std::move(below)), core_(std::make_shared<Core>(loop)) {
+  RehomedStream(std::unique_ptr<Stream> below, run::Loop& loop)
+      : below_(std::move(below)), core_(std::make_shared<Core>(loop)) {
     core_->below = below_.get();
   }
   ~RehomedStream() override {
@@ -22,7 +23,8 @@ class RehomedStream final : public Stream {
     Callbacks below;
     below.on_data = [core = core_](std::string_view bytes) {
       const size_t size = bytes.size();
-      // Pausing happens on the thread of the stream below, where it takes effect before the next bytes.
+      // Pausing happens on the thread of the stream below, where it takes effect before the next
+      // bytes.
       if ((core->in_transit += size) > in_between_bytes_max) core->set_paused_by_us(true);
       core->post([text = std::string(bytes), size](Core& core) {
         if (core.callbacks.on_data) core.callbacks.on_data(text);
@@ -67,7 +69,8 @@ class RehomedStream final : public Stream {
     run::Loop& loop;
     Callbacks callbacks;  // loop thread after start
     std::atomic<size_t> in_transit = 0;
-    std::mutex running;   // held while a callback runs; off the loop the owner's farewell waits for it
+    std::mutex
+        running;  // held while a callback runs; off the loop the owner's farewell waits for it
     std::atomic<bool> dead = false;
     std::mutex pausing;
     Stream* below = nullptr;  // under pausing; null once the owner let go
@@ -101,7 +104,8 @@ class RehomedStream final : public Stream {
     std::lock_guard lock(core_->pausing);
     core_->below = nullptr;
     // What the callbacks hold goes on the loop, after one that may be running.
-    core_->loop.post([core = core_] { const auto callbacks = std::exchange(core->callbacks, Callbacks{}); });
+    core_->loop.post(
+        [core = core_] { const auto callbacks = std::exchange(core->callbacks, Callbacks{}); });
   }
 
   std::unique_ptr<Stream> below_;
@@ -111,7 +115,8 @@ class RehomedStream final : public Stream {
 // Lives by the callbacks of its two streams, until both are over.
 class Pipe final : public std::enable_shared_from_this<Pipe> {
  public:
-  Pipe(std::unique_ptr<Stream> a, std::unique_ptr<Stream> b, std::move_only_function<void()> done) : done_(std::move(done)) {
+  Pipe(std::unique_ptr<Stream> a, std::unique_ptr<Stream> b, std::move_only_function<void()> done)
+      : done_(std::move(done)) {
     sides_[0].stream = std::move(a);
     sides_[1].stream = std::move(b);
   }
@@ -126,7 +131,9 @@ class Pipe final : public std::enable_shared_from_this<Pipe> {
   };
   void start_side(int i) {
     Stream::Callbacks callbacks;
-    callbacks.on_data = [self = shared_from_this(), i](std::string_view bytes) { self->on_data(i, bytes); };
+    callbacks.on_data = [self = shared_from_this(), i](std::string_view bytes) {
+      self->on_data(i, bytes);
+    };
     callbacks.on_end = [self = shared_from_this(), i] {
       if (Side& other = self->sides_[1 - i]; !other.over) other.stream->finish_writing();
     };
@@ -138,7 +145,8 @@ class Pipe final : public std::enable_shared_from_this<Pipe> {
     Side &from = sides_[i], &to = sides_[1 - i];
     if (to.over) return;
     to.stream->write(SharedBytes(std::string(bytes)));
-    if (to.stream->unsent() > in_between_bytes_max && !from.paused) from.stream->pause(from.paused = true);
+    if (to.stream->unsent() > in_between_bytes_max && !from.paused)
+      from.stream->pause(from.paused = true);
   }
   void on_drained(int i) {
     Side &drained = sides_[i], &source = sides_[1 - i];
@@ -185,13 +193,15 @@ namespace {
 constexpr Duration goodbye_step = 50ms;
 
 void wait_until_sent(run::Loop& loop, std::shared_ptr<Stream> stream, int steps_left) {
-  if (stream->unsent() == 0 && steps_left < 40) return;  // a step after the last byte left, so that it is not reset on its way
+  if (stream->unsent() == 0 && steps_left < 40)
+    return;  // a step after the last byte left, so that it is not reset on its way
   if (steps_left == 0) return;
   auto holder = std::make_shared<std::unique_ptr<run::Timer>>();
-  *holder = loop.after(goodbye_step, [&loop, stream = std::move(stream), steps_left, holder]() mutable {
-    loop.post([holder = std::move(holder)] { holder->reset(); });
-    wait_until_sent(loop, std::move(stream), steps_left - 1);
-  });
+  *holder =
+      loop.after(goodbye_step, [&loop, stream = std::move(stream), steps_left, holder]() mutable {
+        loop.post([holder = std::move(holder)] { holder->reset(); });
+        wait_until_sent(loop, std::move(stream), steps_left - 1);
+      });
 }
 
 }  // namespace
@@ -201,7 +211,9 @@ void farewell(std::unique_ptr<Stream> stream) {
   stream->finish_writing();
   stream->pause(false);
   run::Loop& loop = stream->loop();
-  loop.post([&loop, shared = std::shared_ptr<Stream>(std::move(stream))]() mutable { wait_until_sent(loop, std::move(shared), 40); });
+  loop.post([&loop, shared = std::shared_ptr<Stream>(std::move(stream))]() mutable {
+    wait_until_sent(loop, std::move(shared), 40);
+  });
 }
 
 std::unique_ptr<Stream> rehome(std::unique_ptr<Stream> stream, run::Loop& loop) {
@@ -209,7 +221,8 @@ std::unique_ptr<Stream> rehome(std::unique_ptr<Stream> stream, run::Loop& loop) 
   return std::make_unique<RehomedStream>(std::move(stream), loop);
 }
 
-void pipe_streams(std::unique_ptr<Stream> a, std::unique_ptr<Stream> b, std::move_only_function<void()> done) {
+void pipe_streams(std::unique_ptr<Stream> a, std::unique_ptr<Stream> b,
+                  std::move_only_function<void()> done) {
   run::Loop& loop = a->loop();
   auto pipe = std::make_shared<Pipe>(std::move(a), rehome(std::move(b), loop), std::move(done));
   if (loop.on_loop_thread()) return pipe->begin();

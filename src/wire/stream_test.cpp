@@ -41,7 +41,10 @@ TEST(SocketStream, DestroyingItOffTheLoopWaitsForACallback) {
   for (int i = 0; i < 50; ++i) {
     auto [a, b] = stream_pair(one.loop(), two.loop());
     auto alive = std::make_unique<std::atomic<int>>(1);
-    a->start({.on_data = [raw = alive.get()](std::string_view) { raw->fetch_add(1); }, .on_end = {}, .on_close = {}, .on_drained = {}});
+    a->start({.on_data = [raw = alive.get()](std::string_view) { raw->fetch_add(1); },
+              .on_end = {},
+              .on_close = {},
+              .on_drained = {}});
     b->start({});
     for (int n = 0; n < 20; ++n) b->write(SharedBytes(std::string("x")));
     a.reset();
@@ -62,7 +65,8 @@ TEST(SocketStream, APausedStreamHoldsTheWriterBack) {
             .on_end = {},
             .on_close = {},
             .on_drained = {}});
-  a->start({.on_data = {}, .on_end = {}, .on_close = {}, .on_drained = [&] { log.add("drained"); }});
+  a->start(
+      {.on_data = {}, .on_end = {}, .on_close = {}, .on_drained = [&] { log.add("drained"); }});
   for (int i = 0; i < 8; ++i) a->write(SharedBytes(std::string(1 << 20, 'x')));
   EXPECT_FALSE(log.wait_for("drained", std::chrono::milliseconds(50)));
   EXPECT_EQ(received, 0u);
@@ -79,9 +83,13 @@ TEST(SocketStream, TellsAStarterThatItBrokeBefore) {
   auto [a, b] = stream_pair(one.loop(), two.loop());
   b.reset();
   run_on(two.loop(), [] {});
-  // The readiness to write exists only after a handshake or a start; a start meets the broken pipe at once.
+  // The readiness to write exists only after a handshake or a start; a start meets the broken pipe
+  // at once.
   a->write(SharedBytes(std::string("nobody reads this")));
-  a->start({.on_data = {}, .on_end = [&] { log.add("over"); }, .on_close = [&](Error) { log.add("over"); }, .on_drained = {}});
+  a->start({.on_data = {},
+            .on_end = [&] { log.add("over"); },
+            .on_close = [&](Error) { log.add("over"); },
+            .on_drained = {}});
   EXPECT_TRUE(log.wait_for("over"));
 }
 
@@ -133,7 +141,9 @@ class PlainStream final : public Stream {
 TEST(RelayStream, GivesAnyStreamThePowerToChangeHands) {
   run::LoopThread one("one"), two("two");
   auto [a, b] = stream_pair(one.loop(), two.loop());
-  auto relay = run_on(one.loop(), [&, below = std::move(a)]() mutable { return make_transferable(std::make_unique<PlainStream>(std::move(below))); });
+  auto relay = run_on(one.loop(), [&, below = std::move(a)]() mutable {
+    return make_transferable(std::make_unique<PlainStream>(std::move(below)));
+  });
   Stream* raw = relay.get();
   changes_hands(std::move(relay), std::move(b));
   (void)raw;
@@ -187,14 +197,20 @@ TEST(ServeStream, ServesHttpOnAnyStreamAndUpgrades) {
   std::unique_ptr<Stream> upgraded;
   const Handler handler = [&](std::shared_ptr<Exchange> exchange) {
     if (exchange->request().headers.get("upgrade").empty()) {
-      Response response{.body = exchange->request().target + " for " + exchange->request().peer->address};
+      Response response{.body = exchange->request().target + " for " +
+                                exchange->request().peer->address};
       return exchange->respond(std::move(response));
     }
     Headers headers;
     headers.add("upgrade", "echo");
     headers.add("connection", "Upgrade");
     upgraded = exchange->upgrade(std::move(headers));
-    upgraded->start({.on_data = [&](std::string_view bytes) { upgraded->write(SharedBytes(std::string(bytes))); }, .on_end = {}, .on_close = {}, .on_drained = {}});
+    upgraded->start(
+        {.on_data =
+             [&](std::string_view bytes) { upgraded->write(SharedBytes(std::string(bytes))); },
+         .on_end = {},
+         .on_close = {},
+         .on_drained = {}});
   };
   auto peer = std::make_shared<Peer>();
   peer->address = "tunnel";
@@ -203,7 +219,8 @@ TEST(ServeStream, ServesHttpOnAnyStreamAndUpgrades) {
     serve_stream(std::make_unique<PlainStream>(std::move(b)), peer, handler);
     done(std::unique_ptr<Stream>(std::make_unique<PlainStream>(std::move(a))));
   });
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(client->call({.target = "/pods"})->body, "/pods for tunnel");
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(client->call({.target = "/pods"})->body, "/pods for tunnel");
   Request request{.target = "/exec"};
   request.headers.add("upgrade", "echo");
   auto answer = client->upgrade(std::move(request));
@@ -217,7 +234,9 @@ TEST(ServeStream, ServesHttpOnAnyStreamAndUpgrades) {
 }
 
 TEST(Tls, SilentDialAndServerName) {
-  TestServer server([](std::shared_ptr<Exchange> exchange) { exchange->respond(Response{.body = exchange->request().peer->address}); });
+  TestServer server([](std::shared_ptr<Exchange> exchange) {
+    exchange->respond(Response{.body = exchange->request().peer->address});
+  });
   // The certificate is for localhost and 127.0.0.1 only.
   auto client = server.client({.server_name = "other.example"});
   const auto refused = client->call({.target = "/"});
@@ -231,27 +250,38 @@ TEST(Tls, SilentDialAndServerName) {
   client = server.client({.insecure = true});
   EXPECT_TRUE(client->call({.target = "/"}));
   EXPECT_FALSE(HttpClient::create(server.client_thread.loop(), "https://localhost:1"));
-  const auto stream = dial(server.client_thread.loop(), server.address(), TlsClientConfig{.ca_pem = server.authority.ca_pem()});
+  const auto stream = dial(server.client_thread.loop(), server.address(),
+                           TlsClientConfig{.ca_pem = server.authority.ca_pem()});
   EXPECT_TRUE(stream);
-  EXPECT_EQ(dial(server.client_thread.loop(), "127.0.0.1:1", std::nullopt).error().reason, "ConnectionFailed");
+  EXPECT_EQ(dial(server.client_thread.loop(), "127.0.0.1:1", std::nullopt).error().reason,
+            "ConnectionFailed");
   EXPECT_FALSE(dial(server.client_thread.loop(), "name-without-port", std::nullopt));
 }
 
 TEST(Tls, ClientCertificatesAreVerifiedButNotRequired) {
   TestServer server([](std::shared_ptr<Exchange> exchange) {
     const Peer& peer = *exchange->request().peer;
-    exchange->respond(Response{.body = peer.certificate_der.empty() ? "none" : peer.certificate_verified ? "verified" : "not verified"});
+    exchange->respond(Response{.body = peer.certificate_der.empty() ? "none"
+                                       : peer.certificate_verified  ? "verified"
+                                                                    : "not verified"});
   });
   EXPECT_EQ(server.client()->call({.target = "/"})->body, "none");
   const auto good = server.authority.issue("user", nullptr);
-  EXPECT_EQ(server.client({.certificate_pem = good.certificate_pem, .key_pem = good.key_pem})->call({.target = "/"})->body, "verified");
+  EXPECT_EQ(server.client({.certificate_pem = good.certificate_pem, .key_pem = good.key_pem})
+                ->call({.target = "/"})
+                ->body,
+            "verified");
   const TestAuthority stranger("stranger");
   const auto bad = stranger.issue("user", nullptr);
-  EXPECT_EQ(server.client({.certificate_pem = bad.certificate_pem, .key_pem = bad.key_pem})->call({.target = "/"})->body, "not verified");
+  EXPECT_EQ(server.client({.certificate_pem = bad.certificate_pem, .key_pem = bad.key_pem})
+                ->call({.target = "/"})
+                ->body,
+            "not verified");
 }
 
 TEST(Tls, ReloadedCertificatesServeNewConnections) {
-  TestServer server([](std::shared_ptr<Exchange> exchange) { exchange->respond(Response{.body = "ok"}); });
+  TestServer server(
+      [](std::shared_ptr<Exchange> exchange) { exchange->respond(Response{.body = "ok"}); });
   const TestAuthority next("next authority");
   const auto pair = next.issue("server", "IP:127.0.0.1");
   auto old_client = server.client();

@@ -11,7 +11,8 @@ struct TestServer {
     const auto pair = authority.issue("server", "DNS:localhost,IP:127.0.0.1");
     std::optional<TlsServerConfig> tls;
     if (with_tls) tls = TlsServerConfig{pair.certificate_pem, pair.key_pem, authority.ca_pem()};
-    server = Server::listen("127.0.0.1:0", tls, {&server_thread.loop()}, std::move(handler), std::move(limits)).value();
+    server =
+        Server::listen("127.0.0.1:0", tls, {&server_thread.loop()}, std::move(handler), std::move(limits)).value();
   }
   std::string address() const { return "127.0.0.1:" + std::to_string(server->port()); }
   std::unique_ptr<HttpClient> client(TlsClientConfig tls = {}) {

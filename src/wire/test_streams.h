@@ -41,11 +41,13 @@ class Log {
     changed_.notify_all();
   }
   bool wait_for(std::string_view text, std::chrono::milliseconds limit = std::chrono::seconds(10)) {
-    return wait([&] {
-      for (const auto& seen : texts_)
-        if (seen == text) return true;
-      return false;
-    }, limit);
+    return wait(
+        [&] {
+          for (const auto& seen : texts_)
+            if (seen == text) return true;
+          return false;
+        },
+        limit);
   }
   bool wait_for_joined(std::string_view text, std::chrono::milliseconds limit = std::chrono::seconds(10)) {
     return wait([&] { return joined_locked() == text; }, limit);

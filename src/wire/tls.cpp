@@ -21,7 +21,8 @@ std::string openssl_reason() {
   return out;
 }
 Error tls_config_error(std::string_view what) {
-  return Error{.reason = "TlsConfigInvalid", .message = std::string(what) + ": " + openssl_reason()};
+  return Error{.reason = "TlsConfigInvalid",
+               .message = std::string(what) + ": " + openssl_reason()};
 }
 
 struct BioFree {
@@ -46,7 +47,8 @@ Status each_certificate(const std::string& pem, std::string_view what, Take take
   return {};
 }
 
-Status use_certificate(SSL_CTX* context, const std::string& certificate_pem, const std::string& key_pem) {
+Status use_certificate(SSL_CTX* context, const std::string& certificate_pem,
+                       const std::string& key_pem) {
   bool first = true, good = true;
   DURE_CHECK(each_certificate(certificate_pem, "certificate", [&](X509* certificate) {
     if (first)
@@ -77,15 +79,18 @@ Status trust(SSL_CTX* context, const std::string& ca_pem, bool announce) {
 // "failed" is remembered in the session, because OpenSSL's own result may be that of a later step.
 int remember_failure(int good, X509_STORE_CTX* store) {
   if (!good) {
-    auto* session = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+    auto* session =
+        static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
     SSL_set_app_data(session, const_cast<char*>("failed"));
   }
   return 1;
 }
 
-int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* in, unsigned in_size, void*) {
+int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_size,
+                    const unsigned char* in, unsigned in_size, void*) {
   unsigned char* chosen = nullptr;
-  const int answer = SSL_select_next_proto(&chosen, out_size, alpn_protocols, sizeof alpn_protocols - 1, in, in_size);
+  const int answer = SSL_select_next_proto(&chosen, out_size, alpn_protocols,
+                                           sizeof alpn_protocols - 1, in, in_size);
   *out = chosen;
   return answer == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
@@ -95,10 +100,12 @@ TlsContext make_context(const SSL_METHOD* method) {
   DURE_ASSERT(context);
   SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
   // Buffers are given back while a connection is idle: 16 KB instead of 52 KB each.
-  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   // HTTP says itself how long a message is; a peer that skips close_notify is ordinary.
-  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF |
-                                   SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE);
+  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                   SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_TICKET |
+                                   SSL_OP_CIPHER_SERVER_PREFERENCE);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   // One read call per wake-up instead of two per record.
   SSL_CTX_set_read_ahead(context, 1);
@@ -107,7 +114,8 @@ TlsContext make_context(const SSL_METHOD* method) {
 
 bool is_ip_address(const std::string& name) {
   unsigned char buffer[16];
-  return inet_pton(AF_INET, name.c_str(), buffer) == 1 || inet_pton(AF_INET6, name.c_str(), buffer) == 1;
+  return inet_pton(AF_INET, name.c_str(), buffer) == 1 ||
+         inet_pton(AF_INET6, name.c_str(), buffer) == 1;
 }
 
 }  // namespace
@@ -132,7 +140,8 @@ Result<TlsContext> make_client_context(const TlsClientConfig& config) {
   if (!config.ca_pem.empty()) {
     DURE_CHECK(trust(context.get(), config.ca_pem, false));
   } else if (!config.insecure) {
-    return fail(Error{.reason = "TlsConfigInvalid", .message = "no certificate authority to verify the server with"});
+    return fail(Error{.reason = "TlsConfigInvalid",
+                      .message = "no certificate authority to verify the server with"});
   }
   return context;
 }
@@ -147,12 +156,14 @@ Result<ssl_st*> make_server_session(const TlsContext& context, int fd) {
   return session;
 }
 
-Result<ssl_st*> make_client_session(const TlsContext& context, int fd, const std::string& server_name, bool insecure,
+Result<ssl_st*> make_client_session(const TlsContext& context, int fd,
+                                    const std::string& server_name, bool insecure,
                                     const std::vector<std::string>& alpn) {
   SSL* session = SSL_new(context.get());
   bool good = session && SSL_set_fd(session, fd) == 1;
   if (good && is_ip_address(server_name)) {
-    if (!insecure) good = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session), server_name.c_str()) == 1;
+    if (!insecure)
+      good = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session), server_name.c_str()) == 1;
   } else if (good && !server_name.empty()) {
     good = SSL_set_tlsext_host_name(session, server_name.c_str()) == 1;
     if (good && !insecure) good = SSL_set1_host(session, server_name.c_str()) == 1;
@@ -160,7 +171,8 @@ Result<ssl_st*> make_client_session(const TlsContext& context, int fd, const std
   std::string offered;
   for (const auto& protocol : alpn) offered += char(protocol.size()) + protocol;
   if (good && !offered.empty())
-    good = SSL_set_alpn_protos(session, reinterpret_cast<const unsigned char*>(offered.data()), unsigned(offered.size())) == 0;
+    good = SSL_set_alpn_protos(session, reinterpret_cast<const unsigned char*>(offered.data()),
+                               unsigned(offered.size())) == 0;
   if (!good) {
     SSL_free(session);
     return fail(tls_config_error("TLS session for " + server_name));
@@ -184,18 +196,20 @@ void describe_peer(ssl_st* session, Peer& peer) {
   const int size = i2d_X509(certificate, &der);
   if (size > 0) peer.certificate_der.assign(reinterpret_cast<char*>(der), size_t(size));
   OPENSSL_free(der);
-  peer.certificate_verified =
-      SSL_get_verify_mode(session) != SSL_VERIFY_NONE && SSL_get_app_data(session) == nullptr &&
-      SSL_get_verify_result(session) == X509_V_OK;
+  peer.certificate_verified = SSL_get_verify_mode(session) != SSL_VERIFY_NONE &&
+                              SSL_get_app_data(session) == nullptr &&
+                              SSL_get_verify_result(session) == X509_V_OK;
 }
 
 Error tls_error(ssl_st* session, std::string_view what) {
   const long verify = SSL_get_verify_result(session);
   const bool verify_failed = ERR_GET_REASON(ERR_peek_error()) == SSL_R_CERTIFICATE_VERIFY_FAILED;
-  Error error{.code = 503, .reason = "TlsFailed", .message = std::string(what) + ": " + openssl_reason()};
+  Error error{
+      .code = 503, .reason = "TlsFailed", .message = std::string(what) + ": " + openssl_reason()};
   if (verify_failed) {
     error.reason = "TlsVerifyFailed";
-    error.message = std::string(what) + ": the certificate was not accepted: " + X509_verify_cert_error_string(verify);
+    error.message = std::string(what) +
+                    ": the certificate was not accepted: " + X509_verify_cert_error_string(verify);
   }
   return error;
 }

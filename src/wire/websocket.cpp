@@ -39,7 +39,8 @@ class Connection final : public WebSocketSink, public std::enable_shared_from_th
     below.on_drained = [weak = weak_from_this()] {
       const auto self = weak.lock();
       if (!self) return;
-      if (const auto callbacks = self->callbacks_; callbacks && callbacks->on_drained) callbacks->on_drained();
+      if (const auto callbacks = self->callbacks_; callbacks && callbacks->on_drained)
+        callbacks->on_drained();
     };
     stream_->start(std::move(below));
   }
@@ -57,7 +58,9 @@ class Connection final : public WebSocketSink, public std::enable_shared_from_th
   void silence() {
     callbacks_.reset();
     if (std::exchange(over_, true)) return;
-    if (!close_sent_) stream_->write(SharedBytes(frame(WebSocketOp::close, websocket_close_payload(going_away, {}))));
+    if (!close_sent_)
+      stream_->write(
+          SharedBytes(frame(WebSocketOp::close, websocket_close_payload(going_away, {}))));
     farewell(std::move(stream_));
   }
   size_t unsent() const { return over_ ? 0 : stream_->unsent(); }
@@ -79,7 +82,8 @@ class Connection final : public WebSocketSink, public std::enable_shared_from_th
     }
   }
   void on_message(bool is_text, std::string_view message) override {
-    if (const auto callbacks = callbacks_; callbacks && callbacks->on_message && !over_) callbacks->on_message(is_text, message);
+    if (const auto callbacks = callbacks_; callbacks && callbacks->on_message && !over_)
+      callbacks->on_message(is_text, message);
   }
   void on_ping(std::string_view payload) override {
     // A peer that pings faster than it reads gets no more pongs.
@@ -99,7 +103,8 @@ class Connection final : public WebSocketSink, public std::enable_shared_from_th
       farewell(std::move(stream_));
     else
       stream_->close();
-    if (const auto callbacks = std::exchange(callbacks_, nullptr); callbacks && callbacks->on_close) callbacks->on_close(code, reason);
+    if (const auto callbacks = std::exchange(callbacks_, nullptr); callbacks && callbacks->on_close)
+      callbacks->on_close(code, reason);
   }
 
   run::Loop& loop_;
@@ -114,13 +119,16 @@ class Connection final : public WebSocketSink, public std::enable_shared_from_th
 
 class OwnedWebSocket final : public WebSocket {
  public:
-  explicit OwnedWebSocket(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
+  explicit OwnedWebSocket(std::shared_ptr<Connection> connection)
+      : connection_(std::move(connection)) {}
   ~OwnedWebSocket() override { connection_->silence(); }
   void start(Callbacks callbacks) override { connection_->start(std::move(callbacks)); }
   void send(bool is_text, std::string_view message) override {
     connection_->send_frame(is_text ? WebSocketOp::text : WebSocketOp::binary, message);
   }
-  void ping(std::string_view payload) override { connection_->send_frame(WebSocketOp::ping, payload); }
+  void ping(std::string_view payload) override {
+    connection_->send_frame(WebSocketOp::ping, payload);
+  }
   void close(int code, std::string_view reason) override { connection_->close(code, reason); }
   size_t unsent() const override { return connection_->unsent(); }
   void pause(bool paused) override { connection_->pause(paused); }
@@ -138,7 +146,8 @@ std::vector<std::string> offered_protocols(const Headers& headers) {
   return out;
 }
 
-std::optional<std::string> choose(const std::vector<std::string>& ours, const std::vector<std::string>& theirs) {
+std::optional<std::string> choose(const std::vector<std::string>& ours,
+                                  const std::vector<std::string>& theirs) {
   for (const auto& protocol : ours) {
     if (protocol.empty() && theirs.empty()) return std::string();
     for (const auto& other : theirs)
@@ -149,8 +158,10 @@ std::optional<std::string> choose(const std::vector<std::string>& ours, const st
 
 }  // namespace
 
-std::unique_ptr<WebSocket> WebSocket::create(std::unique_ptr<Stream> stream, Role role, size_t message_bytes_max) {
-  return std::make_unique<OwnedWebSocket>(std::make_shared<Connection>(std::move(stream), role, message_bytes_max));
+std::unique_ptr<WebSocket> WebSocket::create(std::unique_ptr<Stream> stream, Role role,
+                                             size_t message_bytes_max) {
+  return std::make_unique<OwnedWebSocket>(
+      std::make_shared<Connection>(std::move(stream), role, message_bytes_max));
 }
 
 bool wants_websocket(const Request& request) {
@@ -158,16 +169,23 @@ bool wants_websocket(const Request& request) {
          header_has_token(request.headers, "upgrade", "websocket");
 }
 
-Result<AcceptedWebSocket> accept_websocket(Exchange& exchange, const std::vector<std::string>& protocols, size_t message_bytes_max) {
+Result<AcceptedWebSocket> accept_websocket(Exchange& exchange,
+                                           const std::vector<std::string>& protocols,
+                                           size_t message_bytes_max) {
   const Request& request = exchange.request();
-  if (!wants_websocket(request) || request.method != "GET") return fail(bad_request("the request does not ask for a WebSocket"));
-  if (request.headers.get("sec-websocket-version") != "13") return fail(bad_request("only WebSocket version 13 is spoken here"));
+  if (!wants_websocket(request) || request.method != "GET")
+    return fail(bad_request("the request does not ask for a WebSocket"));
+  if (request.headers.get("sec-websocket-version") != "13")
+    return fail(bad_request("only WebSocket version 13 is spoken here"));
   const auto key = request.headers.get("sec-websocket-key");
   const auto decoded = base64_decode(key);
-  if (!decoded || decoded->size() != 16) return fail(bad_request("Sec-WebSocket-Key is not 16 bytes of base64"));
+  if (!decoded || decoded->size() != 16)
+    return fail(bad_request("Sec-WebSocket-Key is not 16 bytes of base64"));
   const auto offered = offered_protocols(request.headers);
   const auto chosen = choose(protocols, offered);
-  if (!chosen) return fail(forbidden("none of the offered WebSocket protocols is supported: " + join(offered, ", ")));
+  if (!chosen)
+    return fail(
+        forbidden("none of the offered WebSocket protocols is supported: " + join(offered, ", ")));
   Headers headers;
   headers.add("upgrade", "websocket");
   headers.add("connection", "Upgrade");
@@ -175,10 +193,12 @@ Result<AcceptedWebSocket> accept_websocket(Exchange& exchange, const std::vector
   if (!chosen->empty()) headers.add("sec-websocket-protocol", *chosen);
   auto stream = exchange.upgrade(std::move(headers));
   if (!stream) return fail(unavailable("the connection is gone or cannot be upgraded"));
-  return AcceptedWebSocket{WebSocket::create(std::move(stream), WebSocket::Role::server, message_bytes_max), *chosen};
+  return AcceptedWebSocket{
+      WebSocket::create(std::move(stream), WebSocket::Role::server, message_bytes_max), *chosen};
 }
 
-Result<AcceptedWebSocket> connect_websocket(HttpClient& client, Request request, const std::vector<std::string>& protocols,
+Result<AcceptedWebSocket> connect_websocket(HttpClient& client, Request request,
+                                            const std::vector<std::string>& protocols,
                                             Duration timeout, size_t message_bytes_max) {
   const std::string key = base64_encode(os::make_random()->bytes(16));
   request.headers.set("connection", "Upgrade");
@@ -188,9 +208,13 @@ Result<AcceptedWebSocket> connect_websocket(HttpClient& client, Request request,
   if (!protocols.empty()) request.headers.set("sec-websocket-protocol", join(protocols, ", "));
   DURE_TRY(auto upgraded, client.upgrade(std::move(request), timeout));
   if (upgraded.headers.get("sec-websocket-accept") != websocket_accept_key(key))
-    return fail(Error{.code = 502, .reason = "WebSocketProtocolError", .message = "the server did not answer the WebSocket key"});
+    return fail(Error{.code = 502,
+                      .reason = "WebSocketProtocolError",
+                      .message = "the server did not answer the WebSocket key"});
   const std::string protocol(upgraded.headers.get("sec-websocket-protocol"));
-  return AcceptedWebSocket{WebSocket::create(std::move(upgraded.stream), WebSocket::Role::client, message_bytes_max), protocol};
+  return AcceptedWebSocket{
+      WebSocket::create(std::move(upgraded.stream), WebSocket::Role::client, message_bytes_max),
+      protocol};
 }
 
 namespace {
@@ -211,14 +235,19 @@ class WebSocketStream final : public Stream {
     below.on_close = [shared](int code, std::string_view reason) {
       if (shared->on_end && code < no_close_frame) shared->on_end();
       if (shared->on_close)
-        shared->on_close(Error{.code = 503, .reason = "EndOfStream", .message = "WebSocket closed with " + std::to_string(code) + " " + std::string(reason)});
+        shared->on_close(Error{.code = 503,
+                               .reason = "EndOfStream",
+                               .message = "WebSocket closed with " + std::to_string(code) + " " +
+                                          std::string(reason)});
     };
     socket_->start(std::move(below));
   }
   void write(SharedBytes bytes) override {
-    // kubectl reads frames into a buffer of its own size; moderate messages keep the other side's memory small.
+    // kubectl reads frames into a buffer of its own size; moderate messages keep the other side's
+    // memory small.
     constexpr size_t message_bytes = 32 << 10;
-    for (size_t at = 0; socket_ && at < bytes.size(); at += message_bytes) socket_->send(false, bytes.view().substr(at, message_bytes));
+    for (size_t at = 0; socket_ && at < bytes.size(); at += message_bytes)
+      socket_->send(false, bytes.view().substr(at, message_bytes));
   }
   size_t unsent() const override { return socket_ ? socket_->unsent() : 0; }
   void pause(bool paused) override {

@@ -16,11 +16,13 @@ class WebSocket {
   enum class Role { server, client };
   struct Callbacks {
     std::move_only_function<void(bool is_text, std::string_view message)> on_message;
-    // Once, last: the peer closed (its code; 1006 without a close frame, 1005 without a code) or the connection broke.
+    // Once, last: the peer closed (its code; 1006 without a close frame, 1005 without a code) or the connection
+    // broke.
     std::move_only_function<void(int code, std::string_view reason)> on_close;
     std::move_only_function<void()> on_drained;
   };
-  static std::unique_ptr<WebSocket> create(std::unique_ptr<Stream> stream, Role role, size_t message_bytes_max = 4 << 20);
+  static std::unique_ptr<WebSocket> create(std::unique_ptr<Stream> stream, Role role,
+                                           size_t message_bytes_max = 4 << 20);
   virtual ~WebSocket() = default;  // closes at once with 1001; no callback follows
   virtual void start(Callbacks callbacks) = 0;
   virtual void send(bool is_text, std::string_view message) = 0;
@@ -39,17 +41,18 @@ struct AcceptedWebSocket {
   std::unique_ptr<WebSocket> socket;
   std::string protocol;  // the chosen one; empty: none
 };
-// The first of `protocols` (ours, best first) that the client offers; an empty string among ours accepts a client that offers none.
-// On an error (400, 403 when no protocol fits) nothing was answered yet. Loop thread.
+// The first of `protocols` (ours, best first) that the client offers; an empty string among ours accepts a client
+// that offers none. On an error (400, 403 when no protocol fits) nothing was answered yet. Loop thread.
 Result<AcceptedWebSocket> accept_websocket(Exchange& exchange, const std::vector<std::string>& protocols,
                                            size_t message_bytes_max = 4 << 20);
 
 // Blocks; not on the client's loop. The socket is used on the client's loop afterwards.
-Result<AcceptedWebSocket> connect_websocket(HttpClient& client, Request request, const std::vector<std::string>& protocols,
-                                            Duration timeout = 30s, size_t message_bytes_max = 4 << 20);
+Result<AcceptedWebSocket> connect_websocket(HttpClient& client, Request request,
+                                            const std::vector<std::string>& protocols, Duration timeout = 30s,
+                                            size_t message_bytes_max = 4 << 20);
 
-// Binary messages as one byte stream: what a "SPDY/3.1+portforward.k8s.io" tunnel carries. Half close does not exist there:
-// finish_writing closes.
+// Binary messages as one byte stream: what a "SPDY/3.1+portforward.k8s.io" tunnel carries. Half close does not exist
+// there: finish_writing closes.
 std::unique_ptr<Stream> websocket_as_stream(std::unique_ptr<WebSocket> socket);
 
 }  // namespace dure::wire

@@ -12,11 +12,14 @@ namespace {
 constexpr int protocol_error = 1002, not_utf8 = 1007, too_large = 1009;
 
 std::unexpected<Error> broken(int code, std::string_view why) {
-  return fail(Error{.code = code, .reason = "WebSocketProtocolError", .message = "WebSocket: " + std::string(why)});
+  return fail(Error{.code = code,
+                    .reason = "WebSocketProtocolError",
+                    .message = "WebSocket: " + std::string(why)});
 }
 bool is_control(WebSocketOp op) { return uint8_t(op) >= 8; }
 bool valid_close_code(int code) {
-  return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
+  return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
+         (code >= 3000 && code <= 4999);
 }
 
 }  // namespace
@@ -45,7 +48,8 @@ Status WebSocketReader::feed(std::string_view bytes, WebSocketSink& sink) {
     bytes.remove_prefix(part.size());
     left_ -= part.size();
     if (expects_masks_)
-      for (size_t i = start; i < target.size(); ++i) target[i] = char(uint8_t(target[i]) ^ mask_[mask_at_++ & 3]);
+      for (size_t i = start; i < target.size(); ++i)
+        target[i] = char(uint8_t(target[i]) ^ mask_[mask_at_++ & 3]);
     if (left_ > 0) return {};
     in_payload_ = false;
     head_.clear();
@@ -60,14 +64,17 @@ Status WebSocketReader::head_complete() {
   final_ = byte(0) & 0x80;
   op_ = WebSocketOp(byte(0) & 0x0f);
   const bool masked = byte(1) & 0x80;
-  if (masked != expects_masks_) return broken(protocol_error, expects_masks_ ? "client frame is not masked" : "server frame is masked");
+  if (masked != expects_masks_)
+    return broken(protocol_error,
+                  expects_masks_ ? "client frame is not masked" : "server frame is masked");
   left_ = byte(1) & 0x7f;
   size_t at = 2;
   if (left_ >= 126) {
     const size_t count = left_ == 126 ? 2 : 8;
     left_ = 0;
     for (size_t i = 0; i < count; ++i) left_ = left_ << 8 | byte(at++);
-    if (left_ < (count == 2 ? 126u : 65536u) || left_ >> 63) return broken(protocol_error, "length is not in its shortest form");
+    if (left_ < (count == 2 ? 126u : 65536u) || left_ >> 63)
+      return broken(protocol_error, "length is not in its shortest form");
   }
   if (masked)
     for (auto& part : mask_) part = byte(at++);
@@ -83,11 +90,14 @@ Status WebSocketReader::head_complete() {
     case WebSocketOp::close:
     case WebSocketOp::ping:
     case WebSocketOp::pong:
-      if (!final_ || left_ > 125) return broken(protocol_error, "control frame is fragmented or too long");
+      if (!final_ || left_ > 125)
+        return broken(protocol_error, "control frame is fragmented or too long");
       break;
-    default: return broken(protocol_error, "unknown opcode");
+    default:
+      return broken(protocol_error, "unknown opcode");
   }
-  if (!is_control(op_) && left_ > message_bytes_max_ - message_.size()) return broken(too_large, "message is too large");
+  if (!is_control(op_) && left_ > message_bytes_max_ - message_.size())
+    return broken(too_large, "message is too large");
   return {};
 }
 
@@ -104,7 +114,8 @@ Status WebSocketReader::frame_complete(WebSocketSink& sink) {
     }
     const int code = payload.size() < 2 ? 0 : uint8_t(payload[0]) << 8 | uint8_t(payload[1]);
     if (!valid_close_code(code)) return broken(protocol_error, "invalid close code");
-    if (!valid_utf8(std::string_view(payload).substr(2))) return broken(not_utf8, "close reason is not UTF-8");
+    if (!valid_utf8(std::string_view(payload).substr(2)))
+      return broken(not_utf8, "close reason is not UTF-8");
     sink.on_close(code, std::string_view(payload).substr(2));
     return {};
   }
@@ -127,7 +138,8 @@ std::string websocket_frame(WebSocketOp op, std::string_view payload, std::strin
   } else {
     const bool small = payload.size() < 65536;
     out += char(masked | (small ? 126 : 127));
-    for (int shift = small ? 8 : 56; shift >= 0; shift -= 8) out += char(uint64_t(payload.size()) >> shift & 0xff);
+    for (int shift = small ? 8 : 56; shift >= 0; shift -= 8)
+      out += char(uint64_t(payload.size()) >> shift & 0xff);
   }
   out += mask;
   const size_t start = out.size();
@@ -160,10 +172,18 @@ bool valid_utf8(std::string_view text) {
       ++at;
       continue;
     }
-    const int more = *at >= 0xc2 && *at <= 0xdf ? 1 : *at >= 0xe0 && *at <= 0xef ? 2 : *at >= 0xf0 && *at <= 0xf4 ? 3 : 0;
+    const int more = *at >= 0xc2 && *at <= 0xdf   ? 1
+                     : *at >= 0xe0 && *at <= 0xef ? 2
+                     : *at >= 0xf0 && *at <= 0xf4 ? 3
+                                                  : 0;
     if (more == 0 || end - at <= more) return false;
     // The second byte's range excludes overlong forms, surrogates and what lies beyond Unicode.
-    const unsigned char low = *at == 0xe0 ? 0xa0 : *at == 0xf0 ? 0x90 : 0x80, high = *at == 0xed ? 0x9f : *at == 0xf4 ? 0x8f : 0xbf;
+    const unsigned char low = *at == 0xe0   ? 0xa0
+                              : *at == 0xf0 ? 0x90
+                                            : 0x80,
+                        high = *at == 0xed   ? 0x9f
+                               : *at == 0xf4 ? 0x8f
+                                             : 0xbf;
     if (at[1] < low || at[1] > high) return false;
     for (int i = 2; i <= more; ++i)
       if (at[i] < 0x80 || at[i] > 0xbf) return false;

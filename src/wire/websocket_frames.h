@@ -24,7 +24,8 @@ class WebSocketSink {
 class WebSocketReader {
  public:
   // `expects_masks`: the reader is a server's.
-  WebSocketReader(bool expects_masks, size_t message_bytes_max) : expects_masks_(expects_masks), message_bytes_max_(message_bytes_max) {}
+  WebSocketReader(bool expects_masks, size_t message_bytes_max)
+      : expects_masks_(expects_masks), message_bytes_max_(message_bytes_max) {}
   Status feed(std::string_view bytes, WebSocketSink& sink);
 
  private:
@@ -34,15 +35,15 @@ class WebSocketReader {
 
   const bool expects_masks_;
   const size_t message_bytes_max_;
-  std::string head_;       // of the frame being read
+  std::string head_;  // of the frame being read
   bool in_payload_ = false;
-  uint64_t left_ = 0;      // of its payload
+  uint64_t left_ = 0;  // of its payload
   uint8_t mask_[4] = {};
   size_t mask_at_ = 0;
   bool final_ = false;
   WebSocketOp op_ = WebSocketOp::continuation;
-  std::string control_;    // payload of a control frame
-  std::string message_;    // payload of the data frames so far
+  std::string control_;  // payload of a control frame
+  std::string message_;  // payload of the data frames so far
   bool in_message_ = false, message_is_text_ = false, closed_ = false;
 };
 

@@ -1,13 +1,14 @@
-// Requests a second over TLS with one server thread and one client thread, beside the machine's own limit: the same number of bytes
-// there and back over a loopback connection with nothing in between.
+// Requests a second over TLS with one server thread and one client thread, beside the machine's own
+// limit: the same number of bytes there and back over a loopback connection with nothing in
+// between.
 //
 //   wire_bench            (Google Benchmark's own flags; --benchmark_format=json for JSON)
 #include <arpa/inet.h>
 #include <benchmark/benchmark.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/socket.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -38,17 +39,22 @@ Request get_pod() {
   return request;
 }
 
-// CPU the whole process spent (both ends), per request: says more than the rate when the machine is busy with other things.
+// CPU the whole process spent (both ends), per request: says more than the rate when the machine is
+// busy with other things.
 class CpuMeter {
  public:
   explicit CpuMeter(benchmark::State& state) : state_(state), start_(now()) {}
-  ~CpuMeter() { state_.counters["cpu_us_both_ends"] = (now() - start_) * 1e6 / double(state_.items_processed()); }
+  ~CpuMeter() {
+    state_.counters["cpu_us_both_ends"] = (now() - start_) * 1e6 / double(state_.items_processed());
+  }
 
  private:
   static double now() {
     rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    const auto seconds = [](const timeval& time) { return double(time.tv_sec) + double(time.tv_usec) * 1e-6; };
+    const auto seconds = [](const timeval& time) {
+      return double(time.tv_sec) + double(time.tv_usec) * 1e-6;
+    };
     return seconds(usage.ru_utime) + seconds(usage.ru_stime);
   }
   benchmark::State& state_;
@@ -68,11 +74,13 @@ void keep_calling(HttpClient& client, run::Loop& loop, int width, int total) {
   shared->handles.resize(size_t(width));
   std::function<void(size_t)> next = [&next, raw = shared.get()](size_t slot) {
     if (raw->to_start.fetch_sub(1) <= 0) return;
-    raw->handles[slot] = raw->client.stream(get_pod(), {.on_start = {}, .on_data = {}, .on_end = [&next, raw, slot](Result<void> result) {
-                                                          DURE_ASSERT(result);
-                                                          next(slot);
-                                                          if (raw->to_finish.fetch_sub(1) == 1) raw->done.set_value();
-                                                        }});
+    raw->handles[slot] = raw->client.stream(
+        get_pod(),
+        {.on_start = {}, .on_data = {}, .on_end = [&next, raw, slot](Result<void> result) {
+           DURE_ASSERT(result);
+           next(slot);
+           if (raw->to_finish.fetch_sub(1) == 1) raw->done.set_value();
+         }});
   };
   auto done = shared->done.get_future();
   loop.post([&] {
@@ -86,20 +94,29 @@ void get_4k(benchmark::State& state, const char* scheme, int connections, int wi
   TestServer server(pod_sized(), {}, std::string_view(scheme) == "https");
   std::vector<std::unique_ptr<HttpClient>> clients;
   for (int i = 0; i < connections; ++i)
-    clients.push_back(std::string_view(scheme) == "https" ? server.client() : server.plain_client(scheme));
+    clients.push_back(std::string_view(scheme) == "https" ? server.client()
+                                                          : server.plain_client(scheme));
   for (auto& client : clients) DURE_ASSERT(client->call(get_pod()));
   constexpr int batch = 20'000;
   const CpuMeter meter(state);
   for (auto _ : state) {
     std::vector<std::thread> threads;
-    for (auto& client : clients) threads.emplace_back([&] { keep_calling(*client, server.client_thread.loop(), width, batch / connections); });
+    for (auto& client : clients)
+      threads.emplace_back(
+          [&] { keep_calling(*client, server.client_thread.loop(), width, batch / connections); });
     for (auto& thread : threads) thread.join();
   }
   state.SetItemsProcessed(state.iterations() * batch);
 }
-BENCHMARK_CAPTURE(get_4k, tls_http2_one_connection_32_streams, "https", 1, 32)->Unit(benchmark::kMillisecond)->UseRealTime();
-BENCHMARK_CAPTURE(get_4k, tls_http2_8_connections_4_streams, "https", 8, 4)->Unit(benchmark::kMillisecond)->UseRealTime();
-BENCHMARK_CAPTURE(get_4k, plain_http1_32_connections, "http", 1, 32)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK_CAPTURE(get_4k, tls_http2_one_connection_32_streams, "https", 1, 32)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(get_4k, tls_http2_8_connections_4_streams, "https", 8, 4)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(get_4k, plain_http1_32_connections, "http", 1, 32)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
 
 // One blocking caller, one request after the other: what a controller feels.
 void get_4k_blocking(benchmark::State& state) {
@@ -112,12 +129,15 @@ void get_4k_blocking(benchmark::State& state) {
 }
 BENCHMARK(get_4k_blocking)->Unit(benchmark::kMicrosecond)->UseRealTime();
 
-// HTTP/1.1 keep-alive over TLS as an ordinary client does it: 32 connections, one request each in flight. The load comes from raw
-// TLS streams, so that the client costs as little as possible.
+// HTTP/1.1 keep-alive over TLS as an ordinary client does it: 32 connections, one request each in
+// flight. The load comes from raw TLS streams, so that the client costs as little as possible.
 void get_4k_tls_http1(benchmark::State& state) {
   TestServer server(pod_sized());
   constexpr int connections = 32, batch = 20'000;
-  const std::string request = "GET /api/v1/namespaces/default/pods/a HTTP/1.1\r\nhost: localhost\r\naccept: application/json\r\nuser-agent: wire_bench\r\nauthorization: Bearer 0123456789abcdef0123456789abcdef\r\n\r\n";
+  const std::string request =
+      "GET /api/v1/namespaces/default/pods/a HTTP/1.1\r\nhost: localhost\r\naccept: "
+      "application/json\r\nuser-agent: wire_bench\r\nauthorization: Bearer "
+      "0123456789abcdef0123456789abcdef\r\n\r\n";
   const SharedBytes bytes{std::string(request)};
   struct Slot {
     std::unique_ptr<Stream> stream;
@@ -128,11 +148,14 @@ void get_4k_tls_http1(benchmark::State& state) {
   std::promise<void>* done = nullptr;
   std::atomic<size_t> response_bytes = 0;
   for (auto& slot : slots) {
-    slot.stream = dial(server.client_thread.loop(), server.address(), TlsClientConfig{.ca_pem = server.authority.ca_pem()}).value();
+    slot.stream = dial(server.client_thread.loop(), server.address(),
+                       TlsClientConfig{.ca_pem = server.authority.ca_pem()})
+                      .value();
     slot.stream->start({.on_data =
                             [&](std::string_view piece) {
                               slot.received += piece.size();
-                              if (response_bytes == 0) response_bytes = body_bytes + piece.find("\r\n\r\n") + 4;
+                              if (response_bytes == 0)
+                                response_bytes = body_bytes + piece.find("\r\n\r\n") + 4;
                               if (slot.received < response_bytes) return;
                               slot.received -= response_bytes;
                               if (to_start.fetch_sub(1) > 0) slot.stream->write(bytes);
@@ -172,7 +195,10 @@ void watch_fan_out(benchmark::State& state) {
   std::vector<std::unique_ptr<run::Timer>> handles;
   for (int i = 0; i < 10; ++i) clients.push_back(server.client());
   for (int i = 0; i < count; ++i)
-    handles.push_back(clients[size_t(i) % clients.size()]->stream({.target = "/watch"}, {.on_start = {}, .on_data = [&](std::string_view bytes) { received += bytes.size(); }, .on_end = [](auto) {}}));
+    handles.push_back(clients[size_t(i) % clients.size()]->stream(
+        {.target = "/watch"}, {.on_start = {},
+                               .on_data = [&](std::string_view bytes) { received += bytes.size(); },
+                               .on_end = [](auto) {}}));
   while (received < size_t(count) * 5) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   received = 0;
   constexpr int events = 100;
@@ -205,7 +231,10 @@ void idle_connection(benchmark::State& state) {
   constexpr size_t count = 200;
   for (auto _ : state) {
     std::vector<std::unique_ptr<HttpClient>> clients;
-    { const auto warm = server.client(); DURE_ASSERT(warm->call(get_pod())); }
+    {
+      const auto warm = server.client();
+      DURE_ASSERT(warm->call(get_pod()));
+    }
     const size_t before = resident_bytes();
     for (size_t i = 0; i < count; ++i) {
       clients.push_back(server.client());
@@ -216,7 +245,8 @@ void idle_connection(benchmark::State& state) {
 }
 BENCHMARK(idle_connection)->Iterations(1)->Unit(benchmark::kMillisecond)->UseRealTime();
 
-// The machine's limit: the same bytes there and back, nothing parsed, nothing encrypted, `width` in flight on one connection each.
+// The machine's limit: the same bytes there and back, nothing parsed, nothing encrypted, `width` in
+// flight on one connection each.
 void loopback_ping_pong(benchmark::State& state) {
   const int width = int(state.range(0));
   const int listener = socket(AF_INET, SOCK_STREAM, 0);
@@ -224,7 +254,8 @@ void loopback_ping_pong(benchmark::State& state) {
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t size = sizeof address;
-  DURE_ASSERT(bind(listener, reinterpret_cast<sockaddr*>(&address), size) == 0 && listen(listener, 1) == 0);
+  DURE_ASSERT(bind(listener, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
+              listen(listener, 1) == 0);
   getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size);
   std::thread server([&] {
     const int fd = accept(listener, nullptr, nullptr);
@@ -244,8 +275,10 @@ void loopback_ping_pong(benchmark::State& state) {
   std::string answer(body_bytes + 200, '\0');
   const CpuMeter meter(state);
   for (auto _ : state) {
-    for (int i = 0; i < width; ++i) benchmark::DoNotOptimize(send(fd, request.data(), request.size(), MSG_NOSIGNAL));
-    for (int i = 0; i < width; ++i) benchmark::DoNotOptimize(recv(fd, answer.data(), answer.size(), MSG_WAITALL));
+    for (int i = 0; i < width; ++i)
+      benchmark::DoNotOptimize(send(fd, request.data(), request.size(), MSG_NOSIGNAL));
+    for (int i = 0; i < width; ++i)
+      benchmark::DoNotOptimize(recv(fd, answer.data(), answer.size(), MSG_WAITALL));
   }
   state.SetItemsProcessed(state.iterations() * width);
   close(fd);
