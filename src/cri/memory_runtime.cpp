@@ -332,19 +332,26 @@ struct MemoryRuntime::State : std::enable_shared_from_this<MemoryRuntime::State>
     return schema::Document(v1::StartContainerResponse::type());
   }
 
-  void ended_by_itself(const std::string& id) {
+  void ended_by_itself(const std::string& id, bool told = false) {
     std::lock_guard lock(mutex);
     Container* container = find_container(id);
-    if (container && container->state == v1::CONTAINER_RUNNING)
-      finish(*container, container->script.exit_code, container->script.exit_code == 0 ? "Completed" : "Error");
+    if (!container || container->state != v1::CONTAINER_RUNNING) return;
+    if (!told && options.event_lead > Duration::zero()) {
+      if (!down) tell(id, v1::CONTAINER_STOPPED_EVENT);
+      container->end = executor.after(options.event_lead, [weak = weak_from_this(), id] {
+        if (auto self = weak.lock()) self->ended_by_itself(id, true);
+      });
+      return;
+    }
+    finish(*container, container->script.exit_code, container->script.exit_code == 0 ? "Completed" : "Error", told);
   }
 
-  void finish(Container& container, int exit_code, std::string reason) {
+  void finish(Container& container, int exit_code, std::string reason, bool told = false) {
     container.state = v1::CONTAINER_EXITED;
     container.exit_code = exit_code;
     container.finished_at = executor.wall_now();
     container.reason = std::move(reason);
-    if (down) return;
+    if (down || told) return;
     tell(container.id, v1::CONTAINER_STOPPED_EVENT);
   }
 

@@ -18,6 +18,7 @@ namespace dure::cri {
 struct MemoryRuntimeOptions {
   std::string address_prefix = "10.244.1.";  // sandboxes get .2, .3, ... and take turns
   int addresses = 250;
+  Duration event_lead = Duration::zero();    // ends by themselves are told this much before the lists show them, as containerd may
   bool events = true;                        // false: "Unimplemented", as containerd 1.6 answers
 };
 

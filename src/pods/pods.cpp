@@ -16,6 +16,7 @@ namespace {
 
 constexpr Duration housekeeping_interval = 60s;
 constexpr Duration log_check_interval = 10s;
+constexpr Duration follow_up_first = 50ms, follow_up_last = 1500ms;  // after 50, 150, 450 and 1350 ms
 constexpr const char* loop_name = "pods";
 
 client::ListOptions of_node(const std::string& name) {
@@ -86,6 +87,28 @@ struct Pods::State : std::enable_shared_from_this<Pods::State> {
     });
   }
 
+  // The runtime told that something happened. Its own lists may show it a little later (containerd handles the event that it passes on to
+  // us at the same time), so it is listed again a few times.
+  void hinted() {
+    relist_soon();
+    std::lock_guard lock(timers_mutex);
+    follow_up_delay = follow_up_first;
+    if (!follow_up_timer) follow_up();
+  }
+
+  // With the lock held.
+  void follow_up() {
+    follow_up_timer = parts.executor.after(follow_up_delay, [weak = weak_from_this()] {
+      auto self = weak.lock();
+      if (!self || self->stopped) return;
+      self->relist_soon();
+      std::lock_guard lock(self->timers_mutex);
+      self->follow_up_delay *= 3;
+      if (self->follow_up_delay <= follow_up_last) self->follow_up();
+      else self->follow_up_timer.reset();
+    });
+  }
+
   // Told of every end and start, a listing is only for what no event tells.
   Duration relist_interval() const { return subscribed ? std::max<Duration>(options.relist, 10s) : options.relist; }
   Duration house_interval() const { return housekeeping_interval; }
@@ -109,7 +132,7 @@ struct Pods::State : std::enable_shared_from_this<Pods::State> {
   void subscribe() {
     auto handle = parts.runtime.events(
         [weak = weak_from_this()](const schema::Document&) {
-          if (auto self = weak.lock()) self->relist_soon();
+          if (auto self = weak.lock()) self->hinted();
         },
         [weak = weak_from_this()](Error why) {
           if (auto self = weak.lock()) self->subscription_ended(why);
@@ -177,7 +200,8 @@ struct Pods::State : std::enable_shared_from_this<Pods::State> {
   LogRotation rotation;
   std::atomic<bool> stopped{false}, relist_wanted{false}, subscribed{false};
   std::mutex timers_mutex;
-  std::unique_ptr<run::Timer> relist_timer, house_timer, log_timer, resubscribe_timer;
+  std::unique_ptr<run::Timer> relist_timer, house_timer, log_timer, resubscribe_timer, follow_up_timer;
+  Duration follow_up_delay = follow_up_first;
   std::unique_ptr<run::Timer> subscription;
 };
 

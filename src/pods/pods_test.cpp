@@ -393,6 +393,15 @@ TEST(Pods, AnyCallMayFailOnce) {
   }
 }
 
+TEST(Pods, AnEventThatComesBeforeItsEffectIsFollowedUp) {
+  World w(cri::MemoryRuntimeOptions{.event_lead = 300ms});
+  w.api.make_pod("web", R"("restartPolicy":"Never","containers":[{"name":"main","image":"busybox:1","command":["sleep","20"]}])");
+  w.pass(19s);
+  EXPECT_EQ(w.api.phase("web"), "Running");
+  w.pass(2s);
+  EXPECT_EQ(w.api.phase("web"), "Succeeded");
+}
+
 TEST(Pods, WithoutRuntimeEventsTheRelistFindsEnds) {
   World w(cri::MemoryRuntimeOptions{.events = false});
   w.api.make_pod("web", server);
