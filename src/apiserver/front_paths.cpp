@@ -96,6 +96,7 @@ bool serve_path(const std::shared_ptr<Front::State>& state, const ExchangePtr& e
     return answer(*exchange, 200, {version_json(state->api.options()), "application/json"}), true;
   if (route.path == "/metrics")
     return answer_text(*exchange, 200, metrics_text(), "text/plain; version=0.0.4; charset=utf-8"), true;
+  if (serve_openapi(*state, *exchange, route.path)) return true;
   if (serve_health(*state, *exchange, route.path)) return true;
   return serve_discovery(*state, *exchange, route.path);
 }

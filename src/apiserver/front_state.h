@@ -1,6 +1,8 @@
 // What the parts of the HTTP front share; private to them.
 #pragma once
 
+#include <mutex>
+
 #include "apiserver/discovery.h"
 #include "apiserver/front.h"
 #include "apiserver/output.h"
@@ -19,6 +21,9 @@ struct Front::State : std::enable_shared_from_this<Front::State> {
   Metric requests{Metric::Kind::counter, "apiserver_requests_total", {}, "requests answered"};
   Metric watches{Metric::Kind::gauge, "apiserver_watches", {}, "open watch streams"};
 
+  mutable std::once_flag openapi_once;
+  mutable std::string openapi_index;
+
   void serve(ExchangePtr exchange);
 };
 
@@ -33,6 +38,8 @@ void serve_watch(const std::shared_ptr<Front::State>& state, ExchangePtr exchang
 void serve_list(const std::shared_ptr<Front::State>& state, ExchangePtr exchange, ListResult list, Output output);
 // front_paths.cpp: everything that is no resource; false when the path is unknown.
 bool serve_path(const std::shared_ptr<Front::State>& state, const ExchangePtr& exchange, const Route& route);
+// front_openapi.cpp
+bool serve_openapi(const Front::State& state, wire::Exchange& exchange, std::string_view path);
 // node_proxy.cpp: logs, exec, attach, portforward and node proxies.
 bool is_node_stream(const ApiRequest& request);
 void serve_node_stream(const std::shared_ptr<Front::State>& state, ExchangePtr exchange, ApiRequest request);

@@ -15,6 +15,7 @@
 #include <sstream>
 
 #include "base/text.h"
+#include "schema/json.h"
 #include "store/store.h"
 #include "wire/test_server.h"
 
@@ -285,6 +286,31 @@ TEST(Front, AWatchFromAForgottenRevisionIsToldInTheStream) {
   EXPECT_EQ(answer.status, 200);
   EXPECT_TRUE(answer.body.starts_with(R"({"type":"ERROR","object":{"kind":"Status")")) << answer.body;
   EXPECT_NE(answer.body.find(R"("reason":"Expired","code":410)"), std::string::npos) << answer.body;
+}
+
+// Every reference of a document leads to a schema in it.
+void check_references(const schema::Node* node, const schema::Node* schemas, std::string_view where) {
+  if (node->key() == "$ref" && node->is_string()) {
+    const std::string_view name = node->string().substr(node->string().rfind('/') + 1);
+    EXPECT_NE(schemas->find(name), nullptr) << where << ": " << name;
+  }
+  for (const schema::Node* child = node->first(); child; child = child->next()) check_references(child, schemas, where);
+}
+
+TEST(Front, OpenApiDocumentsAreWhole) {
+  Server server;
+  const auto index = schema::decode_json(SharedBytes(server.call("GET", "/openapi/v3", "").body)).value();
+  size_t count = 0;
+  for (const schema::Node* path = index.root()->find("paths")->first(); path; path = path->next(), ++count) {
+    const std::string url(path->find("serverRelativeURL")->string());
+    const auto document = schema::decode_json(SharedBytes(server.call("GET", url, "").body));
+    ASSERT_TRUE(document) << url << ": " << document.error().message;
+    check_references(document->root(), document->root()->find("components", "schemas"), url);
+  }
+  EXPECT_GT(count, 15u);
+  const auto two = schema::decode_json(SharedBytes(server.call("GET", "/openapi/v2", "").body));
+  ASSERT_TRUE(two) << two.error().message;
+  check_references(two->root(), two->root()->find("definitions"), "/openapi/v2");
 }
 
 }  // namespace

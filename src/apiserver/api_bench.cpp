@@ -1,0 +1,438 @@
+// api_bench [folder] [seconds]: the API over TLS with RBAC, client and server in this process, beside what the machine can do. The last
+// line is JSON. Reads and watches run over the memory store, durable creates over the log in `folder`.
+#include <malloc.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdio>
+#include <filesystem>
+#include <future>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "apiserver/auth/auth.h"
+#include "apiserver/auth/bootstrap_policy.h"
+#include "apiserver/auth/user.h"
+#include "apiserver/front.h"
+#include "apiserver/output.h"
+#include "base/log.h"
+#include "os/clock.h"
+#include "os/disk.h"
+#include "pki/certificate.h"
+#include "pki/service_account_token.h"
+#include "store/log_store.h"
+
+using namespace dure;
+using namespace dure::apiserver;
+
+namespace {
+
+std::unique_ptr<os::Clock> machine_clock = os::make_clock();
+std::unique_ptr<os::Random> machine_random = os::make_random();
+
+double seconds_since(Monotonic start) { return static_cast<double>((machine_clock->now() - start).count()) / 1e9; }
+
+template <class T>
+T must(Result<T> result) {
+  if (result) return std::move(*result);
+  std::fprintf(stderr, "%s\n", result.error().message.c_str());
+  exit(1);
+}
+void must(Status status) {
+  if (status) return;
+  std::fprintf(stderr, "%s\n", status.error().message.c_str());
+  exit(1);
+}
+
+double cpu_seconds() {
+  struct rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+double percentile(std::vector<double>& values, double p) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[static_cast<size_t>(p * static_cast<double>(values.size() - 1))];
+}
+
+// One server with certificates and RBAC, as the real one is wired.
+struct World {
+  explicit World(std::unique_ptr<store::Store> opened) : store(std::move(opened)) {
+    must(auth.attach(api, *pool));
+    api.set_guards(auth.guards());
+    must(ensure_bootstrap_objects(api));
+    allow_bench();
+    front = std::make_unique<Front>(api, FrontOptions{.authenticate = [this](const wire::Request& r) { return auth.authenticate(r); }});
+    pki::CertificateSpec spec;
+    spec.subject.common_name = "kube-apiserver";
+    spec.names.dns_names = {"localhost"};
+    spec.names.ips = {"127.0.0.1"};
+    spec.usages = {.server_auth = true, .client_auth = false, .digital_signature = true, .key_encipherment = true};
+    const pki::KeyPair pair = issue(spec);
+    wire::TlsServerConfig tls{pair.certificate.pem(), pair.key.pem(), authority.certificate().pem()};
+    wire::ServerLimits limits;
+    limits.refusal = Front::refusal;
+    server = must(wire::Server::listen("127.0.0.1:0", tls, {&io.loop()}, front->handler(), limits));
+    spec.subject.common_name = "bench";
+    spec.usages = {.server_auth = false, .client_auth = true, .digital_signature = true, .key_encipherment = true};
+    const pki::KeyPair mine = issue(spec);
+    client_tls = {.ca_pem = authority.certificate().pem(), .certificate_pem = mine.certificate.pem(), .key_pem = mine.key.pem(),
+                  .server_name = "localhost"};
+  }
+
+  pki::KeyPair issue(pki::CertificateSpec spec) {
+    spec.not_before = machine_clock->wall_now() - 1h;
+    spec.not_after = machine_clock->wall_now() + 24h;
+    return must(pki::issue_pair(authority, spec, *machine_random));
+  }
+
+  void call(std::string_view group, std::string_view resource, std::string ns, std::string body) {
+    ApiRequest request;
+    request.user = internal_user("system:apiserver");
+    request.verb = "create";
+    request.resource = api.catalog().find(group, resource)->resource;
+    request.namespace_ = std::move(ns);
+    request.body = std::move(body);
+    const ApiResponse response = api.handle_and_wait(std::move(request));
+    if (response.error && response.error->code != 409) must(Status(fail(*response.error)));
+  }
+
+  void allow_bench() {
+    call("", "namespaces", "", R"({"metadata":{"name":"bench"}})");
+    call("", "serviceaccounts", "bench", R"({"metadata":{"name":"default"}})");
+    call("rbac.authorization.k8s.io", "roles", "bench",
+         R"({"metadata":{"name":"bench"},"rules":[{"apiGroups":[""],"resources":["pods","configmaps"],"verbs":["*"]}]})");
+    call("rbac.authorization.k8s.io", "rolebindings", "bench",
+         R"({"metadata":{"name":"bench"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"bench"},)"
+         R"("subjects":[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"bench"}]})");
+  }
+
+  std::unique_ptr<store::Store> store;
+  std::unique_ptr<run::Executor> pool = run::make_pool("pool", 1);
+  run::LoopThread io{"io"};
+  Api api{*store, *pool, *machine_random};
+  pki::Authority authority = must(pki::Authority::create("bench-ca", machine_clock->wall_now() - 1h, machine_clock->wall_now() + 48h, *machine_random));
+  Auth auth{{.token_key = must(pki::PrivateKey::generate()), .issuer = pki::default_issuer("cluster.local")},
+            cluster_state_of(api), *machine_random};
+  std::unique_ptr<Front> front;
+  std::unique_ptr<wire::Server> server;
+  wire::TlsClientConfig client_tls;
+};
+
+// A pod of about 4 KB as it is stored.
+std::string pod_body(const std::string& name) {
+  std::string env;
+  for (int i = 0; i < 28; ++i)
+    env += fmt::format("{}{{\"name\":\"SETTING_NUMBER_{}\",\"value\":\"some value of a usual length {}\"}}", i ? "," : "", i, i);
+  return fmt::format(
+      R"({{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"{}","labels":{{"app":"web","pod-template-hash":"5d4f8c7b9"}},)"
+      R"("annotations":{{"note":"{}"}}}},"spec":{{"containers":[{{"name":"app","image":"registry.example.com/team/app:1.2.3","env":[{}],)"
+      R"("resources":{{"requests":{{"cpu":"100m","memory":"128Mi"}},"limits":{{"memory":"256Mi"}}}},)"
+      R"("ports":[{{"containerPort":8080}}]}}]}}}})",
+      name, std::string(200, 'n'), env);
+}
+
+// One keep-alive HTTP/1.1 connection that sends its next request when the answer is complete: as little client as possible.
+class Caller {
+ public:
+  using Next = std::function<std::string()>;  // the bytes of a whole request; empty: stop
+
+  Caller(run::Loop& loop, const std::string& address, const wire::TlsClientConfig& tls, Next next)
+      : stream_(must(wire::dial(loop, address, tls))), next_(std::move(next)) {}
+
+  void start() {
+    wire::Stream::Callbacks callbacks;
+    callbacks.on_data = [this](std::string_view bytes) { take(bytes); };
+    callbacks.on_close = [this](Error) { done_.set_value(); };
+    stream_->start(std::move(callbacks));
+    stream_->loop().post([this] { send(); });
+  }
+  void wait() { done_.get_future().wait(); }
+  std::vector<double> micros;
+  size_t failures = 0, last_bytes = 0;
+
+ private:
+  void send() {
+    std::string request = next_();
+    if (request.empty()) return done_.set_value();
+    sent_ = machine_clock->now();
+    stream_->write(SharedBytes(std::move(request)));
+  }
+
+  void take(std::string_view bytes) {
+    if (body_left_ > 0) {
+      const size_t used = std::min(body_left_, bytes.size());
+      body_left_ -= used;
+      if (body_left_ == 0) finish();
+      return;
+    }
+    head_ += bytes;
+    const size_t end = head_.find("\r\n\r\n");
+    if (end == std::string::npos) return;
+    failures += head_[9] != '2';
+    const size_t at = head_.find("content-length: ");
+    last_bytes = at == std::string::npos ? 0 : strtoul(head_.c_str() + at + 16, nullptr, 10);
+    const size_t got = head_.size() - end - 4;
+    body_left_ = last_bytes > got ? last_bytes - got : 0;
+    if (body_left_ == 0) finish();
+  }
+
+  void finish() {
+    micros.push_back(seconds_since(sent_) * 1e6);
+    head_.clear();
+    send();
+  }
+
+  std::unique_ptr<wire::Stream> stream_;
+  const Next next_;
+  std::string head_;
+  size_t body_left_ = 0;
+  Monotonic sent_;
+  std::promise<void> done_;
+};
+
+struct Rate {
+  double per_second = 0, p50 = 0, p99 = 0;
+  double cpu_micros = 0;  // of client and server, per request
+  size_t failures = 0, bytes = 0;
+};
+
+Rate drive(World& world, int connections, double seconds, std::function<std::string()> request) {
+  run::LoopThread loop("client");
+  const Monotonic start = machine_clock->now();
+  std::vector<std::unique_ptr<Caller>> callers;
+  for (int i = 0; i < connections; ++i)
+    callers.push_back(std::make_unique<Caller>(loop.loop(), "127.0.0.1:" + std::to_string(world.server->port()), world.client_tls,
+                                               [&] { return seconds_since(start) < seconds ? request() : std::string{}; }));
+  const Monotonic begun = machine_clock->now();
+  const double cpu_before = cpu_seconds();
+  for (auto& caller : callers) caller->start();
+  for (auto& caller : callers) caller->wait();
+  const double took = seconds_since(begun);
+  Rate rate;
+  std::vector<double> all;
+  for (auto& caller : callers) {
+    all.insert(all.end(), caller->micros.begin(), caller->micros.end());
+    rate.failures += caller->failures;
+    rate.bytes = std::max(rate.bytes, caller->last_bytes);
+  }
+  rate.per_second = static_cast<double>(all.size()) / took;
+  rate.cpu_micros = (cpu_seconds() - cpu_before) * 1e6 / static_cast<double>(all.size());
+  rate.p50 = percentile(all, 0.5);
+  rate.p99 = percentile(all, 0.99);
+  std::promise<void> ended;  // callers go on their loop
+  loop.loop().post([&] {
+    callers.clear();
+    ended.set_value();
+  });
+  ended.get_future().wait();
+  return rate;
+}
+
+std::string get_request(const std::string& path) { return "GET " + path + " HTTP/1.1\r\nhost: localhost\r\n\r\n"; }
+std::string post_request(const std::string& path, const std::string& body) {
+  return fmt::format("POST {} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}", path, body.size(), body);
+}
+
+size_t heap_bytes() {
+  const struct mallinfo2 info = mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+
+// Peak of the heap while `work` runs, over what it was before.
+size_t extra_heap(const std::function<void()>& work) {
+  const size_t before = heap_bytes();
+  std::atomic<bool> over = false;
+  std::atomic<size_t> peak = before;
+  std::thread sampler([&] {
+    while (!over) {
+      peak = std::max(peak.load(), heap_bytes());
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
+  });
+  work();
+  over = true;
+  sampler.join();
+  return peak - before;
+}
+
+struct ListFigures {
+  double seconds = 0;
+  size_t bytes = 0, extra = 0;
+};
+
+ListFigures list_pods(World& world) {
+  run::LoopThread loop("client");
+  auto client = must(wire::HttpClient::create(loop.loop(), "https://localhost:" + std::to_string(world.server->port()), world.client_tls));
+  ListFigures figures;
+  const auto once = [&] {
+    std::promise<void> ended;
+    size_t bytes = 0;
+    wire::Request request{.target = "/api/v1/namespaces/bench/pods"};
+    wire::HttpClient::Streaming callbacks;
+    callbacks.on_start = [](int, const wire::Headers&) {};
+    callbacks.on_data = [&](std::string_view piece) { bytes += piece.size(); };
+    callbacks.on_end = [&](Result<void>) { ended.set_value(); };
+    auto handle = client->stream(std::move(request), std::move(callbacks));
+    ended.get_future().wait();
+    figures.bytes = bytes;
+  };
+  once();  // the connection is open
+  figures.extra = extra_heap(once);
+  const Monotonic start = machine_clock->now();
+  once();
+  figures.seconds = seconds_since(start);
+  return figures;
+}
+
+// Watchers inside the process: the hub and the shared encodings without sockets.
+struct CountingWatcher : Watcher {
+  std::atomic<size_t>* total;
+  size_t bytes = 0;
+  const Served* served;
+  WallTime now;
+  bool deliver(EventType type, WatchItem& item) override {
+    bytes += render_event({}, *served, type, item, now)->size();
+    total->fetch_add(1, std::memory_order_relaxed);
+    return true;
+  }
+  bool bookmark(store::Revision, bool) override { return true; }
+  void ended(Error) override {}
+};
+
+double watch_in_process(World& world, size_t watchers, size_t events) {
+  std::atomic<size_t> total = 0;
+  run::LoopThread lane("lane");
+  std::vector<std::unique_ptr<CountingWatcher>> counting;
+  std::vector<std::unique_ptr<Subscription>> subscriptions;
+  const Served* served = world.api.catalog().find("", "pods");
+  for (size_t i = 0; i < watchers; ++i) {
+    auto& watcher = counting.emplace_back(std::make_unique<CountingWatcher>());
+    watcher->total = &total;
+    watcher->served = served;
+    WatchRequest request;
+    request.served = served;
+    request.namespace_ = "bench";
+    request.after = world.store->revision();
+    subscriptions.push_back(must(world.api.watch_unasked(std::move(request), lane.loop(), *watcher)));
+  }
+  const Monotonic start = machine_clock->now();
+  for (size_t i = 0; i < events; ++i) world.call("", "pods", "bench", pod_body(fmt::format("watched-{}-{}", watchers, i)));
+  while (total < watchers * events) std::this_thread::sleep_for(std::chrono::microseconds(100));
+  return static_cast<double>(total) / seconds_since(start);
+}
+
+// Watch streams over TLS; the client counts line ends.
+double watch_over_tls(World& world, size_t watchers, size_t events) {
+  run::LoopThread loop("client");
+  std::atomic<size_t> total = 0;
+  std::vector<std::unique_ptr<wire::Stream>> streams;
+  for (size_t i = 0; i < watchers; ++i) {
+    auto& stream = streams.emplace_back(must(wire::dial(loop.loop(), "127.0.0.1:" + std::to_string(world.server->port()), world.client_tls)));
+    wire::Stream::Callbacks callbacks;
+    callbacks.on_data = [&total](std::string_view bytes) {
+      size_t lines = 0;
+      for (size_t at = 0; (at = bytes.find("}\n", at)) != std::string_view::npos; ++at) ++lines;
+      total.fetch_add(lines, std::memory_order_relaxed);
+    };
+    stream->start(std::move(callbacks));
+    stream->write(SharedBytes(get_request(fmt::format("/api/v1/namespaces/bench/pods?watch=1&resourceVersion={}", world.store->revision()))));
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  const Monotonic start = machine_clock->now();
+  for (size_t i = 0; i < events; ++i) world.call("", "pods", "bench", pod_body(fmt::format("tls-{}-{}", watchers, i)));
+  while (total < watchers * events && seconds_since(start) < 30) std::this_thread::sleep_for(std::chrono::microseconds(200));
+  const double rate = static_cast<double>(total) / seconds_since(start);
+  std::promise<void> ended;
+  loop.loop().post([&] {
+    streams.clear();
+    ended.set_value();
+  });
+  ended.get_future().wait();
+  return rate;
+}
+
+double raw_sync_micros(const std::string& folder) {
+  auto disk = os::make_disk();
+  auto file = must(disk->open(folder + "/probe", os::OpenMode::create));
+  must(file->allocate(8 << 20));
+  const std::string block(4096, 'x');
+  std::vector<double> micros;
+  for (int i = 0; i < 200; ++i) {
+    const Monotonic start = machine_clock->now();
+    must(file->write_at(static_cast<uint64_t>(i) * 4096, block));
+    must(file->sync());
+    micros.push_back(seconds_since(start) * 1e6);
+  }
+  return percentile(micros, 0.5);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const double seconds = argc > 2 ? strtod(argv[2], nullptr) : 2;
+  std::string folder = argc > 1 ? argv[1] : "";
+  char scratch[] = "/tmp/api_bench.XXXXXX";
+  if (folder.empty()) folder = mkdtemp(scratch);
+  set_log_level(LogLevel::warn);
+
+  std::string json = "{";
+  const auto figure = [&](const std::string& name, double value, const char* unit) {
+    std::printf("%-44s %12.1f %s\n", name.c_str(), value, unit);
+    json += fmt::format("{}\"{}\":{:.1f}", json.size() > 1 ? "," : "", name, value);
+  };
+  figure("cores", std::thread::hardware_concurrency(), "");
+  {
+    World world(store::make_memory_store());
+    world.call("", "pods", "bench", pod_body("one"));
+    Rate rate = drive(world, 16, seconds, [] { return get_request("/api/v1/namespaces/bench/pods/one"); });
+    if (rate.failures > 0) std::fprintf(stderr, "%zu requests failed\n", rate.failures);
+    figure("get_pod_bytes", static_cast<double>(rate.bytes), "bytes");
+    figure("get_pod_per_second", rate.per_second, "/s");
+    figure("get_pod_p99_us", rate.p99, "us");
+    figure("get_pod_cpu_us", rate.cpu_micros, "us of client and server");
+    rate = drive(world, 16, seconds, [] { return get_request("/healthz"); });
+    figure("healthz_per_second", rate.per_second, "/s (HTTP and TLS alone)");
+    int number = 0;
+    rate = drive(world, 16, seconds, [&] { return post_request("/api/v1/namespaces/bench/pods", pod_body(fmt::format("made-{}", number++))); });
+    figure("create_pod_memory_per_second", rate.per_second, "/s");
+    figure("create_pod_memory_cpu_us", rate.cpu_micros, "us of client and server");
+    figure("watch_in_process_1000_per_second", watch_in_process(world, 1000, 300), "deliveries/s");
+    figure("watch_tls_100_per_second", watch_over_tls(world, 100, 500), "deliveries/s of 4 KB");
+  }
+  {
+    World world(store::make_memory_store());
+    for (int i = 0; i < 10'000; ++i) world.call("", "pods", "bench", pod_body(fmt::format("pod-{:05}", i)));
+    const ListFigures list = list_pods(world);
+    figure("list_10000_pods_seconds", list.seconds, "s");
+    figure("list_10000_pods_megabytes", static_cast<double>(list.bytes) / 1e6, "MB");
+    figure("list_10000_pods_extra_megabytes", static_cast<double>(list.extra) / 1e6, "MB of heap");
+  }
+  {
+    figure("fdatasync_p50_us", raw_sync_micros(folder), "us");
+    auto disk = os::make_disk();
+    World world(must(store::LogStore::open(folder + "/store", {}, *disk)));
+    std::atomic<int> number = 0;
+    const auto create = [&] {
+      return post_request("/api/v1/namespaces/bench/configmaps",
+                          fmt::format(R"({{"metadata":{{"name":"c{}"}},"data":{{"key":"{}"}}}})", number++, std::string(512, 'v')));
+    };
+    Rate rate = drive(world, 1, seconds, [] { return get_request("/healthz"); });
+    figure("loopback_round_trip_p50_us", rate.p50, "us (healthz over TLS)");
+    rate = drive(world, 1, seconds, create);
+    figure("create_durable_1_client_p50_us", rate.p50, "us");
+    rate = drive(world, 64, seconds, create);
+    figure("create_durable_64_clients_per_second", rate.per_second, "/s");
+    figure("create_durable_64_clients_p99_us", rate.p99, "us");
+    figure("create_durable_64_clients_cpu_us", rate.cpu_micros, "us of client and server");
+    if (rate.failures > 0) std::fprintf(stderr, "%zu requests failed\n", rate.failures);
+  }
+  if (argc < 2) std::filesystem::remove_all(folder);
+  std::printf("%s}\n", json.c_str());
+}
