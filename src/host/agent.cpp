@@ -14,6 +14,9 @@
 #include "client/kubeconfig.h"
 #include "client/loop.h"
 #include "cri/runtime.h"
+#include "dns/dns_loop.h"
+#include "dns/server.h"
+#include "dns/zone.h"
 #include "host/runtime_setup.h"
 #include "kernel/conntrack.h"
 #include "kernel/links.h"
@@ -96,6 +99,7 @@ class AgentParts final : public Agent {
         jobs_(run::make_pool("jobs", 8)) {}
 
   ~AgentParts() override {
+    if (runtime_) runtime_->interrupt_calls();  // a pod that is being started must not hold the stop up
     tunnel_.reset();
     node_status_.reset();
     runner_.reset();  // no more reconciles
@@ -109,6 +113,7 @@ class AgentParts final : public Agent {
     DURE_CHECK(connect());
     DURE_CHECK(prepare_runtime());
     DURE_CHECK(prepare_network());
+    DURE_CHECK(prepare_names());
     DURE_CHECK(build_pods());
     start();
     log(LogLevel::info, "host", "running", {{"node", settings_.node_name}, {"server", settings_.server_url}});
@@ -204,6 +209,26 @@ class AgentParts final : public Agent {
                               {Change::Kind::file, options.cni_folder + "/10-dure.conflist"},
                               {Change::Kind::folder, "/run/dure"}};
     for (const Change& change : changes) DURE_CHECK(journal_.record(change));
+    // Folders that others expect to be there, and that pods leave something in: ours only where nobody made them before.
+    for (const char* folder : {"/etc/cni", "/etc/cni/net.d", "/var/lib/cni", "/var/lib/cni/results", "/var/log/pods", "/var/log/containers"})
+      if (!disk_->exists(folder)) DURE_CHECK(journal_.record({Change::Kind::folder, folder}));
+    return {};
+  }
+
+  // Every node answers for the cluster itself: the address stands on lo, so a question never leaves the machine.
+  Status prepare_names() {
+    dns::ZoneOptions zone;
+    zone.domain = settings_.dns_domain;
+    zone.ranges.clear();
+    for (const std::string& range : {settings_.service_cidr, settings_.pod_cidr})
+      if (const auto prefix = IpPrefix::parse(range)) zone.ranges.push_back(*prefix);
+    if (const auto dns = Ip::parse(settings_.cluster_dns)) zone.addresses = {*dns};
+    zone_ = std::make_unique<dns::Zone>(std::move(zone));
+    const auto address = Ip::parse(settings_.cluster_dns);
+    if (!address) return {};
+    dns::ServerOptions options;
+    options.listen = {{*address, 53}};
+    DURE_TRY(names_, dns::Server::start(*zone_, *disk_, std::move(options)));
     return {};
   }
 
@@ -218,6 +243,7 @@ class AgentParts final : public Agent {
     options.node.allocatable_ephemeral_storage = capacity.allocatable_ephemeral_storage;
     options.node_memory = capacity.memory_bytes;
     options.pods_max = settings_.pods_max;
+    options.oom_score_adj_min = pods::lowest_oom_score_adj(*disk_);
     options.root = options_.places.kubelet;
     options.cluster_dns.servers = {settings_.cluster_dns};
     options.cluster_dns.domain = settings_.dns_domain;
@@ -259,6 +285,7 @@ class AgentParts final : public Agent {
   void start() {
     runner_->add(overlay::overlay_loop(*overlay_, settings_.node_name, *caches_, *client_));
     runner_->add(svcproxy::proxy_loop(*proxy_, *caches_));
+    runner_->add(dns::dns_loop(*zone_, *caches_));
     runner_->add(pods_->loop());
     pods_->start(*runner_);
     node_status_->start();
@@ -293,6 +320,8 @@ class AgentParts final : public Agent {
   std::unique_ptr<kernel::Nft> proxy_nft_;
   std::unique_ptr<kernel::Conntrack> conntrack_;
   std::unique_ptr<svcproxy::Proxy> proxy_;
+  std::unique_ptr<dns::Zone> zone_;
+  std::unique_ptr<dns::Server> names_;
   std::unique_ptr<volumes::Volumes> volumes_;
   std::unique_ptr<pods::ProbeNet> probe_net_;
   std::unique_ptr<pods::Pods> pods_;

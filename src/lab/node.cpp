@@ -74,8 +74,7 @@ class SetUp {
     if (!overlay("etc", "/etc") || !overlay("usr-local", "/usr/local") || !bind("var-lib", "/var/lib") ||
         !bind("var-log", "/var/log") || !bind("opt", "/opt"))
       return false;
-    for (const char* path : {"/var/lib/containerd", "/var/lib/kubelet", "/var/lib/dure", "/var/lib/cni", "/var/log/pods",
-                             "/var/log/containers", "/opt/cni/bin", "/etc/cni/net.d", "/etc/containerd", "/usr/local/bin"})
+    for (const char* path : {"/var/lib/containerd", "/opt/cni/bin", "/etc/cni/net.d", "/etc/containerd", "/usr/local/bin"})
       fs::create_directories(path);
     identity_files();
     return step("/run", mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64m")) &&
