@@ -20,8 +20,7 @@ Error already_exists(std::string_view resource, std::string_view name) {
 }
 
 Error conflict(std::string_view resource, std::string_view name, std::string_view why) {
-  return {409, "Conflict",
-          fmt::format("Operation cannot be fulfilled on {} \"{}\": {}", resource, name, why)};
+  return {409, "Conflict", fmt::format("Operation cannot be fulfilled on {} \"{}\": {}", resource, name, why)};
 }
 
 Error bad_request(std::string_view why) { return {400, "BadRequest", std::string(why)}; }
@@ -35,8 +34,7 @@ Error unsupported(std::string_view why) { return {501, "NotImplemented", std::st
 
 Error from_errno(std::string_view what, int errno_value) {
   char buffer[128];
-  return {500, "SystemError",
-          fmt::format("{}: {}", what, strerror_r(errno_value, buffer, sizeof buffer))};
+  return {500, "SystemError", fmt::format("{}: {}", what, strerror_r(errno_value, buffer, sizeof buffer))};
 }
 
 }  // namespace dure

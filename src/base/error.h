@@ -41,11 +41,11 @@ Error conflict(std::string_view resource, std::string_view name, std::string_vie
 Error bad_request(std::string_view why);
 Error unauthorized();
 Error forbidden(std::string_view why);
-Error gone(std::string_view why);          // 410 "Expired"
+Error gone(std::string_view why);  // 410 "Expired"
 Error internal(std::string_view why);
-Error unavailable(std::string_view why);   // 503 "ServiceUnavailable"
-Error timed_out(std::string_view why);     // 504 "Timeout"
-Error unsupported(std::string_view why);   // 501 "NotImplemented": not built yet, says so
+Error unavailable(std::string_view why);  // 503 "ServiceUnavailable"
+Error timed_out(std::string_view why);    // 504 "Timeout"
+Error unsupported(std::string_view why);  // 501 "NotImplemented": not built yet, says so
 // A failed system call: "open /x: No such file or directory".
 Error from_errno(std::string_view what, int errno_value);
 

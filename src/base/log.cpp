@@ -42,9 +42,7 @@ void write_to_stderr(std::string_view line) {
 
 }  // namespace
 
-bool log_enabled(LogLevel level) {
-  return static_cast<int>(level) >= level_limit.load(std::memory_order_relaxed);
-}
+bool log_enabled(LogLevel level) { return static_cast<int>(level) >= level_limit.load(std::memory_order_relaxed); }
 
 void set_log_level(LogLevel level) { level_limit = static_cast<int>(level); }
 
@@ -53,8 +51,7 @@ void set_log_sink(std::function<void(LogLevel, std::string_view)> replacement) {
   sink() = std::move(replacement);
 }
 
-void log(LogLevel level, std::string_view room, std::string_view message,
-         std::initializer_list<LogField> fields) {
+void log(LogLevel level, std::string_view room, std::string_view message, std::initializer_list<LogField> fields) {
   if (!log_enabled(level)) return;
   static constexpr const char* kNames[] = {"debug", "info", "warn", "error"};
   std::string line = fmt::format("{:<5} {:<10} {}", kNames[static_cast<int>(level)], room, message);

@@ -16,12 +16,11 @@ struct LogField {
   std::string value;
 };
 
-void log(LogLevel level, std::string_view room, std::string_view message,
-         std::initializer_list<LogField> fields = {});
+void log(LogLevel level, std::string_view room, std::string_view message, std::initializer_list<LogField> fields = {});
 void set_log_level(LogLevel level);
 bool log_enabled(LogLevel level);
-// The sink gets whole lines without the line end and without a time; tests and the simulator replace it. Default: stderr
-// with a time stamp.
+// The sink gets whole lines without the line end and without a time; tests and the simulator replace it. Default:
+// stderr with a time stamp.
 void set_log_sink(std::function<void(LogLevel, std::string_view line)> sink);
 
 }  // namespace dure

@@ -33,8 +33,9 @@ Metric::~Metric() {
 std::string metrics_text() {
   const std::lock_guard lock(registry().mutex);
   std::vector<const Metric*> cells = registry().cells;
-  std::sort(cells.begin(), cells.end(),
-                   [](const Metric* a, const Metric* b) { return a->name != b->name ? a->name < b->name : a->labels < b->labels; });
+  std::sort(cells.begin(), cells.end(), [](const Metric* a, const Metric* b) {
+    return a->name != b->name ? a->name < b->name : a->labels < b->labels;
+  });
   std::string out;
   std::string_view last;
   for (const Metric* cell : cells) {

@@ -1,6 +1,6 @@
 // Metric cells: counters and gauges that cost one relaxed atomic add, and their Prometheus text.
-// Owner: a Metric is a member or a function-local static of the room that counts; it registers itself with the process's
-// registry and leaves it when destroyed. Thread: any.
+// Owner: a Metric is a member or a function-local static of the room that counts; it registers itself with the
+// process's registry and leaves it when destroyed. Thread: any.
 #pragma once
 
 #include <atomic>

@@ -41,8 +41,8 @@ std::string format_with(WallTime time, int decimals) {
     --days;
   }
   const Civil date = civil_from_days(days);
-  std::string out = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", date.year, date.month, date.day,
-                                rest / 3600, rest / 60 % 60, rest % 60);
+  std::string out = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", date.year, date.month, date.day, rest / 3600,
+                                rest / 60 % 60, rest % 60);
   const int64_t fraction = time.nanoseconds - seconds * 1'000'000'000;
   if (decimals == 6) out += fmt::format(".{:06}", fraction / 1000);
   if (decimals == 9) out += fmt::format(".{:09}", fraction);
@@ -63,7 +63,7 @@ struct Unit {
   std::string_view name;
   double nanoseconds;
 };
-constexpr Unit kUnits[] = {{"ns", 1},   {"us", 1e3}, {"\xc2\xb5s", 1e3}, {"ms", 1e6},
+constexpr Unit kUnits[] = {{"ns", 1},     {"us", 1e3}, {"\xc2\xb5s", 1e3}, {"ms", 1e6},
                            {"h", 3600e9}, {"m", 60e9}, {"s", 1e9}};
 
 }  // namespace
@@ -74,10 +74,9 @@ std::string format_nano_time(WallTime time) { return format_with(time, 9); }
 
 std::optional<WallTime> parse_time(std::string_view text) {
   int64_t y, mo, d, h, mi, s;
-  if (text.size() < 20 || !digits(text, 0, 4, y) || text[4] != '-' || !digits(text, 5, 2, mo) ||
-      text[7] != '-' || !digits(text, 8, 2, d) || (text[10] != 'T' && text[10] != 't') ||
-      !digits(text, 11, 2, h) || text[13] != ':' || !digits(text, 14, 2, mi) || text[16] != ':' ||
-      !digits(text, 17, 2, s))
+  if (text.size() < 20 || !digits(text, 0, 4, y) || text[4] != '-' || !digits(text, 5, 2, mo) || text[7] != '-' ||
+      !digits(text, 8, 2, d) || (text[10] != 'T' && text[10] != 't') || !digits(text, 11, 2, h) || text[13] != ':' ||
+      !digits(text, 14, 2, mi) || text[16] != ':' || !digits(text, 17, 2, s))
     return std::nullopt;
   static constexpr int kDays[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
   if (mo < 1 || mo > 12 || d < 1 || d > kDays[mo - 1] || h > 23 || mi > 59 || s > 60) return std::nullopt;
@@ -105,8 +104,7 @@ std::optional<WallTime> parse_time(std::string_view text) {
   }
   if (at != text.size()) return std::nullopt;
   const int64_t seconds =
-      days_from_civil(y, static_cast<unsigned>(mo), static_cast<unsigned>(d)) * 86400 + h * 3600 +
-      mi * 60 + s - offset;
+      days_from_civil(y, static_cast<unsigned>(mo), static_cast<unsigned>(d)) * 86400 + h * 3600 + mi * 60 + s - offset;
   constexpr int64_t kSecondsMax = INT64_MAX / 1'000'000'000 - 1;  // years 1678 to 2262
   if (seconds < -kSecondsMax || seconds > kSecondsMax) return std::nullopt;
   return WallTime{seconds * 1'000'000'000 + nanoseconds};

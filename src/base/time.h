@@ -35,9 +35,9 @@ struct Monotonic {
 inline Monotonic operator+(Monotonic t, Duration d) { return {t.nanoseconds + d.count()}; }
 inline Duration operator-(Monotonic a, Monotonic b) { return Duration(a.nanoseconds - b.nanoseconds); }
 
-std::string format_time(WallTime time);        // metav1.Time: 2006-01-02T15:04:05Z
-std::string format_micro_time(WallTime time);  // metav1.MicroTime: six decimals
-std::string format_nano_time(WallTime time);   // RFC 3339 with nine decimals (CRI logs)
+std::string format_time(WallTime time);                     // metav1.Time: 2006-01-02T15:04:05Z
+std::string format_micro_time(WallTime time);               // metav1.MicroTime: six decimals
+std::string format_nano_time(WallTime time);                // RFC 3339 with nine decimals (CRI logs)
 std::optional<WallTime> parse_time(std::string_view text);  // RFC 3339, any offset and fraction
 
 std::optional<Duration> parse_duration(std::string_view text);  // Go's form: 1m30s, 250ms

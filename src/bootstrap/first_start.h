@@ -1,5 +1,5 @@
-// First start: what `dure init` does to a machine before any process runs: keys, kubeconfigs and settings. kubeadm's phases
-// "certs", "kubeconfig" and "kubelet-start". Idempotent: keeps what is there, makes what is missing.
+// First start: what `dure init` does to a machine before any process runs: keys, kubeconfigs and settings. kubeadm's
+// phases "certs", "kubeconfig" and "kubelet-start". Idempotent: keeps what is there, makes what is missing.
 #pragma once
 
 #include <string>
@@ -12,14 +12,14 @@
 namespace dure::os {
 class Disk;
 class Random;
-}
+}  // namespace dure::os
 
 namespace dure::bootstrap {
 
 struct InitOptions {
   ServerSettings server;
-  AgentSettings agent;   // of the agent on the same machine
-  bool force = false;    // replace the settings of an existing cluster ("AlreadyInitialized" otherwise)
+  AgentSettings agent;  // of the agent on the same machine
+  bool force = false;   // replace the settings of an existing cluster ("AlreadyInitialized" otherwise)
 };
 
 struct InitReport {
@@ -30,7 +30,8 @@ struct InitReport {
 Result<InitReport> prepare_server(os::Disk& disk, os::Random& random, const Places& places, const InitOptions& options,
                                   WallTime now);
 
-// The API server's certificate and kubeconfigs as the settings want them; renews what ends soon. Also called at every start.
+// The API server's certificate and kubeconfigs as the settings want them; renews what ends soon. Also called at every
+// start.
 Result<std::vector<std::string>> ensure_pki(os::Disk& disk, os::Random& random, const Places& places,
                                             const ServerSettings& settings, WallTime now);
 

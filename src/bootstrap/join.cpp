@@ -38,9 +38,10 @@ Result<std::string> fetch_cluster_info(run::Loop& loop, const std::string& url, 
     return fail(Error{503, "ServerUnreachable", fmt::format("{} does not answer: {}", url, response.error().message),
                       "check the address and port, and that a firewall between lets TCP through"});
   if (response->status != 200)
-    return fail(Error{502, "NoClusterInfo",
-                      fmt::format("{} answered {} for kube-public/cluster-info: not a dure or kubeadm server, or not ready yet",
-                                  url, response->status)});
+    return fail(
+        Error{502, "NoClusterInfo",
+              fmt::format("{} answered {} for kube-public/cluster-info: not a dure or kubeadm server, or not ready yet",
+                          url, response->status)});
   DURE_TRY(const schema::Document document,
            schema::decode_json(SharedBytes(std::move(response->body)), kinds::core_v1::ConfigMap::type()));
   return std::string(kinds::core_v1::ConfigMap(document).data().get("kubeconfig"));
@@ -50,19 +51,21 @@ Result<std::string> verified_ca(const std::string& cluster_info, const JoinOptio
   // A cluster and nothing else: no user, no context.
   DURE_TRY(const schema::Document info, schema::decode_yaml(cluster_info));
   const schema::Node* clusters = info.root()->find("clusters");
-  const schema::Node* data = clusters && clusters->first() ? clusters->first()->find("cluster", "certificate-authority-data") : nullptr;
+  const schema::Node* data =
+      clusters && clusters->first() ? clusters->first()->find("cluster", "certificate-authority-data") : nullptr;
   if (!data) return fail(Error{502, "NoClusterInfo", "kube-public/cluster-info holds no certificate authority"});
   DURE_TRY(const std::string ca_pem, base64_decode(data->string()));
   DURE_TRY(const pki::Certificate ca, pki::Certificate::from_pem(ca_pem));
   const std::string pin = ca.public_key().pin();
   if (!options.skip_ca_verification &&
       std::find(options.ca_hashes.begin(), options.ca_hashes.end(), pin) == options.ca_hashes.end())
-    return fail(Error{401, "CaHashMismatch",
-                      options.ca_hashes.empty()
-                          ? "no --discovery-token-ca-cert-hash was given, so the server cannot be trusted"
-                          : fmt::format("the server's CA is {}, which is not the pinned one: another cluster, or somebody between",
-                                        pin),
-                      std::string(kNewToken)});
+    return fail(Error{
+        401, "CaHashMismatch",
+        options.ca_hashes.empty()
+            ? "no --discovery-token-ca-cert-hash was given, so the server cannot be trusted"
+            : fmt::format("the server's CA is {}, which is not the pinned one: another cluster, or somebody between",
+                          pin),
+        std::string(kNewToken)});
   return ca_pem;
 }
 
@@ -71,7 +74,8 @@ Status learn_settings(client::Client& client, AgentSettings& agent) {
   auto config = client.get(kinds::core_v1::configmaps, {"kube-system", "kubeadm-config"});
   if (!config) {
     if (config.error().is("Unauthorized"))
-      return fail(Error{401, "TokenRefused", "the server does not know this token, or it has expired", std::string(kNewToken)});
+      return fail(
+          Error{401, "TokenRefused", "the server does not know this token, or it has expired", std::string(kNewToken)});
     return fail(std::move(config.error()).with_context("read kube-system/kubeadm-config"));
   }
   const std::string yaml(kinds::core_v1::ConfigMap(*config).data().get("ClusterConfiguration"));
@@ -94,7 +98,8 @@ Status learn_settings(client::Client& client, AgentSettings& agent) {
 
 Result<JoinReport> prepare_node(run::Loop& loop, os::Disk& disk, const Places& places, JoinOptions options) {
   if (disk.exists(places.agent_conf()) && !options.force)
-    return fail(Error{409, "AlreadyJoined", fmt::format("this machine already belongs to a cluster ({} is there)", places.agent_conf()),
+    return fail(Error{409, "AlreadyJoined",
+                      fmt::format("this machine already belongs to a cluster ({} is there)", places.agent_conf()),
                       "dure agent to start it again, or dure reset to leave"});
   if (auto token = pki::parse_bootstrap_token(options.token); !token)
     return fail(Error{400, "BadToken", token.error().message, std::string(kNewToken)});

@@ -1,5 +1,6 @@
-// Join: what `dure join` does to a machine before its agent runs: trust, token and settings. kubeadm's "discovery" with a token:
-// cluster-info is read without trust, its CA must hash to the pinned value, everything after is verified with that CA.
+// Join: what `dure join` does to a machine before its agent runs: trust, token and settings. kubeadm's "discovery" with
+// a token: cluster-info is read without trust, its CA must hash to the pinned value, everything after is verified with
+// that CA.
 #pragma once
 
 #include <string>
@@ -21,9 +22,9 @@ namespace dure::bootstrap {
 struct JoinOptions {
   std::string server;  // "host:port" or "https://host:port"
   std::string token;
-  std::vector<std::string> ca_hashes;      // --discovery-token-ca-cert-hash; one must match
-  bool skip_ca_verification = false;       // --discovery-token-unsafe-skip-ca-verification
-  AgentSettings agent;                     // name, address, capacity; ranges and DNS come from the cluster
+  std::vector<std::string> ca_hashes;  // --discovery-token-ca-cert-hash; one must match
+  bool skip_ca_verification = false;   // --discovery-token-unsafe-skip-ca-verification
+  AgentSettings agent;                 // name, address, capacity; ranges and DNS come from the cluster
   bool force = false;
   Duration timeout = 30s;
 };
@@ -32,8 +33,8 @@ struct JoinReport {
   std::string server_url;
 };
 
-// Blocks; `loop` runs the connections and must run on another thread. Writes pki/ca.crt, bootstrap-kubelet.conf and agent.conf.
-// Errors: AlreadyJoined, BadToken, ServerUnreachable, CaHashMismatch, TokenRefused; each with its remedy.
+// Blocks; `loop` runs the connections and must run on another thread. Writes pki/ca.crt, bootstrap-kubelet.conf and
+// agent.conf. Errors: AlreadyJoined, BadToken, ServerUnreachable, CaHashMismatch, TokenRefused; each with its remedy.
 Result<JoinReport> prepare_node(run::Loop& loop, os::Disk& disk, const Places& places, JoinOptions options);
 
 }  // namespace dure::bootstrap

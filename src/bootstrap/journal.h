@@ -1,7 +1,8 @@
-// Journal: every lasting change to the machine, written down before it is made, so that reset can undo it in reverse order.
+// Journal: every lasting change to the machine, written down before it is made, so that reset can undo it in reverse
+// order.
 //
-// One line per change in an append-only text, synced before `record` returns. Replaying after a crash is safe: undoing a change
-// that was never made, or twice, does nothing. Thread: one.
+// One line per change in an append-only text, synced before `record` returns. Replaying after a crash is safe: undoing
+// a change that was never made, or twice, does nothing. Thread: one.
 #pragma once
 
 #include <string>

@@ -92,8 +92,9 @@ Result<std::string> signed_certificate(client::Client& api, const std::string& r
 Result<client::Credentials> read_identity(os::Disk& disk, const Places& places) {
   if (!disk.exists(places.kubelet_conf())) return fail(not_found("file", places.kubelet_conf()));
   DURE_TRY(const std::string text, os::read_file(disk, places.kubelet_conf()));
-  DURE_TRY(client::Kubeconfig config,
-           client::parse_kubeconfig(text, [&](std::string_view path) { return os::read_file(disk, std::string(path)); }));
+  DURE_TRY(client::Kubeconfig config, client::parse_kubeconfig(text, [&](std::string_view path) {
+             return os::read_file(disk, std::string(path));
+           }));
   return std::move(config.credentials);
 }
 

@@ -1,6 +1,6 @@
-// Node identity: the agent's own key and certificate. A node that has none asks for one with its bootstrap token through a
-// CertificateSigningRequest (signer kubernetes.io/kube-apiserver-client-kubelet, KEP-266 "TLS bootstrap"); one whose certificate is in the
-// last fifth of its life asks with the old one.
+// Node identity: the agent's own key and certificate. A node that has none asks for one with its bootstrap token
+// through a CertificateSigningRequest (signer kubernetes.io/kube-apiserver-client-kubelet, KEP-266 "TLS bootstrap");
+// one whose certificate is in the last fifth of its life asks with the old one.
 #pragma once
 
 #include <string>
@@ -21,8 +21,8 @@ Result<client::Credentials> read_identity(os::Disk& disk, const Places& places);
 // True when the certificate has less than a fifth of its life left (or does not parse).
 bool renewal_due(const client::Credentials& credentials, WallTime now);
 
-// Blocks until signed (at most `timeout`), then writes kubelet.conf. `credentials` of the asking: bootstrap token or old identity.
-// Errors: TokenRefused, NotSigned (nobody approved in time), Denied.
+// Blocks until signed (at most `timeout`), then writes kubelet.conf. `credentials` of the asking: bootstrap token or
+// old identity. Errors: TokenRefused, NotSigned (nobody approved in time), Denied.
 struct IdentityRequest {
   std::string node_name, server_url;
   client::Credentials credentials;

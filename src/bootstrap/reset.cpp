@@ -12,11 +12,16 @@ namespace {
 
 std::string describe(const Change& change) {
   switch (change.kind) {
-    case Change::Kind::file: return "file " + change.what;
-    case Change::Kind::folder: return "folder " + change.what;
-    case Change::Kind::sysctl: return "sysctl " + change.what + " = " + change.former;
-    case Change::Kind::link: return "link " + change.what;
-    case Change::Kind::table: return "nft table " + change.what;
+    case Change::Kind::file:
+      return "file " + change.what;
+    case Change::Kind::folder:
+      return "folder " + change.what;
+    case Change::Kind::sysctl:
+      return "sysctl " + change.what + " = " + change.former;
+    case Change::Kind::link:
+      return "link " + change.what;
+    case Change::Kind::table:
+      return "nft table " + change.what;
   }
   return {};
 }
@@ -28,13 +33,17 @@ Status gone_is_fine(Status status) {
 
 Status undo(Machine& machine, const Change& change) {
   switch (change.kind) {
-    case Change::Kind::file: return gone_is_fine(machine.disk.remove(change.what));
+    case Change::Kind::file:
+      return gone_is_fine(machine.disk.remove(change.what));
     case Change::Kind::folder:
       DURE_CHECK(machine.mounts.unmount_all(change.what));
       return remove_tree(machine.disk, change.what);
-    case Change::Kind::sysctl: return gone_is_fine(machine.sysctl.set(change.what, change.former));
-    case Change::Kind::link: return machine.links.remove(change.what);
-    case Change::Kind::table: return machine.nft.remove_table();
+    case Change::Kind::sysctl:
+      return gone_is_fine(machine.sysctl.set(change.what, change.former));
+    case Change::Kind::link:
+      return machine.links.remove(change.what);
+    case Change::Kind::table:
+      return machine.nft.remove_table();
   }
   return {};
 }
@@ -69,7 +78,8 @@ ResetReport reset(Machine machine, const Places& places, const std::function<Sta
   }
   if (changes->empty()) return report;
   if (remove_pods) note("pods of this node", remove_pods());
-  // The folder that holds the journal goes last, and only when everything else went: a second reset can then finish the work.
+  // The folder that holds the journal goes last, and only when everything else went: a second reset can then finish the
+  // work.
   for (auto change = changes->rbegin(); change != changes->rend(); ++change)
     if (change->what != places.data) note(describe(*change), undo(machine, *change));
   if (report.refused.empty()) {

@@ -1,4 +1,5 @@
-// Reset: undoes everything the journal knows, newest first, and forgets it. What cannot be undone is named and the rest goes on.
+// Reset: undoes everything the journal knows, newest first, and forgets it. What cannot be undone is named and the rest
+// goes on.
 #pragma once
 
 #include <functional>
@@ -16,7 +17,7 @@ class Links;
 class Mounts;
 class Nft;
 class Sysctl;
-}
+}  // namespace dure::kernel
 
 namespace dure::bootstrap {
 
@@ -33,7 +34,8 @@ struct ResetReport {
   std::vector<std::string> refused;  // what stayed, and why
 };
 
-// `remove_pods` stops and removes the pods of the container runtime first (empty: there is none). Journal, keys and data go last.
+// `remove_pods` stops and removes the pods of the container runtime first (empty: there is none). Journal, keys and
+// data go last.
 ResetReport reset(Machine machine, const Places& places, const std::function<Status()>& remove_pods);
 
 // Removes a folder with everything in it; mounts below it must be gone.

@@ -108,7 +108,8 @@ Result<Settings> parse_rows(std::string_view text) {
 
 Result<std::string> read_settings(os::Disk& disk, const std::string& path, std::string_view remedy) {
   if (!disk.exists(path))
-    return fail(Error{404, "NotInitialized", fmt::format("{} is not there: this machine is not part of a cluster yet", path),
+    return fail(Error{404, "NotInitialized",
+                      fmt::format("{} is not there: this machine is not part of a cluster yet", path),
                       std::string(remedy)});
   return os::read_file(disk, path);
 }
@@ -139,7 +140,8 @@ Result<ServerSettings> read_server_settings(os::Disk& disk, const Places& places
 }
 
 Result<AgentSettings> read_agent_settings(os::Disk& disk, const Places& places) {
-  DURE_TRY(const std::string text, read_settings(disk, places.agent_conf(), "dure init, or the join line of the server"));
+  DURE_TRY(const std::string text,
+           read_settings(disk, places.agent_conf(), "dure init, or the join line of the server"));
   auto settings = parse_agent_settings(text);
   if (!settings) return fail(std::move(settings.error()).with_context(places.agent_conf()));
   return settings;

@@ -1,5 +1,6 @@
-// Settings: what `dure server` and `dure agent` start from. `init` and `join` write them once as plain text, one "key = value" a
-// line; a person may edit them and restart. Unknown keys are an error that names the line, so that a typo is not silent.
+// Settings: what `dure server` and `dure agent` start from. `init` and `join` write them once as plain text, one "key =
+// value" a line; a person may edit them and restart. Unknown keys are an error that names the line, so that a typo is
+// not silent.
 #pragma once
 
 #include <string>
@@ -48,10 +49,10 @@ struct AgentSettings {
   std::string runtime_endpoint = "unix:///run/containerd/containerd.sock";
   std::string cluster_dns = "10.96.0.10", dns_domain = "cluster.local";
   std::string pod_cidr = "10.244.0.0/16", service_cidr = "10.96.0.0/12";
-  std::string network = "vxlan";                      // or "none": a third-party CNI brings the network
-  std::string capacity_cpu, capacity_memory;          // empty: what the machine has
+  std::string network = "vxlan";              // or "none": a third-party CNI brings the network
+  std::string capacity_cpu, capacity_memory;  // empty: what the machine has
   int pods_max = 110;
-  std::vector<std::string> labels, taints;            // "key=value", "key=value:Effect"
+  std::vector<std::string> labels, taints;  // "key=value", "key=value:Effect"
 };
 
 std::string to_text(const ServerSettings& settings);

@@ -59,21 +59,19 @@ Result<std::vector<TokenRow>> list_tokens(client::Client& client) {
 
 Status delete_token(client::Client& client, std::string_view token_or_id) {
   const std::string id(token_or_id.substr(0, token_or_id.find('.')));
-  Status removed = client.remove(kinds::core_v1::secrets,
-                                 {std::string(pki::bootstrap_token_namespace), pki::BootstrapToken{id, ""}.secret_name()});
+  Status removed = client.remove(kinds::core_v1::secrets, {std::string(pki::bootstrap_token_namespace),
+                                                           pki::BootstrapToken{id, ""}.secret_name()});
   if (!removed && removed.error().is("NotFound"))
     return fail(Error{404, "NotFound", fmt::format("there is no bootstrap token \"{}\"", id), "dure token list"});
   return removed;
 }
 
 std::string token_table(const std::vector<TokenRow>& rows, WallTime now) {
-  std::string out = fmt::format("{:<25}{:<12}{:<23}{:<26}{:<40}{}\n", "TOKEN", "TTL", "EXPIRES", "USAGES", "DESCRIPTION",
-                                "EXTRA GROUPS");
+  std::string out = fmt::format("{:<25}{:<12}{:<23}{:<26}{:<40}{}\n", "TOKEN", "TTL", "EXPIRES", "USAGES",
+                                "DESCRIPTION", "EXTRA GROUPS");
   for (const TokenRow& row : rows) {
     const auto expires = parse_time(row.expires);
-    const std::string left = !expires         ? "<forever>"
-                             : *expires < now ? "<invalid>"
-                                              : human_duration(*expires - now);
+    const std::string left = !expires ? "<forever>" : *expires < now ? "<invalid>" : human_duration(*expires - now);
     out += fmt::format("{:<25}{:<12}{:<23}{:<26}{:<40}{}\n", row.token, left, expires ? row.expires : "<never>",
                        or_none(row.usages), or_none(row.description), or_none(row.extra_groups));
   }

@@ -66,7 +66,8 @@ Result<ObjectList> decode_list(const Resource& resource, std::string_view json) 
   ObjectList list;
   for (const auto& [key, raw] : *members) {
     if (key == "metadata") {
-      DURE_TRY(schema::Document metadata, schema::decode_json(SharedBytes(std::string(raw)), meta::ListMeta::schema_type()));
+      DURE_TRY(schema::Document metadata,
+               schema::decode_json(SharedBytes(std::string(raw)), meta::ListMeta::schema_type()));
       list.resource_version = std::string(meta::ListMeta(metadata).resourceVersion());
       list.continue_token = std::string(meta::ListMeta(metadata).continue_());
     }
@@ -93,11 +94,16 @@ Result<WatchEvent> decode_event(const Resource& resource, std::string_view line)
   }
   if (type == "ERROR") return fail(decode_status(500, raw));
   WatchEvent event;
-  if (type == "ADDED") event.kind = WatchEvent::Kind::added;
-  else if (type == "MODIFIED") event.kind = WatchEvent::Kind::modified;
-  else if (type == "DELETED") event.kind = WatchEvent::Kind::deleted;
-  else if (type == "BOOKMARK") event.kind = WatchEvent::Kind::bookmark;
-  else return fail(internal("a watch event of unknown type"));
+  if (type == "ADDED")
+    event.kind = WatchEvent::Kind::added;
+  else if (type == "MODIFIED")
+    event.kind = WatchEvent::Kind::modified;
+  else if (type == "DELETED")
+    event.kind = WatchEvent::Kind::deleted;
+  else if (type == "BOOKMARK")
+    event.kind = WatchEvent::Kind::bookmark;
+  else
+    return fail(internal("a watch event of unknown type"));
   DURE_TRY(event.object, decode_object(resource, {}, std::string(raw)));
   return event;
 }

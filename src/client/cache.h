@@ -1,12 +1,13 @@
-// Cache: the newest known state of one collection, kept by a reflector (list, then watch, with bookmarks; on 410 or a break it
-// lists again with back-off). Readers get shared immutable objects.
+// Cache: the newest known state of one collection, kept by a reflector (list, then watch, with bookmarks; on 410 or a
+// break it lists again with back-off). Readers get shared immutable objects.
 //
-// Owner: Caches, one per process, hands out one Cache per (Resource, selector) and starts it once. Thread: reads from any thread;
-// handlers run on the executor, one at a time per cache, in order.
+// Owner: Caches, one per process, hands out one Cache per (Resource, selector) and starts it once. Thread: reads from
+// any thread; handlers run on the executor, one at a time per cache, in order.
 //
-// Reading one's own writes: `Caches::client()` is the given Client whose answers are put into the caches at once, before the
-// watch brings the same thing. A loop that writes through it never acts on a cache older than its own last write, so it needs no
-// bookkeeping of expected events. Resource versions are compared as the revisions of one store, which is what they are.
+// Reading one's own writes: `Caches::client()` is the given Client whose answers are put into the caches at once,
+// before the watch brings the same thing. A loop that writes through it never acts on a cache older than its own last
+// write, so it needs no bookkeeping of expected events. Resource versions are compared as the revisions of one store,
+// which is what they are.
 #pragma once
 
 #include <cstdint>
@@ -23,15 +24,15 @@ namespace dure::client {
 
 class Cache {
  public:
-  // `before` null: added; `after` null: deleted. Handlers are hints: they must not hold truth, only keys. Changes of one
-  // object that wait for delivery together arrive as one.
+  // `before` null: added; `after` null: deleted. Handlers are hints: they must not hold truth, only keys. Changes of
+  // one object that wait for delivery together arrive as one.
   using Handler = std::function<void(const schema::Object& before, const schema::Object& after)>;
   // Index values of an object, e.g. {pod.spec().nodeName()}. Pure; may run on any thread.
   using IndexFunction = std::function<std::vector<std::string>(const schema::Object&)>;
 
   virtual ~Cache() = default;
   virtual bool synced() const = 0;
-  virtual schema::Object get(const Key& key) const = 0;  // null when absent
+  virtual schema::Object get(const Key& key) const = 0;                                  // null when absent
   virtual std::vector<schema::Object> list(std::string_view namespace_ = {}) const = 0;  // ordered by key
   // Ordered by key; an index that was never added is an assertion failure.
   virtual std::vector<schema::Object> by_index(std::string_view index, std::string_view value) const = 0;

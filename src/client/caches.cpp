@@ -36,8 +36,7 @@ class WriteThrough final : public Client {
                                             const schema::Document& object) override {
     return remembered(resource, inner_.create_subresource(resource, key, subresource, object));
   }
-  Result<std::unique_ptr<Watch>> watch(const Resource& resource, const ListOptions& options,
-                                       WatchSink& sink) override {
+  Result<std::unique_ptr<Watch>> watch(const Resource& resource, const ListOptions& options, WatchSink& sink) override {
     return inner_.watch(resource, options, sink);
   }
 
@@ -85,7 +84,7 @@ class CachesOf final : public Caches {
  private:
   static CacheId id_of(const Resource& resource, const ListOptions& options) {
     return {std::string(resource.group), std::string(resource.version), std::string(resource.plural),
-            options.namespace_, options.label_selector, options.field_selector};
+            options.namespace_,          options.label_selector,        options.field_selector};
   }
 
   Client& client_;

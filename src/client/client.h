@@ -1,4 +1,5 @@
-// Client: typed-by-row access to the API for everything that is not kubectl: controllers, scheduler, agent, lab, simulator.
+// Client: typed-by-row access to the API for everything that is not kubectl: controllers, scheduler, agent, lab,
+// simulator.
 //
 // Two implementations of one interface: `connect` (HTTPS to a server) and the API server's own in-process entry
 // (the same resource path, without bytes on a wire). There is no fake. Thread: any. Calls block until answered or
@@ -72,7 +73,8 @@ class Client {
   virtual Result<ObjectList> list(const Resource&, const ListOptions& = {}) = 0;
   virtual Result<schema::Object> create(const Resource&, const schema::Document&, std::string_view namespace_) = 0;
   // PUT; a resourceVersion in the object makes it conditional. `subresource`: "", "status", "scale", ...
-  virtual Result<schema::Object> update(const Resource&, const schema::Document&, std::string_view subresource = {}) = 0;
+  virtual Result<schema::Object> update(const Resource&, const schema::Document&,
+                                        std::string_view subresource = {}) = 0;
   virtual Result<schema::Object> patch(const Resource&, const Key&, PatchType, std::string_view body,
                                        std::string_view subresource = {}) = 0;
   virtual Status remove(const Resource&, const Key&, const DeleteOptions& = {}) = 0;

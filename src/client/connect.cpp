@@ -16,16 +16,20 @@ constexpr size_t event_bytes_max = 64 << 20;
 
 std::string_view content_type(PatchType type) {
   switch (type) {
-    case PatchType::json: return "application/json-patch+json";
-    case PatchType::merge: return "application/merge-patch+json";
-    case PatchType::strategic: return "application/strategic-merge-patch+json";
-    case PatchType::apply: return "application/apply-patch+yaml";
+    case PatchType::json:
+      return "application/json-patch+json";
+    case PatchType::merge:
+      return "application/merge-patch+json";
+    case PatchType::strategic:
+      return "application/strategic-merge-patch+json";
+    case PatchType::apply:
+      return "application/apply-patch+yaml";
   }
   return json_type;
 }
 
-// One watch: cuts the stream into lines and hands events to the sink. The lock is held while the sink is called, so that the
-// destructor of the Watch can promise silence; it is recursive because a sink may end its own watch.
+// One watch: cuts the stream into lines and hands events to the sink. The lock is held while the sink is called, so
+// that the destructor of the Watch can promise silence; it is recursive because a sink may end its own watch.
 class WatchStream final : public std::enable_shared_from_this<WatchStream> {
  public:
   WatchStream(const Resource& resource, WatchSink& sink) : resource_(resource), sink_(&sink) {}
@@ -126,7 +130,8 @@ class HttpApi final : public Client {
 
   Result<schema::Object> patch(const Resource& resource, const Key& key, PatchType type, std::string_view body,
                                std::string_view subresource) override {
-    const std::string query = type == PatchType::apply ? "?fieldManager=" + percent_encode(credentials_.user_agent) : "";
+    const std::string query =
+        type == PatchType::apply ? "?fieldManager=" + percent_encode(credentials_.user_agent) : "";
     return object(resource, subresource,
                   call("PATCH", path_of(resource, key.namespace_, key.name, subresource) + query, std::string(body),
                        content_type(type)));
@@ -181,7 +186,8 @@ class HttpApi final : public Client {
     return fail(std::move(error));
   }
 
-  static Result<schema::Object> object(const Resource& resource, std::string_view subresource, Result<std::string> body) {
+  static Result<schema::Object> object(const Resource& resource, std::string_view subresource,
+                                       Result<std::string> body) {
     if (!body) return fail(std::move(body).error());
     return decode_object(resource, subresource, std::move(*body));
   }
@@ -234,7 +240,8 @@ Result<std::unique_ptr<Client>> connect(run::Loop& loop, std::string server_url,
   if (path != std::string::npos) server_url.resize(path);
   wire::TlsClientConfig tls{credentials.ca_pem, credentials.certificate_pem, credentials.key_pem,
                             credentials.server_name, credentials.insecure};
-  DURE_TRY(std::unique_ptr<wire::HttpClient> http, wire::HttpClient::create(loop, std::move(server_url), std::move(tls)));
+  DURE_TRY(std::unique_ptr<wire::HttpClient> http,
+           wire::HttpClient::create(loop, std::move(server_url), std::move(tls)));
   return std::make_unique<HttpApi>(std::move(http), std::move(credentials), std::move(base_path), limits);
 }
 

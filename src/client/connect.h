@@ -26,8 +26,8 @@ struct ConnectLimits {
 Result<std::unique_ptr<Client>> connect(run::Loop& loop, std::string server_url, Credentials credentials,
                                         ConnectLimits limits = {});
 
-// The path and query of a request: "/apis/apps/v1/namespaces/default/deployments/web/status". `namespace_` is ignored for
-// cluster-scoped resources.
+// The path and query of a request: "/apis/apps/v1/namespaces/default/deployments/web/status". `namespace_` is ignored
+// for cluster-scoped resources.
 std::string path_of(const Resource& resource, std::string_view namespace_, std::string_view name = {},
                     std::string_view subresource = {});
 std::string query_of(const ListOptions& options, bool watch);

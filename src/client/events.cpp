@@ -75,7 +75,8 @@ std::string join_fields(std::initializer_list<std::string_view> fields) {
 std::string hex(int64_t value) {
   static constexpr char digits[] = "0123456789abcdef";
   std::string text;
-  for (uint64_t rest = static_cast<uint64_t>(value); rest != 0; rest >>= 4) text.insert(text.begin(), digits[rest & 15]);
+  for (uint64_t rest = static_cast<uint64_t>(value); rest != 0; rest >>= 4)
+    text.insert(text.begin(), digits[rest & 15]);
   return text.empty() ? "0" : text;
 }
 
@@ -186,8 +187,9 @@ void Recorder::State::write(Happening happening) {
     return;
   }
   const EventAbout& about = happening.about;
-  Written& known = written.of(join_fields({about.uid, about.namespace_, about.name, about.kind, about.field_path,
-                                           happening.type, happening.reason, combined ? std::string_view("\n") : happening.message}));
+  Written& known =
+      written.of(join_fields({about.uid, about.namespace_, about.name, about.kind, about.field_path, happening.type,
+                              happening.reason, combined ? std::string_view("\n") : happening.message}));
   if (known.count > 0) {
     ++known.count;
     if (raise_count(known, happening)) return;
@@ -288,8 +290,13 @@ EventAbout EventAbout::object(const schema::Object& object) {
     const schema::Node* node = object->root()->find(field);
     return std::string(node ? node->string() : std::string_view{});
   };
-  return {text("apiVersion"), text("kind"), std::string(namespace_of(object)), std::string(name_of(object)),
-          std::string(uid_of(object)), std::string(resource_version_of(object)), {}};
+  return {text("apiVersion"),
+          text("kind"),
+          std::string(namespace_of(object)),
+          std::string(name_of(object)),
+          std::string(uid_of(object)),
+          std::string(resource_version_of(object)),
+          {}};
 }
 
 std::unique_ptr<EventRecorder> EventRecorder::create(Client& client, run::Executor& executor, std::string component,

@@ -1,11 +1,13 @@
 // EventRecorder: tells people what happened, as core/v1 Events.
 //
-// The same thing happening again (source, object, type, reason, message) raises the count and lastTimestamp of the Event that is
-// there; more than ten different messages of one reason about one object within ten minutes become one "combined" Event; one
-// object can cause a burst of 25 and after that one every five minutes. These are the limits upstream's recorder has.
+// The same thing happening again (source, object, type, reason, message) raises the count and lastTimestamp of the
+// Event that is there; more than ten different messages of one reason about one object within ten minutes become one
+// "combined" Event; one object can cause a burst of 25 and after that one every five minutes. These are the limits
+// upstream's recorder has.
 //
-// Owner: one per component. Thread: any. Never blocks: writing happens on the executor, at most `waiting_max` Events wait, more
-// are dropped and counted. What cannot be written is dropped: an Event is a hint for people, nothing may depend on it.
+// Owner: one per component. Thread: any. Never blocks: writing happens on the executor, at most `waiting_max` Events
+// wait, more are dropped and counted. What cannot be written is dropped: an Event is a hint for people, nothing may
+// depend on it.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,5 @@
-// Cutting JSON into its members and items without decoding it, so that each object of a list is decoded from bytes of its own.
+// Cutting JSON into its members and items without decoding it, so that each object of a list is decoded from bytes of
+// its own.
 #pragma once
 
 #include <optional>

@@ -40,10 +40,12 @@ Result<std::string> data_or_file(const schema::Node* node, const std::string& ke
   return read_file(path);
 }
 
-Status read_user(const schema::Node* user, const std::string& name, const ReadFile& read_file, Credentials& credentials) {
+Status read_user(const schema::Node* user, const std::string& name, const ReadFile& read_file,
+                 Credentials& credentials) {
   if (!user) return {};
   if (user->find("exec") || user->find("auth-provider"))
-    return fail(unsupported("user \"" + name + "\" of the kubeconfig gets its credentials from a command, which is not supported"));
+    return fail(unsupported("user \"" + name +
+                            "\" of the kubeconfig gets its credentials from a command, which is not supported"));
   DURE_TRY(credentials.certificate_pem, data_or_file(user, "client-certificate", read_file));
   DURE_TRY(credentials.key_pem, data_or_file(user, "client-key", read_file));
   credentials.token = text(user, "token");

@@ -16,9 +16,9 @@ struct Kubeconfig {
   Credentials credentials;
 };
 
-// `read_file` brings what the config refers to by path (certificate-authority, client-certificate, client-key, tokenFile);
-// inline *-data fields win over paths, as upstream has it. `context` empty: current-context. Exec and auth-provider users are
-// answered with an Error that names them.
+// `read_file` brings what the config refers to by path (certificate-authority, client-certificate, client-key,
+// tokenFile); inline *-data fields win over paths, as upstream has it. `context` empty: current-context. Exec and
+// auth-provider users are answered with an Error that names them.
 using ReadFile = std::function<Result<std::string>(std::string_view path)>;
 Result<Kubeconfig> parse_kubeconfig(std::string_view yaml, const ReadFile& read_file, std::string_view context = {});
 

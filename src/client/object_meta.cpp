@@ -16,8 +16,8 @@ bool flag_of(const schema::Node* node, std::string_view key) {
 }
 
 OwnerReference owner_from(const schema::Node* item) {
-  return {text_of(item, "apiVersion"), text_of(item, "kind"), text_of(item, "name"), text_of(item, "uid"),
-          flag_of(item, "controller"), flag_of(item, "blockOwnerDeletion")};
+  return {text_of(item, "apiVersion"), text_of(item, "kind"),       text_of(item, "name"),
+          text_of(item, "uid"),        flag_of(item, "controller"), flag_of(item, "blockOwnerDeletion")};
 }
 
 std::string_view map_value(const schema::Object& object, std::string_view map, std::string_view key) {

@@ -13,8 +13,8 @@ constexpr int64_t list_page_items = 500;
 constexpr Duration retry_first = 200ms, retry_max = 30s;
 // A watch that lived this long was healthy: the next break starts the back-off from its beginning.
 constexpr Duration watch_healthy = 5s;
-// Connections notice their own death (HTTP/2 pings); this is for a watch that was lost behind a healthy one. Long, because a server
-// need not send bookmarks while nothing changes.
+// Connections notice their own death (HTTP/2 pings); this is for a watch that was lost behind a healthy one. Long,
+// because a server need not send bookmarks while nothing changes.
 constexpr Duration silence_max = 15min;
 
 Duration back_off(int failures) {
@@ -56,7 +56,8 @@ void ReflectedCache::stop() {
   std::lock_guard lock(data_mutex_);
   new_handlers_.clear();
   new_sync_callbacks_.clear();
-  for (auto& [name, index] : indexes_) index.function = [](const schema::Object&) { return std::vector<std::string>{}; };
+  for (auto& [name, index] : indexes_)
+    index.function = [](const schema::Object&) { return std::vector<std::string>{}; };
 }
 
 // --- Reading
@@ -148,8 +149,8 @@ void ReflectedCache::note(const Key& key, schema::Object before, schema::Object 
   if (is_new) {
     changes_.push_back({std::move(before), std::move(after)});
   } else {
-    // The handlers have not seen `before` yet: what they compare with stays. Without one (made and gone again) the last state is
-    // still shown, so that nobody misses that there was something.
+    // The handlers have not seen `before` yet: what they compare with stays. Without one (made and gone again) the last
+    // state is still shown, so that nobody misses that there was something.
     Change& change = changes_[at->second - first_change_];
     if (!change.before && !after) change.before = std::move(before);
     change.after = std::move(after);

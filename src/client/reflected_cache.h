@@ -1,7 +1,8 @@
 // ReflectedCache: one Cache with its reflector. Internal to client/.
 //
-// Data (items, indexes, waiting changes) is behind data_mutex_ and changes on whatever thread brings news. The reflector's steps and
-// the handlers run on the executor, each serialised by a mutex of its own, never while data_mutex_ is held.
+// Data (items, indexes, waiting changes) is behind data_mutex_ and changes on whatever thread brings news. The
+// reflector's steps and the handlers run on the executor, each serialised by a mutex of its own, never while
+// data_mutex_ is held.
 #pragma once
 
 #include <deque>
@@ -82,19 +83,19 @@ class ReflectedCache final : public Cache, private WatchSink, public std::enable
   Monotonic last_news_{};
   bool synced_ = false, delivery_scheduled_ = false, watch_ended_ = true, must_list_ = true, stopped_ = false;
   std::deque<Change> changes_;
-  std::map<Key, size_t> waiting_;       // key -> number of its waiting change, counted from first_change_
+  std::map<Key, size_t> waiting_;  // key -> number of its waiting change, counted from first_change_
   size_t first_change_ = 0;
   std::vector<Handler> new_handlers_;
   std::vector<std::function<void()>> new_sync_callbacks_;
 
   std::mutex delivery_mutex_;
-  std::vector<Handler> handlers_;       // under delivery_mutex_
+  std::vector<Handler> handlers_;  // under delivery_mutex_
   std::mutex step_mutex_;
-  std::unique_ptr<Watch> watch_;        // under step_mutex_
-  std::unique_ptr<run::Timer> retry_;   // under step_mutex_
-  int failures_ = 0;                    // under step_mutex_
-  Monotonic watch_started_{};           // under step_mutex_
-  std::unique_ptr<run::Timer> guard_;   // under step_mutex_
+  std::unique_ptr<Watch> watch_;       // under step_mutex_
+  std::unique_ptr<run::Timer> retry_;  // under step_mutex_
+  int failures_ = 0;                   // under step_mutex_
+  Monotonic watch_started_{};          // under step_mutex_
+  std::unique_ptr<run::Timer> guard_;  // under step_mutex_
 };
 
 }  // namespace dure::client

@@ -21,16 +21,19 @@ Duration back_off(int failures) {
   return std::min(delay, retry_max);
 }
 
-// One loop with its queue. A key is in one of these states: absent, queued, running, running and queued again (dirty); beside
-// that at most one timer waits for it.
+// One loop with its queue. A key is in one of these states: absent, queued, running, running and queued again (dirty);
+// beside that at most one timer waits for it.
 class RunningLoop : public std::enable_shared_from_this<RunningLoop> {
  public:
   RunningLoop(LoopSpec spec, run::Executor& executor)
       : spec_(std::move(spec)),
         executor_(executor),
-        reconciles_(Metric::Kind::counter, "dure_loop_reconciles_total", "loop=\"" + spec_.name + "\"", "Keys reconciled"),
-        errors_(Metric::Kind::counter, "dure_loop_errors_total", "loop=\"" + spec_.name + "\"", "Reconciles that failed"),
-        depth_(Metric::Kind::gauge, "dure_loop_queue_depth", "loop=\"" + spec_.name + "\"", "Keys waiting for a worker") {}
+        reconciles_(Metric::Kind::counter, "dure_loop_reconciles_total", "loop=\"" + spec_.name + "\"",
+                    "Keys reconciled"),
+        errors_(Metric::Kind::counter, "dure_loop_errors_total", "loop=\"" + spec_.name + "\"",
+                "Reconciles that failed"),
+        depth_(Metric::Kind::gauge, "dure_loop_queue_depth", "loop=\"" + spec_.name + "\"",
+               "Keys waiting for a worker") {}
 
   const LoopSpec& spec() const { return spec_; }
 

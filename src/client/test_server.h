@@ -32,7 +32,9 @@ struct TestServer {
   explicit TestServer(uint64_t seed_wanted = 1)
       : seed(seed_of_test(seed_wanted)), executor(seed), random(os::make_seeded_random(seed)) {
     apiserver::ApiGuards guards;
-    guards.authorize = [](const apiserver::User&, const apiserver::Attributes&) { return apiserver::Verdict{true, ""}; };
+    guards.authorize = [](const apiserver::User&, const apiserver::Attributes&) {
+      return apiserver::Verdict{true, ""};
+    };
     guards.compute["authorization.k8s.io/subjectaccessreviews"] =
         [](const apiserver::ApiRequest&, schema::Document body) -> Result<schema::Document> {
       body.set(body.member(body.member(body.root(), "status"), "allowed"), true);
@@ -75,8 +77,10 @@ struct TestServer {
     EXPECT_TRUE(patched) << (patched ? "" : patched.error().message) << "\n" << body;
     return patched ? *patched : nullptr;
   }
-  void remove(const Resource& resource, std::string_view name, DeleteOptions options = {}, std::string_view ns = "default") {
-    Status removed = client->remove(resource, {resource.namespaced ? std::string(ns) : std::string(), std::string(name)}, options);
+  void remove(const Resource& resource, std::string_view name, DeleteOptions options = {},
+              std::string_view ns = "default") {
+    Status removed =
+        client->remove(resource, {resource.namespaced ? std::string(ns) : std::string(), std::string(name)}, options);
     EXPECT_TRUE(removed) << (removed ? "" : removed.error().message);
   }
 

@@ -10,7 +10,9 @@
 namespace dure::cmd {
 
 Door certs_door() {
-  Door check{.name = "check-expiration", .summary = "Show when each certificate of this control plane ends", .run = []() -> Result<int> {
+  Door check{.name = "check-expiration",
+             .summary = "Show when each certificate of this control plane ends",
+             .run = []() -> Result<int> {
                const auto disk = os::make_disk();
                const auto random = os::make_random();
                const pki::Folder folder(*disk, *random, bootstrap::Places().kubernetes);

@@ -14,7 +14,8 @@ namespace dure::cmd {
 
 int run_cni() {
   std::map<std::string, std::string> environment;
-  for (const char* name : {"CNI_COMMAND", "CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS", "CNI_PATH", "CNI_NETNS_OVERRIDE"})
+  for (const char* name :
+       {"CNI_COMMAND", "CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS", "CNI_PATH", "CNI_NETNS_OVERRIDE"})
     if (const char* value = getenv(name)) environment[name] = value;
   std::string text;
   char buffer[4096];

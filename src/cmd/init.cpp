@@ -20,21 +20,27 @@ struct InitFlags {
 
 Status check_ranges(const bootstrap::ServerSettings& server) {
   const auto pods = IpPrefix::parse(server.pod_cidr), services = IpPrefix::parse(server.service_cidr);
-  if (!pods) return fail(bad_request("--pod-network-cidr: \"" + server.pod_cidr + "\" is not a range such as 10.244.0.0/16"));
-  if (!services) return fail(bad_request("--service-cidr: \"" + server.service_cidr + "\" is not a range such as 10.96.0.0/12"));
+  if (!pods)
+    return fail(bad_request("--pod-network-cidr: \"" + server.pod_cidr + "\" is not a range such as 10.244.0.0/16"));
+  if (!services)
+    return fail(bad_request("--service-cidr: \"" + server.service_cidr + "\" is not a range such as 10.96.0.0/12"));
   if (pods->overlaps(*services))
-    return fail(Error{400, "RangesOverlap", "the pod range " + server.pod_cidr + " and the service range " + server.service_cidr + " overlap",
+    return fail(Error{400, "RangesOverlap",
+                      "the pod range " + server.pod_cidr + " and the service range " + server.service_cidr + " overlap",
                       "choose another with --pod-network-cidr or --service-cidr"});
   const auto address = Ip::parse(server.advertise_address);
   for (const auto& [range, flag] : {std::pair{*pods, "--pod-network-cidr"}, std::pair{*services, "--service-cidr"}})
     if (address && range.contains(*address))
-      return fail(Error{400, "RangeHoldsNode", std::string(flag) + " " + range.text() + " contains this machine's own address " + address->text(),
-                        "choose another range for " + std::string(flag)});
+      return fail(
+          Error{400, "RangeHoldsNode",
+                std::string(flag) + " " + range.text() + " contains this machine's own address " + address->text(),
+                "choose another range for " + std::string(flag)});
   return {};
 }
 
 Result<int> init(InitFlags& flags) {
-  if (geteuid() != 0) return fail(Error{403, "NotRoot", "dure init changes the machine and needs root", "sudo dure init"});
+  if (geteuid() != 0)
+    return fail(Error{403, "NotRoot", "dure init changes the machine and needs root", "sudo dure init"});
   bootstrap::ServerSettings& server = flags.options.server;
   bootstrap::AgentSettings& agent = flags.options.agent;
   if (server.advertise_address.empty()) {
@@ -70,9 +76,11 @@ Door init_door() {
   auto flags = std::make_shared<InitFlags>();
   bootstrap::ServerSettings& server = flags->options.server;
   std::vector<Flag> table = {
-      {"--apiserver-advertise-address", &server.advertise_address, "Address that members reach this server by (default: that of the default route)"},
+      {"--apiserver-advertise-address", &server.advertise_address,
+       "Address that members reach this server by (default: that of the default route)"},
       {"--apiserver-bind-port", &server.bind_port, "Port of the API server"},
-      {"--apiserver-cert-extra-sans", &server.extra_names, "Further names and addresses for the API server's certificate"},
+      {"--apiserver-cert-extra-sans", &server.extra_names,
+       "Further names and addresses for the API server's certificate"},
       {"--pod-network-cidr", &server.pod_cidr, "Range of pod addresses"},
       {"--service-cidr", &server.service_cidr, "Range of service addresses"},
       {"--service-dns-domain", &server.dns_domain, "Domain of services"},
@@ -80,8 +88,10 @@ Door init_door() {
       {"--force", &flags->options.force, "Replace the settings of a control plane that is already here"},
       {"--skip-start", &flags->skip_start, "Only prepare; start with dure server and dure agent"}};
   for (Flag& flag : agent_flags(flags->options.agent)) table.push_back(std::move(flag));
-  return {.name = "init", .summary = "Make this machine the first of a cluster", .flags = std::move(table),
-          .run = [flags] { return init(*flags); }};
+  return {
+      .name = "init", .summary = "Make this machine the first of a cluster", .flags = std::move(table), .run = [flags] {
+        return init(*flags);
+      }};
 }
 
 }  // namespace dure::cmd

@@ -19,7 +19,8 @@ Result<std::unique_ptr<Administrator>> Administrator::open(const std::string& ku
   const std::string path = kubeconfig.empty() ? default_kubeconfig() : kubeconfig;
   auto text = os::read_file(*disk, path);
   if (!text)
-    return fail(Error{404, "NoKubeconfig", "cannot read " + path + ": " + text.error().message, "--kubeconfig FILE, or on the server as root"});
+    return fail(Error{404, "NoKubeconfig", "cannot read " + path + ": " + text.error().message,
+                      "--kubeconfig FILE, or on the server as root"});
   DURE_TRY(const client::Kubeconfig config, client::parse_kubeconfig(*text, [&](std::string_view file) {
              return os::read_file(*disk, std::string(file));
            }));

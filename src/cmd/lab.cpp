@@ -33,7 +33,11 @@ void print_state(const std::string& id, const lab::LabState& state) {
   }
   printf("%-12s %-16s %-14s %s\n", "NODE", "ADDRESS", "ROLE", "PID");
   for (const auto& node : state.nodes)
-    printf("%-12s %-16s %-14s %d\n", node.name.c_str(), node.address.c_str(), node.server ? "server,agent" : node.bare ? "none" : "agent", node.pid);
+    printf("%-12s %-16s %-14s %d\n", node.name.c_str(), node.address.c_str(),
+           node.server ? "server,agent"
+           : node.bare ? "none"
+                       : "agent",
+           node.pid);
 }
 
 Result<int> lab_up(const LabFlags& flags) {
@@ -67,13 +71,18 @@ Result<int> lab_kubeconfig(const LabFlags& flags) {
 Door lab_door() {
   auto flags = std::make_shared<LabFlags>();
   const Flag id{"--name", &flags->id, "Which lab"};
-  Door up{.name = "up", .summary = "Start a cluster of several nodes on this machine",
-          .flags = {id, {"--nodes", &flags->nodes, "How many nodes; node1 is the server"},
-                    {"--bare", &flags->bare, "Further machines that have containerd but have not joined: try dure join on them"},
+  Door up{.name = "up",
+          .summary = "Start a cluster of several nodes on this machine",
+          .flags = {id,
+                    {"--nodes", &flags->nodes, "How many nodes; node1 is the server"},
+                    {"--bare", &flags->bare,
+                     "Further machines that have containerd but have not joined: try dure join on them"},
                     {"--max-minutes", &flags->max_minutes, "The lab ends by itself after this time; 0: never"},
                     {"--api-port", &flags->api_port, "Port of the API on 127.0.0.1; 0: chosen"}},
           .run = [flags] { return lab_up(*flags); }};
-  Door down{.name = "down", .summary = "End a lab and remove everything of it", .flags = {id},
+  Door down{.name = "down",
+            .summary = "End a lab and remove everything of it",
+            .flags = {id},
             .run = [flags]() -> Result<int> {
               DURE_CHECK(lab::down(flags->id, report));
               return 0;
@@ -83,13 +92,18 @@ Door lab_door() {
                 print_state(flags->id, state);
                 return 0;
               }};
-  Door exec{.name = "exec", .summary = "Run a command inside a node: dure lab exec node2 -- ip route",
-            .flags = {id, {"node", &flags->node, "Name of the node", true}, {"command", &flags->command, "Command and arguments", true}},
+  Door exec{.name = "exec",
+            .summary = "Run a command inside a node: dure lab exec node2 -- ip route",
+            .flags = {id,
+                      {"node", &flags->node, "Name of the node", true},
+                      {"command", &flags->command, "Command and arguments", true}},
             .run = [flags] { return lab::exec(flags->id, flags->node, flags->command); }};
-  Door kubeconfig{.name = "kubeconfig", .summary = "Print the kubeconfig of a lab, or with --path where it lies",
+  Door kubeconfig{.name = "kubeconfig",
+                  .summary = "Print the kubeconfig of a lab, or with --path where it lies",
                   .flags = {id, {"--path", &flags->path_only, "Only its path"}},
                   .run = [flags] { return lab_kubeconfig(*flags); }};
-  return {.name = "lab", .summary = "A cluster of several nodes on one machine, to learn and to rehearse",
+  return {.name = "lab",
+          .summary = "A cluster of several nodes on one machine, to learn and to rehearse",
           .doors = {up, down, status, exec, kubeconfig}};
 }
 

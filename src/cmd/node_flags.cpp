@@ -31,11 +31,13 @@ std::vector<Flag> agent_flags(bootstrap::AgentSettings& settings) {
 Result<std::string> own_address(const std::string& host) {
   const auto target = Ip::parse(host.empty() ? "192.0.2.1" : host);
   if (!target)
-    return fail(Error{400, "NoAddress", "cannot tell which address this machine has towards " + host, "give it: --node-ip ADDRESS"});
+    return fail(Error{400, "NoAddress", "cannot tell which address this machine has towards " + host,
+                      "give it: --node-ip ADDRESS"});
   DURE_TRY(const auto links, kernel::open_links());
   auto uplink = kernel::find_uplink(*links, *target);
   if (!uplink)
-    return fail(Error{500, "NoAddress", "this machine has no route towards " + target->text() + ": " + uplink.error().message,
+    return fail(Error{500, "NoAddress",
+                      "this machine has no route towards " + target->text() + ": " + uplink.error().message,
                       "give its address: --node-ip ADDRESS (init: --apiserver-advertise-address ADDRESS)"});
   return uplink->address.text();
 }
@@ -53,7 +55,7 @@ Status complete_agent(bootstrap::AgentSettings& settings, const std::string& ser
 }
 
 Result<int> run_in_foreground(bool with_server) {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = [](int) { interrupted = 1; };
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);

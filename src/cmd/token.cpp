@@ -25,15 +25,18 @@ Status create_patiently(Administrator& admin, const pki::BootstrapToken& token, 
   for (bool again = false;; again = true) {
     Status created = bootstrap::create_token(admin.api(), token, facts);
     if (again && !created && created.error().is("AlreadyExists")) return {};  // an attempt whose answer was lost
-    if (!created && !again && patience > Duration::zero()) fprintf(stderr, "waiting for the server: %s\n", created.error().message.c_str());
-    if (created || created.error().is("AlreadyExists") || created.error().is("Forbidden") || clock->now() >= until) return created;
+    if (!created && !again && patience > Duration::zero())
+      fprintf(stderr, "waiting for the server: %s\n", created.error().message.c_str());
+    if (created || created.error().is("AlreadyExists") || created.error().is("Forbidden") || clock->now() >= until)
+      return created;
     usleep(50'000);
   }
 }
 
 Result<int> create(const TokenFlags& flags) {
   const auto ttl = parse_duration(flags.ttl), wait = parse_duration(flags.wait);
-  if (!ttl || *ttl < Duration::zero()) return fail(bad_request("--ttl: \"" + flags.ttl + "\" is not a duration such as 24h or 30m"));
+  if (!ttl || *ttl < Duration::zero())
+    return fail(bad_request("--ttl: \"" + flags.ttl + "\" is not a duration such as 24h or 30m"));
   if (!wait) return fail(bad_request("--wait: \"" + flags.wait + "\" is not a duration"));
   pki::BootstrapToken token;
   if (flags.token.empty()) {
@@ -66,17 +69,25 @@ Result<int> list(const TokenFlags& flags) {
 
 Door token_door() {
   auto flags = std::make_shared<TokenFlags>();
-  const Flag kubeconfig{"--kubeconfig", &flags->kubeconfig, "Kubeconfig of an administrator (default: $KUBECONFIG or admin.conf)"};
+  const Flag kubeconfig{"--kubeconfig", &flags->kubeconfig,
+                        "Kubeconfig of an administrator (default: $KUBECONFIG or admin.conf)"};
   auto names = std::make_shared<std::vector<std::string>>();
-  Door create_door{.name = "create", .summary = "Make a bootstrap token on the server",
-                   .flags = {kubeconfig, {"token", &flags->token, "The token; made up when not given"},
-                             {"--ttl", &flags->ttl, "How long it is valid; 0: for ever"},
-                             {"--description", &flags->description, "What it is for"},
-                             {"--print-join-command", &flags->print_join_command, "Print the whole line for the new machine"},
-                             {"--wait", &flags->wait, "How long to wait for a server that is just starting"}},
-                   .run = [flags] { return create(*flags); }};
-  Door list_door{.name = "list", .summary = "List bootstrap tokens", .flags = {kubeconfig}, .run = [flags] { return list(*flags); }};
-  Door delete_door{.name = "delete", .summary = "Delete bootstrap tokens", .flags = {kubeconfig, {"token", names.get(), "Tokens or their ids", true}},
+  Door create_door{
+      .name = "create",
+      .summary = "Make a bootstrap token on the server",
+      .flags = {kubeconfig,
+                {"token", &flags->token, "The token; made up when not given"},
+                {"--ttl", &flags->ttl, "How long it is valid; 0: for ever"},
+                {"--description", &flags->description, "What it is for"},
+                {"--print-join-command", &flags->print_join_command, "Print the whole line for the new machine"},
+                {"--wait", &flags->wait, "How long to wait for a server that is just starting"}},
+      .run = [flags] { return create(*flags); }};
+  Door list_door{.name = "list", .summary = "List bootstrap tokens", .flags = {kubeconfig}, .run = [flags] {
+                   return list(*flags);
+                 }};
+  Door delete_door{.name = "delete",
+                   .summary = "Delete bootstrap tokens",
+                   .flags = {kubeconfig, {"token", names.get(), "Tokens or their ids", true}},
                    .run = [flags, names]() -> Result<int> {
                      DURE_TRY(const auto admin, Administrator::open(flags->kubeconfig));
                      for (const std::string& name : *names) {
@@ -85,7 +96,9 @@ Door token_door() {
                      }
                      return 0;
                    }};
-  return {.name = "token", .summary = "Manage the tokens that new machines join with", .doors = {create_door, list_door, delete_door}};
+  return {.name = "token",
+          .summary = "Manage the tokens that new machines join with",
+          .doors = {create_door, list_door, delete_door}};
 }
 
 }  // namespace dure::cmd

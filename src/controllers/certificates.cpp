@@ -22,9 +22,7 @@ constexpr Duration decided_age_max = 1h, pending_age_max = 24h;
 
 using Csr = certificates::CertificateSigningRequest;
 
-std::vector<std::string> texts(const schema::List<std::string_view>& list) {
-  return {list.begin(), list.end()};
-}
+std::vector<std::string> texts(const schema::List<std::string_view>& list) { return {list.begin(), list.end()}; }
 
 bool is_decided(const Csr& csr) {
   return is_condition_true(csr.status().node(), "Approved") || is_condition_true(csr.status().node(), "Denied");
@@ -110,7 +108,9 @@ class Approver {
     if (!node) return Outcome::done();
     std::vector<std::string> known{std::string(client::name_of(node))};
     for (const core::NodeAddress address : core::Node(node).status().addresses()) known.emplace_back(address.address());
-    const auto is_known = [&](const std::string& name) { return std::find(known.begin(), known.end(), name) != known.end(); };
+    const auto is_known = [&](const std::string& name) {
+      return std::find(known.begin(), known.end(), name) != known.end();
+    };
     if (!std::all_of(facts.dns_names.begin(), facts.dns_names.end(), is_known) ||
         !std::all_of(facts.ip_addresses.begin(), facts.ip_addresses.end(), is_known))
       return Outcome::done();
@@ -195,10 +195,12 @@ LoopSpec certificate_approver(Client& client, Caches& caches, ReadRequest read_r
   spec.name = "csr-approver";
   spec.watches = {{&certificates::certificatesigningrequests, client::own_key(), {}},
                   // A serving request may come before the node's addresses do.
-                  {&core::nodes, [&requests](const Object&, const Enqueue& enqueue) {
+                  {&core::nodes,
+                   [&requests](const Object&, const Enqueue& enqueue) {
                      for (const Object& request : requests.list())
                        if (!is_decided(Csr(request))) enqueue(client::key_of(request));
-                   }, {}}};
+                   },
+                   {}}};
   spec.owns = {"approval of certificates.k8s.io/v1 CertificateSigningRequest"};
   spec.reconcile = [approver](const Key& key) { return approver->reconcile(key); };
   return spec;

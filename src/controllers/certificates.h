@@ -16,15 +16,16 @@ using ReadRequest = std::function<Result<RequestFacts>(std::string_view request_
 
 struct SigningOrder {
   std::string request_pem, signer_name;
-  std::vector<std::string> usages;             // as CSR spec.usages: "digital signature", "client auth", ...
-  std::optional<int64_t> expiration_seconds;   // wished; the signer has the last word
+  std::vector<std::string> usages;            // as CSR spec.usages: "digital signature", "client auth", ...
+  std::optional<int64_t> expiration_seconds;  // wished; the signer has the last word
 };
 using Sign = std::function<Result<std::string>(const SigningOrder&)>;  // answers the certificate as PEM
 
-// Approves kubernetes.io/kube-apiserver-client-kubelet when the requestor may ask for it (nodeclient or selfnodeclient, asked of the
-// authorizer), and kubernetes.io/kubelet-serving when a node asks for its own name and addresses.
+// Approves kubernetes.io/kube-apiserver-client-kubelet when the requestor may ask for it (nodeclient or selfnodeclient,
+// asked of the authorizer), and kubernetes.io/kubelet-serving when a node asks for its own name and addresses.
 LoopSpec certificate_approver(Client& client, Caches& caches, ReadRequest read_request);
-// Signs what is approved, for the signers of kube-controller-manager; what breaks a signer's rules gets the condition Failed.
+// Signs what is approved, for the signers of kube-controller-manager; what breaks a signer's rules gets the condition
+// Failed.
 LoopSpec certificate_signer(Client& client, Caches& caches, ReadRequest read_request, Sign sign);
 // Deletes requests that nobody needs any more: decided for 1 h, pending for 24 h.
 LoopSpec certificate_sweeper(Client& client, Caches& caches);

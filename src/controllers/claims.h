@@ -1,6 +1,6 @@
-// Claims: which things belong to an owner, as upstream's reference managers decide: what it controls and selects stays, what it
-// controls and no longer selects is released, what nobody controls and it selects is adopted. An owner that is being
-// deleted neither adopts nor releases.
+// Claims: which things belong to an owner, as upstream's reference managers decide: what it controls and selects stays,
+// what it controls and no longer selects is released, what nobody controls and it selects is adopted. An owner that is
+// being deleted neither adopts nor releases.
 #pragma once
 
 #include <vector>

@@ -19,10 +19,14 @@ std::string text(const Node* item, std::string_view field) {
 
 std::string_view second_field(SecondTime second) {
   switch (second) {
-    case SecondTime::none: return {};
-    case SecondTime::last_update: return "lastUpdateTime";
-    case SecondTime::last_probe: return "lastProbeTime";
-    case SecondTime::last_heartbeat: return "lastHeartbeatTime";
+    case SecondTime::none:
+      return {};
+    case SecondTime::last_update:
+      return "lastUpdateTime";
+    case SecondTime::last_probe:
+      return "lastProbeTime";
+    case SecondTime::last_heartbeat:
+      return "lastHeartbeatTime";
   }
   return {};
 }
@@ -32,9 +36,12 @@ std::string_view second_field(SecondTime second) {
 std::optional<Condition> find_condition(const Node* status, std::string_view type) {
   const Node* item = item_of(const_cast<Node*>(status), type);
   if (!item) return {};
-  return Condition{std::string(type),     text(item, "status"),
-                   text(item, "reason"),  text(item, "message"),
-                   text(item, "lastTransitionTime"), text(item, "lastUpdateTime")};
+  return Condition{std::string(type),
+                   text(item, "status"),
+                   text(item, "reason"),
+                   text(item, "message"),
+                   text(item, "lastTransitionTime"),
+                   text(item, "lastUpdateTime")};
 }
 
 bool is_condition_true(const Node* status, std::string_view type) {

@@ -15,8 +15,7 @@ namespace dure::controllers {
 
 void add_all(client::Runner& runner, client::Client&, client::Caches& caches, Options options) {
   client::Client& client = caches.client();
-  if (options.resources.empty())
-    options.resources.assign(kinds::resources().begin(), kinds::resources().end());
+  if (options.resources.empty()) options.resources.assign(kinds::resources().begin(), kinds::resources().end());
 
   runner.add(namespace_lifecycle(client, caches, options.resources));
   runner.add(garbage_collector(client, caches, options.resources));

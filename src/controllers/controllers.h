@@ -4,8 +4,8 @@
 //   auto runner = client::Runner::create(*caches, pool);
 //   controllers::add_all(*runner, client, *caches, {.root_ca_pem = ..., .cluster_cidrs = {"10.244.0.0/16"}, ...});
 //
-// Destroy the runner before the caches. Loops write through `caches.client()`, so that they see their own writes; pass the plain
-// client. One process at a time may run them against one cluster.
+// Destroy the runner before the caches. Loops write through `caches.client()`, so that they see their own writes; pass
+// the plain client. One process at a time may run them against one cluster.
 #pragma once
 
 #include "client/cache.h"
@@ -20,11 +20,12 @@ struct Options {
   std::string root_ca_pem;                 // empty: no kube-root-ca.crt ConfigMaps
   std::vector<std::string> cluster_cidrs;  // empty: nodes get no pod CIDR
   int node_mask_v4 = 24, node_mask_v6 = 64;
-  ReadRequest read_request = {};           // absent: no CSR loops
-  Sign sign = {};                          // absent: requests are approved but not signed
+  ReadRequest read_request = {};  // absent: no CSR loops
+  Sign sign = {};                 // absent: requests are approved but not signed
   NodeLifecycleOptions node_lifecycle = {};
   PodGcOptions pod_gc = {};
-  // For the garbage collector and namespaces; empty: every built-in resource. Custom resources come with their own issue.
+  // For the garbage collector and namespaces; empty: every built-in resource. Custom resources come with their own
+  // issue.
   std::vector<const client::Resource*> resources = {};
 };
 

@@ -34,7 +34,8 @@ void add_tolerations(core::PodSpec spec) {
 void pin(core::PodSpec spec, std::string_view node) {
   auto affinity = spec.mutable_affinity().mutable_nodeAffinity();
   affinity.clear_requiredDuringSchedulingIgnoredDuringExecution();
-  core::NodeSelectorTerm term = affinity.mutable_requiredDuringSchedulingIgnoredDuringExecution().add_nodeSelectorTerms();
+  core::NodeSelectorTerm term =
+      affinity.mutable_requiredDuringSchedulingIgnoredDuringExecution().add_nodeSelectorTerms();
   core::NodeSelectorRequirement row = term.add_matchFields();
   row.set_key("metadata.name");
   row.set_operator("In");
@@ -187,7 +188,8 @@ DaemonPlan plan_presence(const DaemonView& view) {
   for (const auto& [node, pods] : view.pods)
     if (!known.contains(node))
       for (const Object& object : pods)
-        if (core::Pod(object).spec().nodeName().empty() && !client::is_terminating(object)) plan.remove.push_back(object);
+        if (core::Pod(object).spec().nodeName().empty() && !client::is_terminating(object))
+          plan.remove.push_back(object);
   return plan;
 }
 
@@ -229,8 +231,10 @@ DaemonPlan replace_by_surge(const DaemonView& view, int64_t surge_max) {
     } else if (!pair.old) {
       continue;
     } else if (!pair.current) {
-      if (is_available(core::Pod(pair.old), min_ready, view.now)) later.push_back(node);
-      else plan.create_on.push_back(node);
+      if (is_available(core::Pod(pair.old), min_ready, view.now))
+        later.push_back(node);
+      else
+        plan.create_on.push_back(node);
     } else if (is_available(core::Pod(pair.current), min_ready, view.now)) {
       plan.remove.push_back(pair.old);
     } else {

@@ -36,7 +36,7 @@ struct DaemonView {
 struct DaemonPlan {
   std::vector<std::string> create_on;  // node names
   std::vector<Object> remove;
-  std::vector<Object> failed;          // of `remove`: those that ended Failed
+  std::vector<Object> failed;               // of `remove`: those that ended Failed
   std::optional<Duration> look_again = {};  // a pod failed too soon to be replaced yet
 };
 // Pods that are missing, superfluous or failed.

@@ -94,7 +94,10 @@ class DaemonSets {
   }
 
   DaemonView view_of(const Object& set, const std::vector<Object>& pods, const Revisions& revisions) const {
-    DaemonView view{set, nodes_.list(), {}, std::string(client::label(revisions.current, revision_hash_label)),
+    DaemonView view{set,
+                    nodes_.list(),
+                    {},
+                    std::string(client::label(revisions.current, revision_hash_label)),
                     executor_.wall_now()};
     for (const Object& pod : pods) view.pods[node_of(pod)].push_back(pod);
     return view;

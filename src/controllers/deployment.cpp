@@ -87,14 +87,13 @@ LoopSpec deployment(Client& client, Caches& caches) {
   auto deployments = std::make_shared<Deployments>(client, caches);
   LoopSpec spec;
   spec.name = "deployment";
-  spec.watches = {
-      {&apps::deployments, client::own_key(), {}},
-      {&apps::replicasets,
-       [deployments](const Object& set, const Enqueue& enqueue) { deployments->keys_of_set(set, enqueue); },
-       {}},
-      {&core::pods,
-       [deployments](const Object& pod, const Enqueue& enqueue) { deployments->keys_of_pod(pod, enqueue); },
-       {}}};
+  spec.watches = {{&apps::deployments, client::own_key(), {}},
+                  {&apps::replicasets,
+                   [deployments](const Object& set, const Enqueue& enqueue) { deployments->keys_of_set(set, enqueue); },
+                   {}},
+                  {&core::pods,
+                   [deployments](const Object& pod, const Enqueue& enqueue) { deployments->keys_of_pod(pod, enqueue); },
+                   {}}};
   spec.owns = {"status of apps/v1 Deployment", "apps/v1 ReplicaSet of Deployment"};
   spec.reconcile = [deployments](const Key& key) { return deployments->reconcile(key); };
   spec.workers = 5;

@@ -110,7 +110,8 @@ Document DeploymentSync::new_set_document(const std::string& hash, int64_t revis
 
 Status DeploymentSync::creation_failed(const Error& error, const std::string& hash, const std::string& name) {
   if (error.is("AlreadyExists")) {
-    DURE_TRY(Object other, tools_.client.get(apps::replicasets, {std::string(client::namespace_of(deployment_)), name}));
+    DURE_TRY(Object other,
+             tools_.client.get(apps::replicasets, {std::string(client::namespace_of(deployment_)), name}));
     const bool is_ours = client::controller_of(other).uid == client::uid_of(deployment_) &&
                          equal_templates(template_of(other), template_of(deployment_), pod_template_hash);
     if (is_ours) {
@@ -131,8 +132,8 @@ Status DeploymentSync::creation_failed(const Error& error, const std::string& ha
   const std::string message = "Failed to create new replica set \"" + name + "\": " + error.message;
   if (has_deadline()) {
     Document next = deployment_->clone();
-    set_condition(next, next.member(next.root(), "status"),
-                  {"Progressing", "False", "ReplicaSetCreateError", message}, now_, SecondTime::last_update);
+    set_condition(next, next.member(next.root(), "status"), {"Progressing", "False", "ReplicaSetCreateError", message},
+                  now_, SecondTime::last_update);
     DURE_CHECK(update_status(std::move(next)));
   }
   tools_.events.warning(EventAbout::object(deployment_), "ReplicaSetCreateError", message);
@@ -157,7 +158,8 @@ bool DeploymentSync::annotate(Document& set, int64_t revision, bool exists) cons
   auto metadata = apps::ReplicaSet(set).mutable_metadata();
   bool changed = false;
   for (const auto& [key, value] : view().metadata().annotations()) {
-    if (stays_behind(key) || (metadata.annotations().contains(key) && metadata.annotations().get(key) == value)) continue;
+    if (stays_behind(key) || (metadata.annotations().contains(key) && metadata.annotations().get(key) == value))
+      continue;
     metadata.set_annotations(key, value);
     changed = true;
   }

@@ -68,8 +68,9 @@ void DeploymentSync::fill_progress(Document& next) const {
   const std::string who = new_set_ ? "ReplicaSet \"" + std::string(client::name_of(new_set_)) + "\""
                                    : "Deployment \"" + std::string(client::name_of(deployment_)) + "\"";
   if (is_complete(status)) {
-    set_condition(next, status, {"Progressing", "True", "NewReplicaSetAvailable", who + " has successfully progressed."},
-                  now_, SecondTime::last_update);
+    set_condition(next, status,
+                  {"Progressing", "True", "NewReplicaSetAvailable", who + " has successfully progressed."}, now_,
+                  SecondTime::last_update);
   } else if (is_moving(status)) {
     Condition moving{"Progressing", "True", "ReplicaSetUpdated", who + " is progressing."};
     if (current && current->status == "True") moving.last_transition = current->last_transition;

@@ -53,8 +53,9 @@ Status DeploymentSync::note_pause() {
   const bool paused = view().spec().paused();
   if (paused == noted) return {};
   Document next = deployment_->clone();
-  const Condition condition = paused ? Condition{"Progressing", "Unknown", "DeploymentPaused", "Deployment is paused"}
-                                     : Condition{"Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed"};
+  const Condition condition = paused
+                                  ? Condition{"Progressing", "Unknown", "DeploymentPaused", "Deployment is paused"}
+                                  : Condition{"Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed"};
   set_condition(next, next.member(next.root(), "status"), condition, now_, SecondTime::last_update);
   return update_status(std::move(next));
 }
@@ -86,8 +87,8 @@ Status DeploymentSync::scale() {
     return resize(*only, rollout_.replicas);
   }
   const SetSize newest = new_set_ ? size_of(new_set_) : SetSize{};
-  const bool saturated = new_set_ && newest.wanted == rollout_.replicas &&
-                         newest.desired_before == rollout_.replicas && newest.available == rollout_.replicas;
+  const bool saturated = new_set_ && newest.wanted == rollout_.replicas && newest.desired_before == rollout_.replicas &&
+                         newest.available == rollout_.replicas;
   if (saturated) {
     for (Object& set : old_)
       if (wanted(set) > 0) DURE_CHECK(resize(set, 0));
@@ -160,9 +161,8 @@ Status DeploymentSync::clean_up() {
   std::erase_if(old, [](const Object& set) { return client::is_terminating(set); });
   const int64_t surplus = static_cast<int64_t>(old.size()) - spec.revisionHistoryLimit();
   if (surplus <= 0) return {};
-  std::stable_sort(old.begin(), old.end(), [](const Object& a, const Object& b) {
-    return revision_number(a) < revision_number(b);
-  });
+  std::stable_sort(old.begin(), old.end(),
+                   [](const Object& a, const Object& b) { return revision_number(a) < revision_number(b); });
   for (int64_t i = 0; i < surplus; ++i) {
     const apps::ReplicaSet set(old[static_cast<size_t>(i)]);
     if (set.spec().replicas() != 0 || set.status().replicas() != 0 ||

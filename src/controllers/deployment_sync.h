@@ -68,8 +68,8 @@ class DeploymentSync {
   Tools tools_;
   Object deployment_;
   std::vector<Object> sets_;
-  Object new_set_;            // null: none yet
-  std::vector<Object> old_;   // oldest first
+  Object new_set_;           // null: none yet
+  std::vector<Object> old_;  // oldest first
   const Rollout rollout_;
   const WallTime now_;
 };

@@ -17,7 +17,8 @@ std::optional<int64_t> target_port(const core::ServicePort& port, const core::Po
   const std::string_view protocol = port.protocol().empty() ? "TCP" : port.protocol();
   auto find_in = [&](const core::Container& container) -> std::optional<int64_t> {
     for (const core::ContainerPort row : container.ports())
-      if (row.name() == name && (row.protocol().empty() ? "TCP" : row.protocol()) == protocol) return row.containerPort();
+      if (row.name() == name && (row.protocol().empty() ? "TCP" : row.protocol()) == protocol)
+        return row.containerPort();
     return {};
   };
   for (const core::Container container : pod.spec().containers())
@@ -173,8 +174,10 @@ void plan_group(const std::vector<Port>& ports, const std::vector<Member>& membe
     }
   for (size_t i = 0; i < kept.size(); ++i) {
     if (!changed[i]) continue;
-    if (kept[i].members.empty()) plan.remove.push_back(kept[i].slice);
-    else plan.write.push_back(std::move(kept[i]));
+    if (kept[i].members.empty())
+      plan.remove.push_back(kept[i].slice);
+    else
+      plan.write.push_back(std::move(kept[i]));
   }
   while (!waiting.empty()) {
     SlicePlan::Change fresh{nullptr, ports, {}};

@@ -36,8 +36,8 @@ std::vector<std::string> families_of(const core::Service& service);
 
 inline constexpr size_t endpoints_per_slice_max = 100;
 
-// What to do to the slices of one Service and family so that they hold `groups`: as few writes as possible, endpoints stay in
-// the slice they are in.
+// What to do to the slices of one Service and family so that they hold `groups`: as few writes as possible, endpoints
+// stay in the slice they are in.
 struct SlicePlan {
   struct Change {
     Object slice;  // null: a new one

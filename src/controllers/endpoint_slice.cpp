@@ -76,8 +76,9 @@ class EndpointSlices {
 
   Outcome failed(const Object& service, Error error) {
     if (error.code == 409 || error.code == 404 || error.code == 403) return Outcome::failed(std::move(error));
-    events_->warning(EventAbout::object(service), "FailedToUpdateEndpointSlices",
-                     "Error updating Endpoint Slices for Service " + client::key_of(service).text() + ": " + error.message);
+    events_->warning(
+        EventAbout::object(service), "FailedToUpdateEndpointSlices",
+        "Error updating Endpoint Slices for Service " + client::key_of(service).text() + ": " + error.message);
     return Outcome::failed(std::move(error));
   }
 

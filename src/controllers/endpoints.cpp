@@ -26,7 +26,8 @@ class EndpointsLoop {
   Outcome reconcile(const Key& key) {
     const Object service = services_.get(key);
     const Object existing = endpoints_.get(key);
-    if (!service) return existing && is_managed(existing) ? outcome_of(client_.remove(core::endpoints, key)) : Outcome::done();
+    if (!service)
+      return existing && is_managed(existing) ? outcome_of(client_.remove(core::endpoints, key)) : Outcome::done();
     if (client::is_terminating(service) || !ServiceKeys::is_ours(service)) return Outcome::done();
     const std::vector<Object> pods = keys_.pods_of(service);
     Document next = existing ? existing->clone() : fresh(key);
@@ -35,7 +36,8 @@ class EndpointsLoop {
     const std::string trigger_time = change_trigger_time(service, pods);
     if (!trigger_time.empty())
       core::Endpoints(next).mutable_metadata().set_annotations(trigger_annotation, trigger_time);
-    auto written = existing ? client_.update(core::endpoints, next) : client_.create(core::endpoints, next, key.namespace_);
+    auto written =
+        existing ? client_.update(core::endpoints, next) : client_.create(core::endpoints, next, key.namespace_);
     if (written) return Outcome::done();
     return Outcome::failed(std::move(written).error());
   }
@@ -76,16 +78,20 @@ class EndpointsLoop {
     if (service.spec().clusterIP() == "None") metadata.set_labels(headless_label, "");
     PortGroups groups = members_of(service, pods, families_of(service).front(), {});
     const bool truncated = truncate(groups);
-    if (truncated) metadata.set_annotations(capacity_annotation, "truncated");
-    else metadata.erase_annotations(capacity_annotation);
+    if (truncated)
+      metadata.set_annotations(capacity_annotation, "truncated");
+    else
+      metadata.erase_annotations(capacity_annotation);
     view.clear_subsets();
     for (const auto& [ports, members] : groups) {
       // A pod on its way out is not in Endpoints at all.
-      const bool any = std::any_of(members.begin(), members.end(), [&](const Member& m) { return is_listed(m, service); });
+      const bool any =
+          std::any_of(members.begin(), members.end(), [&](const Member& m) { return is_listed(m, service); });
       if (!any) continue;
       core::EndpointSubset subset = view.add_subsets();
       for (const Member& member : members)
-        if (is_listed(member, service)) fill(member.ready ? subset.add_addresses() : subset.add_notReadyAddresses(), member);
+        if (is_listed(member, service))
+          fill(member.ready ? subset.add_addresses() : subset.add_notReadyAddresses(), member);
       for (const Port& port : ports) {
         core::EndpointPort row = subset.add_ports();
         if (!port.name.empty()) row.set_name(port.name);
@@ -118,7 +124,8 @@ class EndpointsLoop {
     if (total <= addresses_max) return false;
     size_t room = addresses_max;
     for (auto& [ports, members] : groups) {
-      std::stable_sort(members.begin(), members.end(), [](const Member& a, const Member& b) { return a.ready > b.ready; });
+      std::stable_sort(members.begin(), members.end(),
+                       [](const Member& a, const Member& b) { return a.ready > b.ready; });
       members.resize(std::min(members.size(), room));
       room -= members.size();
     }

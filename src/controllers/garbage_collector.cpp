@@ -43,11 +43,10 @@ class Collector {
   };
 
   Collector(Client& client, Caches& caches, const std::vector<const Resource*>& resources)
-      : client_(client),
-        events_(EventRecorder::create(client, caches.executor(), "garbage-collector-controller")) {
+      : client_(client), events_(EventRecorder::create(client, caches.executor(), "garbage-collector-controller")) {
     for (const Resource* resource : resources) {
       if (!resource->has_verb("list") || !resource->has_verb("watch") || !resource->has_verb("delete")) continue;
-      if (resource->kind == "Event") continue;  // never an owner, never owned, and many
+      if (resource->kind == "Event") continue;              // never an owner, never owned, and many
       if (kept_.contains(resource->qualified())) continue;  // another version of the same
       Cache& cache = caches.of(*resource);
       cache.add_index("owner", owner_uids);
@@ -61,8 +60,8 @@ class Collector {
     return all;
   }
 
-  // An object concerns itself while it has owners or is leaving, its dependents once it is gone, and those it was owned by while they
-  // wait for it.
+  // An object concerns itself while it has owners or is leaving, its dependents once it is gone, and those it was owned
+  // by while they wait for it.
   void keys_of(const Resource& resource, const Object& object, const Enqueue& enqueue) const {
     const Kept& kept = kept_.at(resource.qualified());
     const Object now = kept.cache->get(client::key_of(object));
@@ -85,8 +84,10 @@ class Collector {
     if (!object || client::uid_of(object) != what.uid) return Outcome::done();
     Status done;
     if (client::is_terminating(object)) {
-      if (client::has_finalizer(object, orphan)) done = set_dependents_free(kept, object);
-      else if (client::has_finalizer(object, foreground)) done = wait_for_dependents(kept, object);
+      if (client::has_finalizer(object, orphan))
+        done = set_dependents_free(kept, object);
+      else if (client::has_finalizer(object, foreground))
+        done = wait_for_dependents(kept, object);
     } else {
       done = judge(kept, object);
     }
@@ -111,7 +112,8 @@ class Collector {
   // The resource of an owner's kind in whichever version we keep it.
   const Kept* kept_of(const client::OwnerReference& owner) const {
     const size_t slash = owner.api_version.find('/');
-    const std::string_view group = slash == std::string_view::npos ? std::string_view{} : owner.api_version.substr(0, slash);
+    const std::string_view group =
+        slash == std::string_view::npos ? std::string_view{} : owner.api_version.substr(0, slash);
     for (const auto& [name, kept] : kept_)
       if (kept.resource->kind == owner.kind && kept.resource->group == group) return &kept;
     return nullptr;
@@ -161,11 +163,11 @@ class Collector {
     client::DeleteOptions options;
     options.precondition_uid = std::string(client::uid_of(object));
     options.precondition_resource_version = std::string(client::resource_version_of(object));
-    options.propagation = client::has_finalizer(object, orphan) ? client::Propagation::orphan
-                          : (waiting && !dependents_of(client::uid_of(object)).empty()) ||
-                                  client::has_finalizer(object, foreground)
-                              ? client::Propagation::foreground
-                              : client::Propagation::background;
+    options.propagation =
+        client::has_finalizer(object, orphan) ? client::Propagation::orphan
+        : (waiting && !dependents_of(client::uid_of(object)).empty()) || client::has_finalizer(object, foreground)
+            ? client::Propagation::foreground
+            : client::Propagation::background;
     return client_.remove(*kept.resource, client::key_of(object), options);
   }
 
@@ -173,8 +175,9 @@ class Collector {
     const Kept* kept = kept_of(owner);
     if (!kept || !kept->resource->namespaced || !client::namespace_of(object).empty()) return;
     events_->warning(EventAbout::object(object), "OwnerRefInvalidNamespace",
-                     "ownerRef [" + std::string(owner.api_version) + "/" + std::string(owner.kind) + ", namespace: , name: " +
-                         std::string(owner.name) + ", uid: " + std::string(owner.uid) + "] does not exist in namespace \"\"");
+                     "ownerRef [" + std::string(owner.api_version) + "/" + std::string(owner.kind) +
+                         ", namespace: , name: " + std::string(owner.name) + ", uid: " + std::string(owner.uid) +
+                         "] does not exist in namespace \"\"");
   }
 
   Status drop_owners(const Kept& kept, const Object& object, const std::set<std::string>& uids) {
@@ -197,7 +200,8 @@ class Collector {
 
   Status set_dependents_free(const Kept& kept, const Object& owner) {
     const std::string uid(client::uid_of(owner));
-    for (const Dependent& dependent : dependents_of(uid)) DURE_CHECK(drop_owners(*dependent.kept, dependent.object, {uid}));
+    for (const Dependent& dependent : dependents_of(uid))
+      DURE_CHECK(drop_owners(*dependent.kept, dependent.object, {uid}));
     return drop_own_finalizer(kept, owner, orphan);
   }
 
@@ -214,7 +218,8 @@ class Collector {
         blocks = false;
       blocked |= blocks;
       if (client::is_terminating(dependent.object)) continue;
-      if (Status judged = judge(*dependent.kept, dependent.object); !judged && judged.error().code != 404 && judged.error().code != 409)
+      if (Status judged = judge(*dependent.kept, dependent.object);
+          !judged && judged.error().code != 404 && judged.error().code != 409)
         return judged;
     }
     return blocked ? Status{} : drop_own_finalizer(kept, owner, foreground);
@@ -238,9 +243,11 @@ LoopSpec garbage_collector(Client& client, Caches& caches, std::vector<const Res
   LoopSpec spec;
   spec.name = "garbage-collector";
   for (const Resource* resource : collector->resources())
-    spec.watches.push_back({resource, [collector, resource](const Object& object, const Enqueue& enqueue) {
+    spec.watches.push_back({resource,
+                            [collector, resource](const Object& object, const Enqueue& enqueue) {
                               collector->keys_of(*resource, object, enqueue);
-                            }, {}});
+                            },
+                            {}});
   spec.owns = {"finalizers foregroundDeletion and orphan"};
   spec.reconcile = [collector](const Key& key) { return collector->reconcile(key); };
   spec.workers = 4;

@@ -37,8 +37,10 @@ class JobSync {
     if (!verdict_) verdict_ = success_of(view(), sum_);
     Status acted;
     if (!client::is_terminating(job_)) {
-      if (verdict_) acted = stop_all();
-      else acted = manage();
+      if (verdict_)
+        acted = stop_all();
+      else
+        acted = manage();
       reload();
       if (acted && !verdict_) verdict_ = success_of(view(), sum_);
     }
@@ -53,7 +55,8 @@ class JobSync {
   // After our own writes; the caches have them.
   void reload() {
     for (Object& pod : pods_)
-      if (Object newer = tools_.pods.get(client::key_of(pod)); newer && client::uid_of(newer) == client::uid_of(pod)) pod = newer;
+      if (Object newer = tools_.pods.get(client::key_of(pod)); newer && client::uid_of(newer) == client::uid_of(pod))
+        pod = newer;
     std::vector<Object> all = tools_.pods.by_index("controller", client::uid_of(job_));
     if (all.size() >= pods_.size()) pods_ = std::move(all);
     sum_ = tally(view(), pods_);
@@ -66,8 +69,8 @@ class JobSync {
     const auto noted = find_condition(status.node(), "Suspended");
     bool changed = false;
     if (suspended && !(noted && noted->status == "True")) {
-      changed |= set_condition(next, status.mutable_node(), {"Suspended", "True", "JobSuspended", "Job suspended"}, now_,
-                               SecondTime::last_probe);
+      changed |= set_condition(next, status.mutable_node(), {"Suspended", "True", "JobSuspended", "Job suspended"},
+                               now_, SecondTime::last_probe);
       status.clear_startTime();
       tools_.events.normal(EventAbout::object(job_), "Suspended", "Job suspended");
     }
@@ -152,7 +155,8 @@ class JobSync {
   Status create(const Document& pod) {
     auto made = tools_.client.create(core::pods, pod, client::namespace_of(job_));
     if (made) {
-      tools_.events.normal(EventAbout::object(job_), "SuccessfulCreate", "Created pod: " + std::string(client::name_of(*made)));
+      tools_.events.normal(EventAbout::object(job_), "SuccessfulCreate",
+                           "Created pod: " + std::string(client::name_of(*made)));
       return {};
     }
     for (const Cause& cause : made.error().causes)
@@ -174,7 +178,8 @@ class JobSync {
       options.precondition_uid = std::string(client::uid_of(pod));
       Status removed = tools_.client.remove(core::pods, client::key_of(pod), options);
       if (removed)
-        tools_.events.normal(EventAbout::object(job_), "SuccessfulDelete", "Deleted pod: " + std::string(client::name_of(pod)));
+        tools_.events.normal(EventAbout::object(job_), "SuccessfulDelete",
+                             "Deleted pod: " + std::string(client::name_of(pod)));
       else if (removed.error().code != 404 && worst)
         worst = std::move(removed);
     }
@@ -207,8 +212,10 @@ class JobSync {
         if (is_noted) continue;
         if (!succeeded && policy_action(view(), pod, nullptr) == "Ignore") continue;
         if (succeeded && is_indexed(view())) continue;  // counted by index
-        if (succeeded) status.mutable_uncountedTerminatedPods().add_succeeded(uid);
-        else status.mutable_uncountedTerminatedPods().add_failed(uid);
+        if (succeeded)
+          status.mutable_uncountedTerminatedPods().add_succeeded(uid);
+        else
+          status.mutable_uncountedTerminatedPods().add_failed(uid);
         ++taken;
       }
     };
@@ -255,12 +262,16 @@ class JobSync {
     left.clear_succeeded();
     left.clear_failed();
     for (const std::string_view uid : uncounted.succeeded()) {
-      if (tracked.contains(uid)) left.add_succeeded(uid);
-      else status.set_succeeded(status.succeeded() + 1);
+      if (tracked.contains(uid))
+        left.add_succeeded(uid);
+      else
+        status.set_succeeded(status.succeeded() + 1);
     }
     for (const std::string_view uid : uncounted.failed()) {
-      if (tracked.contains(uid)) left.add_failed(uid);
-      else status.set_failed(status.failed() + 1);
+      if (tracked.contains(uid))
+        left.add_failed(uid);
+      else
+        status.set_failed(status.failed() + 1);
     }
     return write(std::move(next));
   }
@@ -283,8 +294,10 @@ class JobSync {
                   SecondTime::last_probe);
     if (verdict.condition == "Complete") status.set_completionTime(format_time(now_));
     DURE_CHECK(write(std::move(next)));
-    if (verdict.condition == "Complete") tools_.events.normal(EventAbout::object(job_), "Completed", "Job completed");
-    else tools_.events.warning(EventAbout::object(job_), verdict.reason, verdict.message);
+    if (verdict.condition == "Complete")
+      tools_.events.normal(EventAbout::object(job_), "Completed", "Job completed");
+    else
+      tools_.events.warning(EventAbout::object(job_), verdict.reason, verdict.message);
     return {};
   }
 
@@ -339,7 +352,11 @@ class Jobs {
     if (!job || is_over(batch::Job(job))) return Outcome::done();
     const std::string_view managed_by = batch::Job(job).spec().managedBy();
     if (!managed_by.empty() && managed_by != "kubernetes.io/job-controller") return Outcome::done();
-    const Claimer claimer{client_, batch::jobs, job, core::pods, Selector::from(batch::Job(job).spec().selector()),
+    const Claimer claimer{client_,
+                          batch::jobs,
+                          job,
+                          core::pods,
+                          Selector::from(batch::Job(job).spec().selector()),
                           std::string(job_tracking)};
     auto pods = claim(claimer, candidates_of(pods_, job));
     if (!pods) return Outcome::failed(std::move(pods).error());
@@ -369,8 +386,9 @@ LoopSpec job(Client& client, Caches& caches) {
   auto jobs = std::make_shared<Jobs>(client, caches);
   LoopSpec spec;
   spec.name = "job";
-  spec.watches = {{&batch::jobs, client::own_key(), {}},
-                  {&core::pods, [jobs](const Object& pod, const Enqueue& enqueue) { jobs->keys_of_pod(pod, enqueue); }, {}}};
+  spec.watches = {
+      {&batch::jobs, client::own_key(), {}},
+      {&core::pods, [jobs](const Object& pod, const Enqueue& enqueue) { jobs->keys_of_pod(pod, enqueue); }, {}}};
   spec.owns = {"status of batch/v1 Job", "v1 Pod of Job"};
   spec.reconcile = [jobs](const Key& key) { return jobs->reconcile(key); };
   spec.workers = 5;
@@ -384,9 +402,12 @@ LoopSpec job_orphans(Client& client, Caches& caches) {
   LoopSpec spec;
   spec.name = "job-orphans";
   spec.watches = {{&core::pods, tracked_pod_key, {}},
-                  {&batch::jobs, [&pods](const Object& job, const Enqueue& enqueue) {
-                     for (const Object& pod : pods.by_index("controller", client::uid_of(job))) tracked_pod_key(pod, enqueue);
-                   }, {}}};
+                  {&batch::jobs,
+                   [&pods](const Object& job, const Enqueue& enqueue) {
+                     for (const Object& pod : pods.by_index("controller", client::uid_of(job)))
+                       tracked_pod_key(pod, enqueue);
+                   },
+                   {}}};
   spec.owns = {"finalizer batch.kubernetes.io/job-tracking of orphaned v1 Pods"};
   spec.reconcile = [&client, &jobs, &pods](const Key& key) {
     const Object pod = pods.get(key);

@@ -232,11 +232,10 @@ bool success_policy_met(const batch::Job& job, const JobTally& sum) {
 std::optional<Verdict> success_of(const batch::Job& job, const JobTally& sum) {
   const auto met = find_condition(job.status().node(), "SuccessCriteriaMet");
   if (met && met->status == "True") return Verdict{"Complete", met->reason, met->message};
-  if (success_policy_met(job, sum))
-    return Verdict{"Complete", "SuccessPolicy", "Matched rules at index 0"};
+  if (success_policy_met(job, sum)) return Verdict{"Complete", "SuccessPolicy", "Matched rules at index 0"};
   if (!sum.active.empty()) return {};
-  const bool enough = job.spec().has_completions() ? sum.succeeded_ever >= job.spec().completions()
-                                                   : sum.succeeded_ever > 0;
+  const bool enough =
+      job.spec().has_completions() ? sum.succeeded_ever >= job.spec().completions() : sum.succeeded_ever > 0;
   if (!enough || (!job.spec().has_completions() && !sum.terminating.empty())) return {};
   return Verdict{"Complete", "CompletionsReached", "Reached expected number of succeeded pods"};
 }

@@ -26,8 +26,8 @@ int64_t index_of(const Object& pod);
 bool counts_as_failed(const core::Pod& pod, bool only_finished);
 
 struct JobTally {
-  std::vector<Object> active, terminating;    // not finished: staying, leaving
-  std::vector<Object> succeeded, failed;      // finished, still with the tracking finalizer
+  std::vector<Object> active, terminating;  // not finished: staying, leaving
+  std::vector<Object> succeeded, failed;    // finished, still with the tracking finalizer
   int64_t ready = 0;
   int64_t failed_ever = 0, succeeded_ever = 0;  // with status and uncounted ones; failures that do not count left out
   std::set<int64_t> succeeded_indexes;
@@ -50,7 +50,8 @@ std::optional<Verdict> success_of(const batch::Job& job, const JobTally& tally);
 // Pods that should be active beside those that are.
 int64_t wanted_active(const batch::Job& job, const JobTally& tally);
 std::vector<int64_t> free_indexes(const batch::Job& job, const JobTally& tally, int64_t count);
-// Time before the next pod may be made: 10 s, 20 s, 40 s ... up to 10 min after the last failure since the last success.
+// Time before the next pod may be made: 10 s, 20 s, 40 s ... up to 10 min after the last failure since the last
+// success.
 Duration back_off(const std::vector<Object>& pods, WallTime now);
 // What a failure-policy rule says to a failed pod: "Ignore", "FailJob", "Count"; empty: no rule matches.
 std::string policy_action(const batch::Job& job, const Object& pod, std::string* message);

@@ -202,9 +202,10 @@ LoopSpec namespace_lifecycle(Client& client, Caches& caches, std::vector<const R
   spec.name = "namespace";
   spec.watches = {{&core::namespaces, client::own_key(), {}}};
   for (const Resource* resource : namespaces->contents())
-    spec.watches.push_back({resource, [namespaces](const Object& object, const Enqueue& enqueue) {
-                              namespaces->keys_of_content(object, enqueue);
-                            }, {}});
+    spec.watches.push_back(
+        {resource,
+         [namespaces](const Object& object, const Enqueue& enqueue) { namespaces->keys_of_content(object, enqueue); },
+         {}});
   spec.owns = {"status of v1 Namespace", "finalizer kubernetes of v1 Namespace"};
   spec.reconcile = [namespaces](const Key& key) { return namespaces->reconcile(key); };
   spec.workers = 2;

@@ -1,8 +1,8 @@
 // Namespace lifecycle: empties a namespace that is being deleted and then lets it go.
 //
-// Content of every namespaced resource is deleted; what is still there (finalizers, graceful pods) is named in the namespace's
-// conditions; when nothing is left the finalizer `kubernetes` is taken away through /finalize. Woken by each object that
-// goes away in a namespace that is leaving.
+// Content of every namespaced resource is deleted; what is still there (finalizers, graceful pods) is named in the
+// namespace's conditions; when nothing is left the finalizer `kubernetes` is taken away through /finalize. Woken by
+// each object that goes away in a namespace that is leaving.
 #pragma once
 
 #include <span>

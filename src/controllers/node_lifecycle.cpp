@@ -68,8 +68,7 @@ class Nodes {
     if (is_silent && mark_silent(next)) {
       auto written = client_.update(core::nodes, next, "status");
       if (!written) return Outcome::failed(std::move(written).error());
-      events_->normal(EventAbout::object(node), "NodeNotReady",
-                      "Node " + key.name + " status is now: NodeNotReady");
+      events_->normal(EventAbout::object(node), "NodeNotReady", "Node " + key.name + " status is now: NodeNotReady");
       next = (*written)->clone();
     }
     if (set_taints(next)) {
@@ -180,8 +179,10 @@ class Nodes {
       set_condition(next, status, {"Ready", "False", old->reason, "the node does not answer"}, executor_.wall_now(),
                     SecondTime::none);
       auto written = client_.update(core::pods, next, "status");
-      if (written) events_->warning(EventAbout::object(pod), "NodeNotReady", "Node is not ready");
-      else if (written.error().code != 404) return fail(std::move(written).error());
+      if (written)
+        events_->warning(EventAbout::object(pod), "NodeNotReady", "Node is not ready");
+      else if (written.error().code != 404)
+        return fail(std::move(written).error());
     }
     return {};
   }

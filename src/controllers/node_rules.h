@@ -1,4 +1,5 @@
-// May a pod stand on a node? Taints, tolerations and required node affinity, as DaemonSets and evictions need them. Pure.
+// May a pod stand on a node? Taints, tolerations and required node affinity, as DaemonSets and evictions need them.
+// Pure.
 #pragma once
 
 #include <optional>

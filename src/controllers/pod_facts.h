@@ -21,9 +21,10 @@ std::vector<Object> active_pods(const std::vector<Object>& pods);
 // Condition `type` of a pod; a view of nothing when it has none.
 core::PodCondition pod_condition(const core::Pod& pod, std::string_view type);
 
-// The pods in the order in which a scale-down takes them, as upstream ranks: unassigned, not running, not ready, cheaper by
-// controller.kubernetes.io/pod-deletion-cost, more relatives on the same node, ready for a shorter time, more restarts, younger.
-// Times are compared by their order of magnitude, ties broken by uid. `relatives`: all pods of the same workload.
+// The pods in the order in which a scale-down takes them, as upstream ranks: unassigned, not running, not ready,
+// cheaper by controller.kubernetes.io/pod-deletion-cost, more relatives on the same node, ready for a shorter time,
+// more restarts, younger. Times are compared by their order of magnitude, ties broken by uid. `relatives`: all pods of
+// the same workload.
 std::vector<Object> in_deletion_order(std::vector<Object> pods, const std::vector<Object>& relatives, WallTime now);
 
 // Index function for caches of things with a controller: its uid, or "orphan/<namespace>".

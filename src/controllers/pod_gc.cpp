@@ -133,8 +133,9 @@ LoopSpec pod_gc(Client& client, Caches& caches, PodGcOptions options) {
   auto gc = std::make_shared<PodGc>(client, caches, options);
   LoopSpec spec;
   spec.name = "pod-gc";
-  spec.watches = {{&core::pods, [gc](const Object& pod, const Enqueue& enqueue) { gc->keys_of_pod(pod, enqueue); }, {}},
-                  {&core::nodes, [gc](const Object& node, const Enqueue& enqueue) { gc->keys_of_node(node, enqueue); }, {}}};
+  spec.watches = {
+      {&core::pods, [gc](const Object& pod, const Enqueue& enqueue) { gc->keys_of_pod(pod, enqueue); }, {}},
+      {&core::nodes, [gc](const Object& node, const Enqueue& enqueue) { gc->keys_of_node(node, enqueue); }, {}}};
   spec.owns = {"deletion of orphaned and finished v1 Pods"};
   spec.reconcile = [gc](const Key& key) { return gc->reconcile(key); };
   return spec;

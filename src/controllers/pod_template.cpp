@@ -21,11 +21,20 @@ class Hasher {
   void node(const Node* node) {
     byte(static_cast<uint8_t>(node->kind()));
     switch (node->kind()) {
-      case schema::Kind::null: break;
-      case schema::Kind::boolean: byte(node->boolean()); break;
-      case schema::Kind::integer: number(node->integer()); break;
-      case schema::Kind::number: bytes(std::to_string(node->number())); break;
-      case schema::Kind::string: bytes(node->string()); break;
+      case schema::Kind::null:
+        break;
+      case schema::Kind::boolean:
+        byte(node->boolean());
+        break;
+      case schema::Kind::integer:
+        number(node->integer());
+        break;
+      case schema::Kind::number:
+        bytes(std::to_string(node->number()));
+        break;
+      case schema::Kind::string:
+        bytes(node->string());
+        break;
       case schema::Kind::list:
       case schema::Kind::object:
         for (const Node* child = node->first(); child; child = child->next()) {

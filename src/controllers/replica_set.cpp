@@ -179,8 +179,9 @@ LoopSpec replica_set(Client& client, Caches& caches) {
   auto sets = std::make_shared<ReplicaSets>(client, caches);
   LoopSpec spec;
   spec.name = "replicaset";
-  spec.watches = {{&apps::replicasets, client::own_key(), {}},
-                  {&core::pods, [sets](const Object& pod, const Enqueue& enqueue) { sets->keys_of_pod(pod, enqueue); }, {}}};
+  spec.watches = {
+      {&apps::replicasets, client::own_key(), {}},
+      {&core::pods, [sets](const Object& pod, const Enqueue& enqueue) { sets->keys_of_pod(pod, enqueue); }, {}}};
   spec.owns = {"status of apps/v1 ReplicaSet", "v1 Pod of ReplicaSet"};
   spec.reconcile = [sets](const Key& key) { return sets->reconcile(key); };
   spec.workers = 5;

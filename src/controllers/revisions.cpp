@@ -34,7 +34,8 @@ Document make(const Resource& owner_resource, const Object& owner, const Node* p
   auto metadata = view.mutable_metadata();
   metadata.set_name(std::string(client::name_of(owner)) + "-" + hash);
   metadata.set_namespace(client::namespace_of(owner));
-  for (const auto& [key, value] : core::PodTemplateSpec(pod_template).metadata().labels()) metadata.set_labels(key, value);
+  for (const auto& [key, value] : core::PodTemplateSpec(pod_template).metadata().labels())
+    metadata.set_labels(key, value);
   metadata.set_labels(revision_hash_label, hash);
   for (const auto& [key, value] : meta::ObjectMeta(client::metadata_of(*owner)).annotations())
     if (key != "kubectl.kubernetes.io/last-applied-configuration") metadata.set_annotations(key, value);
@@ -67,7 +68,8 @@ Result<Object> create(Client& client, const Resource& owner_resource, const Obje
 Result<Revisions> sync_revisions(Client& client, const Resource& owner_resource, const Object& owner,
                                  std::vector<Object> known, int64_t& collisions) {
   const Node* pod_template = owner->root()->find("spec", "template");
-  std::stable_sort(known.begin(), known.end(), [](const Object& a, const Object& b) { return number_of(a) < number_of(b); });
+  std::stable_sort(known.begin(), known.end(),
+                   [](const Object& a, const Object& b) { return number_of(a) < number_of(b); });
   Revisions revisions;
   int64_t newest = 0;
   for (const Object& revision : known) {

@@ -6,8 +6,8 @@
 namespace dure::controllers {
 
 struct Revisions {
-  Object current;               // of the present template
-  std::vector<Object> old;      // oldest first
+  Object current;           // of the present template
+  std::vector<Object> old;  // oldest first
 };
 
 // Finds the revision of the owner's template among `known`, renumbers it as the newest, or makes it. `template_node` is

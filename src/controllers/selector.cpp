@@ -36,13 +36,16 @@ bool Selector::matches(const schema::Map<std::string_view>& labels) const {
   return std::all_of(requirements_.begin(), requirements_.end(), [&](const Requirement& requirement) {
     const bool present = labels.contains(requirement.key);
     const auto& values = requirement.values;
-    const bool listed =
-        present && std::find(values.begin(), values.end(), labels.get(requirement.key)) != values.end();
+    const bool listed = present && std::find(values.begin(), values.end(), labels.get(requirement.key)) != values.end();
     switch (requirement.op) {
-      case Operator::in: return listed;
-      case Operator::not_in: return !listed;
-      case Operator::exists: return present;
-      case Operator::not_exists: return !present;
+      case Operator::in:
+        return listed;
+      case Operator::not_in:
+        return !listed;
+      case Operator::exists:
+        return present;
+      case Operator::not_exists:
+        return !present;
     }
     return false;
   });

@@ -1,4 +1,5 @@
-// Selector: a metav1.LabelSelector as a question. Nothing selects nothing, an empty selector selects everything (upstream's rule).
+// Selector: a metav1.LabelSelector as a question. Nothing selects nothing, an empty selector selects everything
+// (upstream's rule).
 #pragma once
 
 #include <map>

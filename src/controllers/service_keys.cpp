@@ -44,7 +44,8 @@ std::vector<Object> ServiceKeys::pods_of(const Object& service) const {
 std::string change_trigger_time(const Object& service, const std::vector<Object>& pods) {
   std::optional<WallTime> newest = parse_time(client::meta_string(service, "creationTimestamp"));
   for (const Object& pod : pods)
-    if (const auto changed = ready_changed_at(core::Pod(pod)); changed && (!newest || *changed > *newest)) newest = changed;
+    if (const auto changed = ready_changed_at(core::Pod(pod)); changed && (!newest || *changed > *newest))
+      newest = changed;
   return newest ? format_time(*newest) : std::string();
 }
 

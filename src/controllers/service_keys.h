@@ -23,7 +23,8 @@ class ServiceKeys {
   Cache& pods_;
 };
 
-// The newest change among the Service and its pods that endpoints could come from, as upstream annotates it; empty: unknown.
+// The newest change among the Service and its pods that endpoints could come from, as upstream annotates it; empty:
+// unknown.
 std::string change_trigger_time(const Object& service, const std::vector<Object>& pods);
 
 }  // namespace dure::controllers

@@ -77,9 +77,10 @@ class Evictions {
     events_->normal(EventAbout::object(pod), "TaintManagerEviction",
                     "Marking for deletion Pod " + client::key_of(pod).text());
     Document next = pod->clone();
-    set_condition(next, next.member(next.root(), "status"),
-                  {"DisruptionTarget", "True", "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint"},
-                  executor_.wall_now(), SecondTime::none);
+    set_condition(
+        next, next.member(next.root(), "status"),
+        {"DisruptionTarget", "True", "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint"},
+        executor_.wall_now(), SecondTime::none);
     auto told = client_.update(core::pods, next, "status");
     if (!told) return told.error().code == 404 ? Outcome::done() : Outcome::failed(std::move(told).error());
     client::DeleteOptions options;
@@ -102,9 +103,10 @@ LoopSpec taint_eviction(Client& client, Caches& caches) {
   auto evictions = std::make_shared<Evictions>(client, caches);
   LoopSpec spec;
   spec.name = "taint-eviction";
-  spec.watches = {
-      {&core::nodes, [evictions](const Object& node, const Enqueue& enqueue) { evictions->keys_of_node(node, enqueue); }, {}},
-      {&core::pods, Evictions::keys_of_pod, {}}};
+  spec.watches = {{&core::nodes,
+                   [evictions](const Object& node, const Enqueue& enqueue) { evictions->keys_of_node(node, enqueue); },
+                   {}},
+                  {&core::pods, Evictions::keys_of_pod, {}}};
   spec.owns = {"deletion of v1 Pods by taints"};
   spec.reconcile = [evictions](const Key& key) { return evictions->reconcile(key); };
   spec.workers = 4;

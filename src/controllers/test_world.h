@@ -46,8 +46,11 @@ class World {
 
   void add_node(const std::string& name, std::string_view labels = "{}") {
     server.make(core::nodes, R"({"metadata":{"name":")" + name + R"(","labels":)" + std::string(labels) + "}}");
-    server.patch(core::nodes, name, R"({"status":{"conditions":[{"type":"Ready","status":"True","reason":"KubeletReady",
-        "message":"ok","lastHeartbeatTime":")" + now() + R"(","lastTransitionTime":")" + now() + R"("}]}})", "status");
+    server.patch(core::nodes, name,
+                 R"({"status":{"conditions":[{"type":"Ready","status":"True","reason":"KubeletReady",
+        "message":"ok","lastHeartbeatTime":")" +
+                     now() + R"(","lastTransitionTime":")" + now() + R"("}]}})",
+                 "status");
     nodes.insert(name);
   }
   std::string now() const { return format_time(server.executor.wall_now()); }
@@ -76,16 +79,18 @@ class World {
 
   std::vector<Object> pods(std::string labels = {}) { return server.list(core::pods, "default", std::move(labels)); }
   std::vector<Object> living(std::string labels = {}) { return active_pods(pods(std::move(labels))); }
-  void set_phase(const Object& pod, std::string_view phase) { server.patch(core::pods, client::name_of(pod),
-        R"({"status":{"phase":")" + std::string(phase) + R"("}})", "status", client::namespace_of(pod)); }
+  void set_phase(const Object& pod, std::string_view phase) {
+    server.patch(core::pods, client::name_of(pod), R"({"status":{"phase":")" + std::string(phase) + R"("}})", "status",
+                 client::namespace_of(pod));
+  }
 
   client::TestServer server;
   std::unique_ptr<client::Caches> caches;
   std::unique_ptr<client::Runner> runner;
-  std::set<std::string> nodes;       // whose agents live
+  std::set<std::string> nodes;  // whose agents live
   bool schedules = true;
-  bool ready = true;                 // pods become ready
-  bool dies_at_once = true;          // deleted pods are gone at the agent's next look
+  bool ready = true;                                                  // pods become ready
+  bool dies_at_once = true;                                           // deleted pods are gone at the agent's next look
   std::function<std::optional<std::string>(const Object&)> phase_of;  // absent: Running
 
  private:

@@ -17,9 +17,11 @@ LoopSpec token_cleaner(Client& client, Caches& caches) {
   run::Executor& executor = caches.executor();
   LoopSpec spec;
   spec.name = "token-cleaner";
-  spec.watches = {{&core::secrets, [](const Object& secret, const Enqueue& enqueue) {
+  spec.watches = {{&core::secrets,
+                   [](const Object& secret, const Enqueue& enqueue) {
                      if (is_token(secret)) enqueue(client::key_of(secret));
-                   }, {}}};
+                   },
+                   {}}};
   spec.owns = {"deletion of expired bootstrap tokens"};
   spec.reconcile = [&client, &secrets, &executor](const Key& key) {
     const Object secret = secrets.get(key);

@@ -15,9 +15,9 @@ namespace dure::cri {
 struct RuntimeSubject {
   Runtime& runtime;
   std::string image;
-  std::string log_root;                  // an existing folder the runtime may write into
-  std::function<void()> pause = [] {};   // lets time pass: real sleep, or virtual time; a second or so
-  bool host_network = false;             // sandboxes on the host network, where no CNI is there
+  std::string log_root;                 // an existing folder the runtime may write into
+  std::function<void()> pause = [] {};  // lets time pass: real sleep, or virtual time; a second or so
+  bool host_network = false;            // sandboxes on the host network, where no CNI is there
 };
 
 class RuntimeCheck {
@@ -54,13 +54,16 @@ class RuntimeCheck {
   }
 
   void unknown_things_are_not_found() {
-    auto status = call<v1::ContainerStatusRequest>("ContainerStatus", [](auto&, auto r) { r.set_container_id("nothing"); });
+    auto status =
+        call<v1::ContainerStatusRequest>("ContainerStatus", [](auto&, auto r) { r.set_container_id("nothing"); });
     ASSERT_FALSE(status);
     EXPECT_EQ(status.error().reason, "NotFound") << status.error().message;
-    auto image = call<v1::ImageStatusRequest>("ImageStatus", [](auto&, auto r) { r.mutable_image().set_image("localhost/no-such-image:1"); });
+    auto image = call<v1::ImageStatusRequest>(
+        "ImageStatus", [](auto&, auto r) { r.mutable_image().set_image("localhost/no-such-image:1"); });
     ASSERT_TRUE(image) << image.error().message;
     EXPECT_TRUE(v1::ImageStatusResponse(*image).image().id().empty());
-    EXPECT_FALSE(subject_.runtime.call("NoSuchCall", schema::Document(v1::VersionRequest::schema_type()), std::chrono::seconds(5)));
+    EXPECT_FALSE(subject_.runtime.call("NoSuchCall", schema::Document(v1::VersionRequest::schema_type()),
+                                       std::chrono::seconds(5)));
   }
 
   void fill_sandbox(v1::PodSandboxConfig config) {
@@ -71,22 +74,27 @@ class RuntimeCheck {
     config.set_log_directory(subject_.log_root + "/conformance");
     config.set_labels("io.kubernetes.pod.uid", "uid-conformance");
     auto options = config.mutable_linux().mutable_security_context().mutable_namespace_options();
-    if (subject_.host_network) options.set_network(v1::NODE);
-    else config.set_hostname("conformance");
+    if (subject_.host_network)
+      options.set_network(v1::NODE);
+    else
+      config.set_hostname("conformance");
     options.set_pid(v1::CONTAINER);
   }
 
   std::string sandbox_lives() {
-    auto answer = call<v1::RunPodSandboxRequest>("RunPodSandbox", [&](auto&, auto r) { fill_sandbox(r.mutable_config()); });
+    auto answer =
+        call<v1::RunPodSandboxRequest>("RunPodSandbox", [&](auto&, auto r) { fill_sandbox(r.mutable_config()); });
     if (!answer) {
       ADD_FAILURE() << answer.error().message;
       return {};
     }
     const std::string id(v1::RunPodSandboxResponse(*answer).pod_sandbox_id());
     EXPECT_FALSE(id.empty());
-    auto again = call<v1::RunPodSandboxRequest>("RunPodSandbox", [&](auto&, auto r) { fill_sandbox(r.mutable_config()); });
+    auto again =
+        call<v1::RunPodSandboxRequest>("RunPodSandbox", [&](auto&, auto r) { fill_sandbox(r.mutable_config()); });
     EXPECT_FALSE(again) << "the same name and attempt twice";
-    auto status = call<v1::PodSandboxStatusRequest>("PodSandboxStatus", [&](auto&, auto r) { r.set_pod_sandbox_id(id); });
+    auto status =
+        call<v1::PodSandboxStatusRequest>("PodSandboxStatus", [&](auto&, auto r) { r.set_pod_sandbox_id(id); });
     EXPECT_TRUE(status && v1::PodSandboxStatusResponse(*status).status().state() == v1::SANDBOX_READY);
     auto list = call<v1::ListPodSandboxRequest>("ListPodSandbox", [&](auto&, auto r) {
       r.mutable_filter().set_label_selector("io.kubernetes.pod.uid", "uid-conformance");
@@ -107,7 +115,8 @@ class RuntimeCheck {
       config.set_labels("io.kubernetes.container.name", "main");
       config.set_annotations("io.kubernetes.container.restartCount", std::to_string(attempt));
       config.set_log_path("main-" + std::to_string(attempt) + ".log");
-      config.mutable_linux().mutable_security_context().mutable_namespace_options().set_network(subject_.host_network ? v1::NODE : v1::POD);
+      config.mutable_linux().mutable_security_context().mutable_namespace_options().set_network(
+          subject_.host_network ? v1::NODE : v1::POD);
       config.mutable_linux().mutable_security_context().mutable_namespace_options().set_pid(v1::CONTAINER);
       config.mutable_linux().mutable_resources().set_oom_score_adj(1000);
       fill_sandbox(r.mutable_sandbox_config());
@@ -156,26 +165,31 @@ class RuntimeCheck {
     EXPECT_TRUE(stop) << stop.error().message;
     EXPECT_EQ(state_of(runs, &exit_code), v1::CONTAINER_EXITED);
     EXPECT_GT(exit_code, 128);
-    auto list = call<v1::ListContainersRequest>("ListContainers", [&](auto&, auto r) { r.mutable_filter().set_pod_sandbox_id(sandbox); });
+    auto list = call<v1::ListContainersRequest>("ListContainers",
+                                                [&](auto&, auto r) { r.mutable_filter().set_pod_sandbox_id(sandbox); });
     EXPECT_TRUE(list && v1::ListContainersResponse(*list).containers().size() == 2);
   }
 
   void stopped_sandboxes_stop_their_containers(const std::string& sandbox) {
     const std::string runs = create(sandbox, 2, "sleep 1000");
     start(runs);
-    auto stop = call<v1::StopPodSandboxRequest>("StopPodSandbox", [&](auto&, auto r) { r.set_pod_sandbox_id(sandbox); });
+    auto stop =
+        call<v1::StopPodSandboxRequest>("StopPodSandbox", [&](auto&, auto r) { r.set_pod_sandbox_id(sandbox); });
     EXPECT_TRUE(stop) << stop.error().message;
     EXPECT_EQ(state_of(runs), v1::CONTAINER_EXITED);
-    auto status = call<v1::PodSandboxStatusRequest>("PodSandboxStatus", [&](auto&, auto r) { r.set_pod_sandbox_id(sandbox); });
+    auto status =
+        call<v1::PodSandboxStatusRequest>("PodSandboxStatus", [&](auto&, auto r) { r.set_pod_sandbox_id(sandbox); });
     EXPECT_TRUE(status && v1::PodSandboxStatusResponse(*status).status().state() == v1::SANDBOX_NOTREADY);
   }
 
   void removal_is_idempotent(const std::string& sandbox) {
     for (int i = 0; i < 2; ++i) {
-      auto remove = call<v1::RemovePodSandboxRequest>("RemovePodSandbox", [&](auto&, auto r) { r.set_pod_sandbox_id(sandbox); });
+      auto remove =
+          call<v1::RemovePodSandboxRequest>("RemovePodSandbox", [&](auto&, auto r) { r.set_pod_sandbox_id(sandbox); });
       EXPECT_TRUE(remove) << remove.error().message;
     }
-    auto list = call<v1::ListContainersRequest>("ListContainers", [&](auto&, auto r) { r.mutable_filter().set_pod_sandbox_id(sandbox); });
+    auto list = call<v1::ListContainersRequest>("ListContainers",
+                                                [&](auto&, auto r) { r.mutable_filter().set_pod_sandbox_id(sandbox); });
     EXPECT_TRUE(list && v1::ListContainersResponse(*list).containers().size() == 0);
   }
 

@@ -1,6 +1,7 @@
 // The runtime over gRPC: unary calls and event streams on one HTTP/2 connection over a unix socket.
 //
-// gRPC frames a message with one byte (0: not compressed) and its length in four, big endian; the outcome stands in the trailers.
+// gRPC frames a message with one byte (0: not compressed) and its length in four, big endian; the outcome stands in the
+// trailers.
 #include <fmt/format.h>
 
 #include <array>
@@ -25,12 +26,23 @@ struct Code {
   std::string_view name;
   int http;  // the nearest HTTP status, for Error::code
 };
-constexpr std::array codes{
-    Code{"OK", 200},           Code{"Canceled", 499},        Code{"Unknown", 500},         Code{"InvalidArgument", 400},
-    Code{"DeadlineExceeded", 504}, Code{"NotFound", 404},    Code{"AlreadyExists", 409},   Code{"PermissionDenied", 403},
-    Code{"ResourceExhausted", 429}, Code{"FailedPrecondition", 412}, Code{"Aborted", 409}, Code{"OutOfRange", 400},
-    Code{"Unimplemented", 501}, Code{"Internal", 500},       Code{"Unavailable", 503},     Code{"DataLoss", 500},
-    Code{"Unauthenticated", 401}};
+constexpr std::array codes{Code{"OK", 200},
+                           Code{"Canceled", 499},
+                           Code{"Unknown", 500},
+                           Code{"InvalidArgument", 400},
+                           Code{"DeadlineExceeded", 504},
+                           Code{"NotFound", 404},
+                           Code{"AlreadyExists", 409},
+                           Code{"PermissionDenied", 403},
+                           Code{"ResourceExhausted", 429},
+                           Code{"FailedPrecondition", 412},
+                           Code{"Aborted", 409},
+                           Code{"OutOfRange", 400},
+                           Code{"Unimplemented", 501},
+                           Code{"Internal", 500},
+                           Code{"Unavailable", 503},
+                           Code{"DataLoss", 500},
+                           Code{"Unauthenticated", 401}};
 
 std::string frame(std::string_view message) {
   std::string out(5, '\0');
@@ -45,7 +57,8 @@ Result<std::optional<std::string>> take_message(std::string& buffer) {
   if (buffer[0] != 0) return fail(Error{500, "Internal", "the runtime sent a compressed message"});
   size_t length = 0;
   for (int i = 0; i < 4; ++i) length = length << 8 | static_cast<unsigned char>(buffer[1 + i]);
-  if (length > message_bytes_max) return fail(Error{500, "ResourceExhausted", "the runtime sent a message that is too large"});
+  if (length > message_bytes_max)
+    return fail(Error{500, "ResourceExhausted", "the runtime sent a message that is too large"});
   if (buffer.size() < 5 + length) return std::nullopt;
   std::string message = buffer.substr(5, length);
   buffer.erase(0, 5 + length);
@@ -57,7 +70,8 @@ Status outcome_of(const wire::Headers& headers) {
   const auto code = parse_int(headers.get("grpc-status"));
   if (!code) return fail(Error{500, "Unknown", "the runtime's answer has no grpc-status"});
   if (*code == 0) return {};
-  const Code& known = *code > 0 && *code < static_cast<int64_t>(codes.size()) ? codes[static_cast<size_t>(*code)] : codes[2];
+  const Code& known =
+      *code > 0 && *code < static_cast<int64_t>(codes.size()) ? codes[static_cast<size_t>(*code)] : codes[2];
   return fail(Error{known.http, std::string(known.name), percent_decode(headers.get("grpc-message"))});
 }
 
@@ -75,7 +89,8 @@ wire::Request request_for(const std::string& path, std::string body, std::option
   request.headers.set("te", "trailers");
   request.headers.set("user-agent", "dure");
   if (timeout)
-    request.headers.set("grpc-timeout", fmt::format("{}m", std::chrono::duration_cast<std::chrono::milliseconds>(*timeout).count()));
+    request.headers.set("grpc-timeout",
+                        fmt::format("{}m", std::chrono::duration_cast<std::chrono::milliseconds>(*timeout).count()));
   request.body = std::move(body);
   return request;
 }
@@ -93,7 +108,8 @@ struct Call {
 
   // The outcome of a stream that came to its end.
   Result<schema::Document> answer() {
-    if (status != 200) return fail(Error{503, "Unavailable", fmt::format("the runtime answered with HTTP status {}", status)});
+    if (status != 200)
+      return fail(Error{503, "Unavailable", fmt::format("the runtime answered with HTTP status {}", status)});
     DURE_CHECK(outcome_of(trailers.get("grpc-status").empty() ? headers : trailers));
     DURE_TRY(std::optional<std::string> message, take_message(body));
     if (!message) return fail(Error{500, "Internal", "the runtime's answer is cut short"});
@@ -106,8 +122,8 @@ struct Subscription {
   std::mutex mutex;
   std::condition_variable answered;
   std::optional<Status> ended;
-  bool begun = false;      // a message came
-  bool silent = false;     // the handle is gone
+  bool begun = false;   // a message came
+  bool silent = false;  // the handle is gone
   wire::Headers headers, trailers;
   std::string buffer;
   std::function<void(std::string_view message)> on_message;
@@ -123,7 +139,8 @@ struct Subscription {
       if (delivered && !silent) tell = on_end;
     }
     answered.notify_all();
-    if (tell) tell(ended->has_value() ? Error{503, "Unavailable", "the runtime ended the event stream"} : ended->error());
+    if (tell)
+      tell(ended->has_value() ? Error{503, "Unavailable", "the runtime ended the event stream"} : ended->error());
   }
 };
 
@@ -150,8 +167,10 @@ class GrpcRuntime : public Runtime {
   GrpcRuntime(run::Loop& loop, const std::string& endpoint) : loop_(loop) {
     std::string path = endpoint.starts_with("unix://") ? endpoint.substr(7) : endpoint;
     auto client = wire::HttpClient::create(loop, "h2c+unix:" + path);
-    if (client) client_ = std::move(*client);
-    else broken_ = std::move(client).error();
+    if (client)
+      client_ = std::move(*client);
+    else
+      broken_ = std::move(client).error();
   }
 
   Result<schema::Document> call(std::string_view name, const schema::Document& request, Duration timeout) override {
@@ -175,14 +194,16 @@ class GrpcRuntime : public Runtime {
 
   void call_async(std::string_view name, const schema::Document& request, Duration timeout, Done done) override {
     const schema::Method* method = find_method(name);
-    if (!method || method->stream) return done(fail(Error{501, "Unimplemented", fmt::format("CRI v1 has no unary call {}", name)}));
+    if (!method || method->stream)
+      return done(fail(Error{501, "Unimplemented", fmt::format("CRI v1 has no unary call {}", name)}));
     if (!client_) return done(fail(transport_error(broken_)));
     std::string message;
     schema::encode_message(request.root(), *method->request, message);
     auto call = std::make_shared<Call>();
     call->method = method;
     call->done = std::move(done);
-    begin(call, request_for(fmt::format("/{}/{}", method->service, method->name), frame(message), timeout), timeout + 1s);
+    begin(call, request_for(fmt::format("/{}/{}", method->service, method->name), frame(message), timeout),
+          timeout + 1s);
   }
 
   void interrupt_calls() override {
@@ -198,7 +219,8 @@ class GrpcRuntime : public Runtime {
                                              std::function<void(Error)> on_end) override {
     const schema::Method* method = find_method("GetContainerEvents");
     auto decoded = [on_event](std::string_view message) {
-      auto event = schema::decode_message(SharedBytes(std::string(message)), *find_method("GetContainerEvents")->response);
+      auto event =
+          schema::decode_message(SharedBytes(std::string(message)), *find_method("GetContainerEvents")->response);
       if (event) on_event(*event);
     };
     auto stream = subscribe(fmt::format("/{}/{}", method->service, method->name), "", {}, decoded, on_end);
@@ -220,8 +242,10 @@ class GrpcRuntime : public Runtime {
 
  private:
   // Answers once a message came, the stream failed, or nothing happened for a moment (then it stands).
-  Result<std::unique_ptr<run::Timer>> subscribe(const std::string& path, std::string_view message, std::string_view containerd_namespace,
-                                                std::function<void(std::string_view)> on_message, std::function<void(Error)> on_end) {
+  Result<std::unique_ptr<run::Timer>> subscribe(const std::string& path, std::string_view message,
+                                                std::string_view containerd_namespace,
+                                                std::function<void(std::string_view)> on_message,
+                                                std::function<void(Error)> on_end) {
     if (!client_) return fail(transport_error(broken_));
     auto subscription = std::make_shared<Subscription>();
     subscription->on_message = std::move(on_message);
@@ -237,9 +261,11 @@ class GrpcRuntime : public Runtime {
       const bool own = !subscription->trailers.get("grpc-status").empty();
       subscription->end(outcome_of(own ? subscription->trailers : subscription->headers));
     };
-    auto handle = std::make_unique<StreamHandle>(subscription, client_->stream(std::move(request), std::move(callbacks)));
+    auto handle =
+        std::make_unique<StreamHandle>(subscription, client_->stream(std::move(request), std::move(callbacks)));
     std::unique_lock lock(subscription->mutex);
-    subscription->answered.wait_for(lock, std::chrono::milliseconds(300), [&] { return subscription->ended || subscription->begun; });
+    subscription->answered.wait_for(lock, std::chrono::milliseconds(300),
+                                    [&] { return subscription->ended || subscription->begun; });
     if (subscription->ended && !subscription->ended->has_value()) {
       Error why = subscription->ended->error();
       lock.unlock();
@@ -293,7 +319,8 @@ class GrpcRuntime : public Runtime {
     auto stream = client_->stream(std::move(request), std::move(callbacks));
     auto deadline = loop_.after(patience, [weak = std::weak_ptr(call), state = state_] {
       if (auto late = weak.lock())
-        end(state, late, [] { return fail(Error{504, "DeadlineExceeded", "the container runtime did not answer in time"}); });
+        end(state, late,
+            [] { return fail(Error{504, "DeadlineExceeded", "the container runtime did not answer in time"}); });
     });
     std::lock_guard lock(call->mutex);
     if (call->ended) return;  // both go here
@@ -326,6 +353,8 @@ class GrpcRuntime : public Runtime {
 
 }  // namespace
 
-std::unique_ptr<Runtime> connect(run::Loop& loop, std::string endpoint) { return std::make_unique<GrpcRuntime>(loop, endpoint); }
+std::unique_ptr<Runtime> connect(run::Loop& loop, std::string endpoint) {
+  return std::make_unique<GrpcRuntime>(loop, endpoint);
+}
 
 }  // namespace dure::cri

@@ -114,8 +114,7 @@ struct MemoryRuntime::State : std::enable_shared_from_this<MemoryRuntime::State>
   void end_listeners(const Error& why) {
     auto gone = std::move(listeners);
     listeners.clear();
-    for (auto& [number, listener] : gone)
-      executor.post([on_end = std::move(listener.on_end), why] { on_end(why); });
+    for (auto& [number, listener] : gone) executor.post([on_end = std::move(listener.on_end), why] { on_end(why); });
   }
 
   // --- Images
@@ -157,7 +156,10 @@ struct MemoryRuntime::State : std::enable_shared_from_this<MemoryRuntime::State>
   Answer pull_image(const schema::Document& request) {
     const std::string name = normal_name(v1::PullImageRequest(request).image().image());
     if (!registry.contains(name) && !images.contains(name))
-      return fail(Error{404, "NotFound", fmt::format("failed to pull and unpack image \"{}\": failed to resolve reference \"{}\": {}: not found", name, name, name)});
+      return fail(
+          Error{404, "NotFound",
+                fmt::format("failed to pull and unpack image \"{}\": failed to resolve reference \"{}\": {}: not found",
+                            name, name, name)});
     images.insert(name);
     schema::Document answer(v1::PullImageResponse::type());
     v1::PullImageResponse(answer).set_image_ref(image_id(name));
@@ -189,8 +191,8 @@ struct MemoryRuntime::State : std::enable_shared_from_this<MemoryRuntime::State>
       const v1::PodSandboxMetadata other = v1::PodSandboxConfig(old.config).metadata();
       if (other.uid() == metadata.uid() && other.name() == metadata.name() && other.attempt() == metadata.attempt())
         return fail(Error{409, "AlreadyExists",
-                          fmt::format("failed to reserve sandbox name \"{}_{}_{}_{}\": name is reserved for \"{}\"", metadata.name(),
-                                      metadata.namespace_(), metadata.uid(), metadata.attempt(), id)});
+                          fmt::format("failed to reserve sandbox name \"{}_{}_{}_{}\": name is reserved for \"{}\"",
+                                      metadata.name(), metadata.namespace_(), metadata.uid(), metadata.attempt(), id)});
     }
     Sandbox sandbox;
     sandbox.config = schema::Document(v1::PodSandboxConfig::type());
@@ -199,7 +201,8 @@ struct MemoryRuntime::State : std::enable_shared_from_this<MemoryRuntime::State>
     sandbox.created_at = executor.wall_now();
     if (config.linux().security_context().namespace_options().network() != v1::NODE) {
       sandbox.ip = next_address();
-      if (sandbox.ip.empty()) return fail(Error{500, "Unknown", "failed to setup network for sandbox: no addresses left"});
+      if (sandbox.ip.empty())
+        return fail(Error{500, "Unknown", "failed to setup network for sandbox: no addresses left"});
     }
     schema::Document answer(v1::RunPodSandboxResponse::type());
     v1::RunPodSandboxResponse(answer).set_pod_sandbox_id(sandbox.id);
@@ -213,7 +216,8 @@ struct MemoryRuntime::State : std::enable_shared_from_this<MemoryRuntime::State>
     auto found = sandboxes.find(std::string(v1::StopPodSandboxRequest(request).pod_sandbox_id()));
     if (found != sandboxes.end()) {
       for (auto& [id, container] : containers)
-        if (container.sandbox_id == found->first && container.state == v1::CONTAINER_RUNNING) finish(container, 137, "Error");
+        if (container.sandbox_id == found->first && container.state == v1::CONTAINER_RUNNING)
+          finish(container, 137, "Error");
       if (found->second.ready) tell(found->first, v1::CONTAINER_STOPPED_EVENT);
       found->second.ready = false;
     }
@@ -282,15 +286,17 @@ struct MemoryRuntime::State : std::enable_shared_from_this<MemoryRuntime::State>
     const v1::CreateContainerRequest in(request);
     auto sandbox = sandboxes.find(std::string(in.pod_sandbox_id()));
     if (sandbox == sandboxes.end()) return fail(not_found_error("sandbox", in.pod_sandbox_id()));
-    if (!sandbox->second.ready) return fail(Error{500, "Unknown", "failed to get sandbox container task: sandbox is not running"});
+    if (!sandbox->second.ready)
+      return fail(Error{500, "Unknown", "failed to get sandbox container task: sandbox is not running"});
     const std::string* image = find_image(in.config().image().image());
     if (!image) return fail(not_found_error("image", in.config().image().image()));
     for (const auto& [id, old] : containers) {
       const v1::ContainerMetadata other = v1::ContainerConfig(old.config).metadata();
       if (old.sandbox_id == sandbox->first && other.name() == in.config().metadata().name() &&
           other.attempt() == in.config().metadata().attempt())
-        return fail(Error{409, "AlreadyExists", fmt::format("failed to reserve container name \"{}_{}\": name is reserved for \"{}\"",
-                                                            other.name(), other.attempt(), id)});
+        return fail(Error{409, "AlreadyExists",
+                          fmt::format("failed to reserve container name \"{}_{}\": name is reserved for \"{}\"",
+                                      other.name(), other.attempt(), id)});
     }
     Container container;
     container.config = schema::Document(v1::ContainerConfig::type());
@@ -321,7 +327,8 @@ struct MemoryRuntime::State : std::enable_shared_from_this<MemoryRuntime::State>
     Container* container = find_container(id);
     if (!container) return fail(not_found_error("container", id));
     if (container->state != v1::CONTAINER_CREATED)
-      return fail(Error{409, "FailedPrecondition", fmt::format("container \"{}\" is in state {}", id, container->state)});
+      return fail(
+          Error{409, "FailedPrecondition", fmt::format("container \"{}\" is in state {}", id, container->state)});
     container->state = v1::CONTAINER_RUNNING;
     container->started_at = executor.wall_now();
     tell(id, v1::CONTAINER_STARTED_EVENT);
@@ -398,8 +405,8 @@ struct MemoryRuntime::State : std::enable_shared_from_this<MemoryRuntime::State>
     status.set_exit_code(container->exit_code);
     status.set_reason(container->reason);
     const v1::ContainerConfig config(container->config);
-    status.set_log_path(std::string(v1::PodSandboxConfig(sandboxes.at(container->sandbox_id).config).log_directory()) + "/" +
-                        std::string(config.log_path()));
+    status.set_log_path(std::string(v1::PodSandboxConfig(sandboxes.at(container->sandbox_id).config).log_directory()) +
+                        "/" + std::string(config.log_path()));
     for (v1::Mount mount : config.mounts()) answer.copy(status.add_mounts().mutable_node(), mount.node());
     return answer;
   }
@@ -499,7 +506,8 @@ struct MemoryRuntime::State : std::enable_shared_from_this<MemoryRuntime::State>
       std::lock_guard lock(mutex);
       Container* container = find_container(in.container_id());
       if (!container) return fail(not_found_error("container", in.container_id()));
-      if (container->state != v1::CONTAINER_RUNNING) return fail(Error{500, "Unknown", "container is in CONTAINER_EXITED state"});
+      if (container->state != v1::CONTAINER_RUNNING)
+        return fail(Error{500, "Unknown", "container is in CONTAINER_EXITED state"});
       run = exec;
     }
     std::vector<std::string> command;
@@ -544,9 +552,11 @@ MemoryRuntime::~MemoryRuntime() {
 Result<schema::Document> MemoryRuntime::call(std::string_view method, const schema::Document& request, Duration) {
   if (!find_method(method)) return fail(Error{501, "Unimplemented", fmt::format("unknown method {}", method)});
   std::unique_lock lock(state_->mutex);
-  if (state_->down) return fail(Error{503, "Unavailable", "connection error: desc = \"transport: the container runtime is away\""});
+  if (state_->down)
+    return fail(Error{503, "Unavailable", "connection error: desc = \"transport: the container runtime is away\""});
   ++state_->counts[std::string(method)];
-  if (auto planned = state_->failures.find(std::string(method)); planned != state_->failures.end() && !planned->second.empty()) {
+  if (auto planned = state_->failures.find(std::string(method));
+      planned != state_->failures.end() && !planned->second.empty()) {
     Error error = std::move(planned->second.back());
     planned->second.pop_back();
     return fail(std::move(error));

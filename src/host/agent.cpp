@@ -52,7 +52,8 @@ Result<int64_t> quantity(std::string_view text, bool milli) {
 // "key=value:Effect", "key:Effect"
 Result<pods::NodeTaint> parse_taint(std::string_view text) {
   const size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) return fail(bad_request("a taint is key=value:Effect, got " + std::string(text)));
+  if (colon == std::string_view::npos)
+    return fail(bad_request("a taint is key=value:Effect, got " + std::string(text)));
   const std::string_view pair = text.substr(0, colon);
   const size_t equals = pair.find('=');
   pods::NodeTaint taint;
@@ -209,8 +210,10 @@ class AgentParts final : public Agent {
                               {Change::Kind::file, options.cni_folder + "/10-dure.conflist"},
                               {Change::Kind::folder, "/run/dure"}};
     for (const Change& change : changes) DURE_CHECK(journal_.record(change));
-    // Folders that others expect to be there, and that pods leave something in: ours only where nobody made them before.
-    for (const char* folder : {"/etc/cni", "/etc/cni/net.d", "/var/lib/cni", "/var/lib/cni/results", "/var/log/pods", "/var/log/containers"})
+    // Folders that others expect to be there, and that pods leave something in: ours only where nobody made them
+    // before.
+    for (const char* folder :
+         {"/etc/cni", "/etc/cni/net.d", "/var/lib/cni", "/var/lib/cni/results", "/var/log/pods", "/var/log/containers"})
       if (!disk_->exists(folder)) DURE_CHECK(journal_.record({Change::Kind::folder, folder}));
     return {};
   }
@@ -275,7 +278,15 @@ class AgentParts final : public Agent {
                               const std::string& sub_path) { return volumes_->sub_path(pod, volume, path, sub_path); };
     volumes.unmount = [this](const std::string& uid) { return volumes_->unmount(uid); };
     volumes.uids = [this] { return volumes_->uids(); };
-    return {*client_, *caches_, *runtime_, *executor_, *jobs_, *disk_, *events_, *probe_net_, std::move(volumes),
+    return {*client_,
+            *caches_,
+            *runtime_,
+            *executor_,
+            *jobs_,
+            *disk_,
+            *events_,
+            *probe_net_,
+            std::move(volumes),
             [this](const std::string& path) { return volumes_->remove_tree(path); },
             [](const std::string& path, int mode) { return volumes::set_mode(path, static_cast<mode_t>(mode)); },
             {}};
@@ -294,8 +305,9 @@ class AgentParts final : public Agent {
     options.tls.ca_pem = credentials_.ca_pem;
     options.tls.certificate_pem = credentials_.certificate_pem;
     options.tls.key_pem = credentials_.key_pem;
-    tunnel_ = tunnel::AgentTunnel::start(loop_.loop(), *jobs_, std::move(options),
-                                         pods::kubelet_api(*pods_, *executor_, *jobs_, {.node_name = settings_.node_name}));
+    tunnel_ =
+        tunnel::AgentTunnel::start(loop_.loop(), *jobs_, std::move(options),
+                                   pods::kubelet_api(*pods_, *executor_, *jobs_, {.node_name = settings_.node_name}));
   }
 
   const AgentOptions options_;
@@ -304,7 +316,7 @@ class AgentParts final : public Agent {
   const std::unique_ptr<os::Clock> clock_;
   bootstrap::Journal journal_;
   client::Credentials credentials_;
-  run::LoopThread loop_;                    // all connections of this process
+  run::LoopThread loop_;                     // all connections of this process
   std::unique_ptr<run::Executor> executor_;  // reconciles and timers
   std::unique_ptr<run::Executor> jobs_;      // what waits for the runtime
   std::unique_ptr<client::Client> client_;

@@ -1,7 +1,7 @@
 // Agent: a node of the cluster in one object.
 //
-// Owner: main. `start` returns when the node has its identity and everything runs (the Node may still be on its way to Ready); destroying it
-// stops the agent's own work and leaves every container running. Thread: one.
+// Owner: main. `start` returns when the node has its identity and everything runs (the Node may still be on its way to
+// Ready); destroying it stops the agent's own work and leaves every container running. Thread: one.
 #pragma once
 
 #include <memory>

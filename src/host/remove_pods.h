@@ -7,8 +7,8 @@
 
 namespace dure::host {
 
-// Blocks. A runtime that does not answer is an error; the pods of other orchestrators are left alone: only those with the labels
-// of a kubelet are taken.
+// Blocks. A runtime that does not answer is an error; the pods of other orchestrators are left alone: only those with
+// the labels of a kubelet are taken.
 Status remove_pods(const std::string& runtime_endpoint);
 
 }  // namespace dure::host

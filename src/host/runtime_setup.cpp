@@ -36,7 +36,8 @@ Status install_cni_plugin(bootstrap::Journal& journal) {
       const auto there = volumes::read_link(path);
       if (there && *there == program) continue;
       // Somebody else's loopback plugin does just as well.
-      if (std::string_view(name) == "loopback" && volumes::facts_of(path, false).kind != volumes::FileKind::none) continue;
+      if (std::string_view(name) == "loopback" && volumes::facts_of(path, false).kind != volumes::FileKind::none)
+        continue;
       DURE_CHECK(journal.record({bootstrap::Change::Kind::file, path}));
       DURE_CHECK(volumes::make_link(program, path + ".new"));
       DURE_CHECK(volumes::rename_over(path + ".new", path));

@@ -1,4 +1,5 @@
-// What the container runtime needs of us before the first pod: the sandbox image, and our CNI plugin where it looks for plugins.
+// What the container runtime needs of us before the first pod: the sandbox image, and our CNI plugin where it looks for
+// plugins.
 #pragma once
 
 #include <string>
@@ -12,8 +13,8 @@ namespace dure::host {
 // Imports the embedded pause image unless the runtime has it.
 Status ensure_pause_image(cri::Runtime& runtime, const std::string& endpoint);
 
-// Links `dure-cni` (and `loopback`, where there is none) to this program in the usual plugin folders that exist, /opt/cni/bin
-// otherwise; each link is recorded in the journal first.
+// Links `dure-cni` (and `loopback`, where there is none) to this program in the usual plugin folders that exist,
+// /opt/cni/bin otherwise; each link is recorded in the journal first.
 Status install_cni_plugin(bootstrap::Journal& journal);
 
 }  // namespace dure::host

@@ -1,5 +1,5 @@
-// The lab's cgroups: one group per node, always below the caller's own (never at the root), in every hierarchy the machine has
-// (v1, hybrid or v2).
+// The lab's cgroups: one group per node, always below the caller's own (never at the root), in every hierarchy the
+// machine has (v1, hybrid or v2).
 #pragma once
 
 #include <string>
@@ -24,8 +24,8 @@ Status make_groups(const std::vector<Hierarchy>& all, const std::string& lab, co
 Status enter_groups(const std::vector<Hierarchy>& all, const std::string& lab, const std::string& node);
 // Moves the calling process into the groups that `pid` (a node's pid 1) is in, as the caller sees them.
 void join_cgroups_of(int pid);
-// Removes <own group>/dure-lab/<lab> everywhere; processes must be gone. Retries for up to `tries` tenths of a second because
-// v1 groups lag behind their last process. Answers how many folders stayed.
+// Removes <own group>/dure-lab/<lab> everywhere; processes must be gone. Retries for up to `tries` tenths of a second
+// because v1 groups lag behind their last process. Answers how many folders stayed.
 int remove_groups(const std::vector<Hierarchy>& all, const std::string& lab, int tries = 30);
 
 }  // namespace dure::lab

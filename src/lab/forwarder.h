@@ -1,4 +1,5 @@
-// The way into a lab: one TCP port on the machine's loopback, forwarded to an address inside a node's network namespace.
+// The way into a lab: one TCP port on the machine's loopback, forwarded to an address inside a node's network
+// namespace.
 #pragma once
 
 #include <string>
@@ -13,8 +14,8 @@ struct Listener {
 };
 Result<Listener> listen_on_loopback(int port);
 
-// Joins the network namespace of `pid`, then forwards until the process ends. Single-threaded; up to 256 connections at a time,
-// further ones wait in the listener's backlog.
+// Joins the network namespace of `pid`, then forwards until the process ends. Single-threaded; up to 256 connections at
+// a time, further ones wait in the listener's backlog.
 int forward(int listener, int pid, const std::string& address, int port);
 
 }  // namespace dure::lab

@@ -91,8 +91,9 @@ Status remove_remains(const std::string& id) {
   std::error_code error;
   fs::remove_all(lab_folder(id), error);
   if (left > 0 || error)
-    return fail(Error{500, "LabNotClean", "some of lab \"" + id + "\" could not be removed: " +
-                                              (left ? std::to_string(left) + " cgroup folders are busy" : error.message()),
+    return fail(Error{500, "LabNotClean",
+                      "some of lab \"" + id + "\" could not be removed: " +
+                          (left ? std::to_string(left) + " cgroup folders are busy" : error.message()),
                       "dure lab down " + id});
   return {};
 }
@@ -106,21 +107,25 @@ std::string lab_folder(const std::string& id) {
 
 Status check_machine(const LabSpec& spec) {
   if (geteuid() != 0)
-    return fail(Error{403, "NotRoot", "a lab needs root: it makes network namespaces and starts containerd", "sudo dure lab up"});
+    return fail(Error{403, "NotRoot", "a lab needs root: it makes network namespaces and starts containerd",
+                      "sudo dure lab up"});
   for (const char* program : {"containerd", "runc"})
     if (!on_path(program))
-      return fail(Error{500, "NoContainerRuntime", std::string(program) + " is not installed", "apt install containerd runc"});
+      return fail(
+          Error{500, "NoContainerRuntime", std::string(program) + " is not installed", "apt install containerd runc"});
   auto child = clone_child(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC, [] { return 0; });
   if (!child)
-    return fail(Error{500, "NoNamespaces", "this machine does not allow new namespaces (" + child.error().message +
-                                               "); inside a container, run it with --privileged"});
+    return fail(Error{500, "NoNamespaces",
+                      "this machine does not allow new namespaces (" + child.error().message +
+                          "); inside a container, run it with --privileged"});
   wait_for(*child);
   std::error_code ignored;
   fs::create_directories(spec.folder, ignored);
-  struct statvfs disk {};
+  struct statvfs disk{};
   if (statvfs(spec.folder.c_str(), &disk) == 0 && disk.f_bavail * disk.f_frsize < kDiskBytesMin)
-    return fail(Error{507, "DiskTooSmall", "a lab needs 600 MB under " + spec.folder + ", only " +
-                                               std::to_string(disk.f_bavail * disk.f_frsize >> 20) + " MB are free",
+    return fail(Error{507, "DiskTooSmall",
+                      "a lab needs 600 MB under " + spec.folder + ", only " +
+                          std::to_string(disk.f_bavail * disk.f_frsize >> 20) + " MB are free",
                       "set DURE_LAB_FOLDER to a larger disk"});
   return {};
 }
@@ -176,9 +181,10 @@ Status down(const std::string& id, const Progress& progress) {
     kill(state->supervisor_pid, SIGTERM);
     for (int i = 0; i < 300 && (lock = take_lock(folder)) < 0; ++i) usleep(100'000);
     if (lock < 0)
-      return fail(Error{500, "LabNotEnding", "the supervisor of lab \"" + id + "\" (pid " +
-                                                 std::to_string(state->supervisor_pid) + ") does not end",
-                        "kill -9 " + std::to_string(state->supervisor_pid) + " && dure lab down " + id});
+      return fail(
+          Error{500, "LabNotEnding",
+                "the supervisor of lab \"" + id + "\" (pid " + std::to_string(state->supervisor_pid) + ") does not end",
+                "kill -9 " + std::to_string(state->supervisor_pid) + " && dure lab down " + id});
   }
   Status removed = remove_remains(id);
   close(lock);

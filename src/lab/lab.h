@@ -1,4 +1,5 @@
-// The verbs of `dure lab`. Each finds the lab through its folder; a lock there tells whether its supervisor lives. Needs root.
+// The verbs of `dure lab`. Each finds the lab through its folder; a lock there tells whether its supervisor lives.
+// Needs root.
 #pragma once
 
 #include <string>
@@ -13,12 +14,12 @@ namespace dure::lab {
 // The folder of lab `id`: $DURE_LAB_FOLDER/<id>, or /var/lib/dure-lab/<id>.
 std::string lab_folder(const std::string& id);
 
-// One sentence and the fix when this machine cannot hold a lab: not root (NotRoot), no namespaces (NoNamespaces), too little
-// disk (DiskTooSmall), containerd or runc missing (NoContainerRuntime). Changes nothing.
+// One sentence and the fix when this machine cannot hold a lab: not root (NotRoot), no namespaces (NoNamespaces), too
+// little disk (DiskTooSmall), containerd or runc missing (NoContainerRuntime). Changes nothing.
 Status check_machine(const LabSpec& spec);
 
-// Starts the supervisor in the background and reports its steps until the lab is up. A lab that is already up is left as it is
-// and its state answered (already = true); the rest of a dead one is removed first.
+// Starts the supervisor in the background and reports its steps until the lab is up. A lab that is already up is left
+// as it is and its state answered (already = true); the rest of a dead one is removed first.
 struct UpResult {
   LabState state;
   bool already = false;

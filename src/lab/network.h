@@ -1,4 +1,5 @@
-// The lab's LAN: a bridge with a fixed address in the lab's own network namespace, one veth per node. Through kernel::Links.
+// The lab's LAN: a bridge with a fixed address in the lab's own network namespace, one veth per node. Through
+// kernel::Links.
 #pragma once
 
 #include "base/result.h"

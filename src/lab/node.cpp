@@ -54,13 +54,13 @@ class SetUp {
 
   // /etc and /usr/local are the machine's with the node's own changes on top.
   bool overlay(const std::string& name, const char* target) {
-    const std::string options = std::string("lowerdir=") + target + ",upperdir=" + folder(name) +
-                                ",workdir=" + folder(name + ".work");
+    const std::string options =
+        std::string("lowerdir=") + target + ",upperdir=" + folder(name) + ",workdir=" + folder(name + ".work");
     return step(target, mount("overlay", target, "overlay", 0, options.c_str()));
   }
 
-  // A hard link keeps one copy of the program in the page cache for all nodes; it is made in the overlay's upper layer before
-  // the overlay is mounted.
+  // A hard link keeps one copy of the program in the page cache for all nodes; it is made in the overlay's upper layer
+  // before the overlay is mounted.
   void link_program() {
     std::error_code error;
     const std::string target = folder("usr-local/bin") + "/dure";
@@ -74,7 +74,8 @@ class SetUp {
     if (!overlay("etc", "/etc") || !overlay("usr-local", "/usr/local") || !bind("var-lib", "/var/lib") ||
         !bind("var-log", "/var/log") || !bind("opt", "/opt"))
       return false;
-    for (const char* path : {"/var/lib/containerd", "/opt/cni/bin", "/etc/cni/net.d", "/etc/containerd", "/usr/local/bin"})
+    for (const char* path :
+         {"/var/lib/containerd", "/opt/cni/bin", "/etc/cni/net.d", "/etc/containerd", "/usr/local/bin"})
       fs::create_directories(path);
     identity_files();
     return step("/run", mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64m")) &&
@@ -155,7 +156,8 @@ struct Service {
 };
 
 int64_t now_milliseconds() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 // Starts, reaps, starts again one second after a death.
@@ -204,7 +206,8 @@ class Services {
       for (Service& service : services_)
         if (service.pid == pid) {
           dprintf(service.command.output, "-- %s ended (%s %d); starting it again in a second\n", service.name.c_str(),
-                  WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+                  WIFSIGNALED(status) ? "signal" : "status",
+                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
           service.pid = 0;
           service.start_at = now_milliseconds() + 1000;
         }

@@ -1,5 +1,6 @@
-// Pid 1 of a lab node: gives the node its own view of the machine (host name, /etc, /var, /run, /sys, cgroups, own containerd
-// state), then starts what it is told over a socket and starts it again when it dies, as a service manager would.
+// Pid 1 of a lab node: gives the node its own view of the machine (host name, /etc, /var, /run, /sys, cgroups, own
+// containerd state), then starts what it is told over a socket and starts it again when it dies, as a service manager
+// would.
 #pragma once
 
 #include <string>
@@ -12,11 +13,11 @@ namespace dure::lab {
 
 struct NodeInit {
   NodeSpec node;
-  std::string state;      // this node's folder
-  std::string binary;     // the dure program of the lab
+  std::string state;   // this node's folder
+  std::string binary;  // the dure program of the lab
   std::string gateway;
   std::vector<Hierarchy> groups;  // as the machine sees them
-  int control = -1;       // stream socket: lines "start NAME<TAB>ARG<TAB>ARG..." come in; "ready" goes out once
+  int control = -1;               // stream socket: lines "start NAME<TAB>ARG<TAB>ARG..." come in; "ready" goes out once
 };
 
 // Never returns while the node lives; the exit status is that of a failed set-up.

@@ -1,5 +1,5 @@
-// Processes and namespaces as the lab needs them: clone into new namespaces, join those of another process, run a command
-// there. Everything here must be called from a single-threaded process: setns(2) of mounts demands it.
+// Processes and namespaces as the lab needs them: clone into new namespaces, join those of another process, run a
+// command there. Everything here must be called from a single-threaded process: setns(2) of mounts demands it.
 #pragma once
 
 #include <functional>
@@ -10,17 +10,18 @@
 
 namespace dure::lab {
 
-// A child in new namespaces (CLONE_NEW* flags); it dies with the calling thread and exits with what `body` answers. The pid is
-// the caller's.
+// A child in new namespaces (CLONE_NEW* flags); it dies with the calling thread and exits with what `body` answers. The
+// pid is the caller's.
 Result<int> clone_child(int namespace_flags, const std::function<int()>& body);
 
-// Joins the namespaces of `pid` ("pid", "mnt", "net", "uts", "ipc", "cgroup"); a joined pid namespace holds for children only.
+// Joins the namespaces of `pid` ("pid", "mnt", "net", "uts", "ipc", "cgroup"); a joined pid namespace holds for
+// children only.
 Status join_namespaces(int pid, const std::vector<std::string>& which);
 
 struct Command {
-  std::vector<std::string> arguments;  // arguments[0] is found on PATH
+  std::vector<std::string> arguments;                            // arguments[0] is found on PATH
   std::vector<std::pair<std::string, std::string>> environment;  // added to the caller's
-  int output = -1;       // stdout and stderr go there; -1: the caller's
+  int output = -1;                                               // stdout and stderr go there; -1: the caller's
   bool die_with_parent = true;
 };
 

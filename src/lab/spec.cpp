@@ -34,7 +34,8 @@ Status write_state(const std::string& folder, const LabState& state) {
   text << "supervisor " << state.supervisor_pid << "\ninit " << state.init_pid << "\napi " << state.api_port
        << "\nends " << state.ends_at_seconds << "\n";
   for (const LabState::Node& node : state.nodes)
-    text << "node " << node.name << " " << node.address << " " << node.pid << " " << node.server << " " << node.bare << "\n";
+    text << "node " << node.name << " " << node.address << " " << node.pid << " " << node.server << " " << node.bare
+         << "\n";
   return os::write_file_atomic(*os::make_disk(), folder + "/state", text.str(), 0644);
 }
 

@@ -10,20 +10,20 @@
 namespace dure::lab {
 
 struct NodeSpec {
-  std::string name;     // also the host name
-  std::string address;  // on the lab's LAN
-  bool server = false;  // runs the control plane (and an agent)
-  bool bare = false;    // only a machine with containerd: to try `dure join` by hand
+  std::string name;                       // also the host name
+  std::string address;                    // on the lab's LAN
+  bool server = false;                    // runs the control plane (and an agent)
+  bool bare = false;                      // only a machine with containerd: to try `dure join` by hand
   std::string cpu = "2", memory = "2Gi";  // what the agent reports: /proc shows the whole machine
 };
 
 struct LabSpec {
   std::string id = "lab";
-  std::string folder;   // absolute; holds the state of every node
-  std::string binary;   // absolute path of the dure binary that the nodes run
+  std::string folder;                 // absolute; holds the state of every node
+  std::string binary;                 // absolute path of the dure binary that the nodes run
   std::string subnet = "192.168.35";  // /24; .1 is the LAN's bridge
   std::vector<NodeSpec> nodes;
-  int api_port = 0;     // on the machine's loopback; 0: chosen
+  int api_port = 0;             // on the machine's loopback; 0: chosen
   Duration time_limit = 30min;  // zero: none
   std::string pod_cidr = "10.244.0.0/16", service_cidr = "10.96.0.0/12";
 };

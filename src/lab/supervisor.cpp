@@ -99,11 +99,13 @@ class Supervisor {
                return lab_init();
              }));
     const int lab_pids = open(("/proc/" + std::to_string(init_pid_) + "/ns/pid").c_str(), O_RDONLY | O_CLOEXEC);
-    if (lab_pids < 0 || setns(lab_pids, CLONE_NEWPID) != 0) return fail(from_errno("join the lab's pid namespace", errno));
+    if (lab_pids < 0 || setns(lab_pids, CLONE_NEWPID) != 0)
+      return fail(from_errno("join the lab's pid namespace", errno));
     DURE_CHECK(in_child([&] { return make_lan(init_pid_, spec_); }));
     for (const NodeSpec& node : spec_.nodes) DURE_CHECK(start_node(node));
     progress_("namespaces and network for " + std::to_string(spec_.nodes.size()) + " nodes");
-    for (RunningNode& node : nodes_) order(node, "containerd", {"containerd", "--config", "/etc/containerd/config.toml"});
+    for (RunningNode& node : nodes_)
+      order(node, "containerd", {"containerd", "--config", "/etc/containerd/config.toml"});
     DURE_CHECK(save_state());
     for (RunningNode& node : nodes_) DURE_CHECK(await_containerd(node));
     progress_("containerd answers on every node");
@@ -120,7 +122,8 @@ class Supervisor {
                return done ? 0 : 1;
              }));
     if (wait_for(pid) != 0)
-      return fail(Error{500, "LabNetworkFailed", "the lab's network could not be made; see " + spec_.folder + "/supervisor.log"});
+      return fail(Error{500, "LabNetworkFailed",
+                        "the lab's network could not be made; see " + spec_.folder + "/supervisor.log"});
     return {};
   }
 
@@ -171,7 +174,8 @@ class Supervisor {
     message.msg_control = space;
     message.msg_controllen = sizeof space;
     if (poll(&waiting, 1, 10'000) <= 0 || recvmsg(node.control, &message, 0) < 5)
-      return fail(Error{500, "LabNodeFailed", "node " + node.spec.name + " did not start; see " + node.folder + "/init.log"});
+      return fail(
+          Error{500, "LabNodeFailed", "node " + node.spec.name + " did not start; see " + node.folder + "/init.log"});
     for (cmsghdr* c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
       if (c->cmsg_type == SCM_CREDENTIALS) {
         ucred who;
@@ -192,8 +196,9 @@ class Supervisor {
       if (access(path.c_str(), F_OK) == 0) return {};
       usleep(50'000);
     }
-    return fail(Error{500, "LabNodeFailed",
-                      "containerd of " + node.spec.name + " did not start; see " + node.folder + "/var-log/containerd.log"});
+    return fail(
+        Error{500, "LabNodeFailed",
+              "containerd of " + node.spec.name + " did not start; see " + node.folder + "/var-log/containerd.log"});
   }
 
   Result<std::string> inside(const RunningNode& node, const std::vector<std::string>& arguments) {
@@ -207,22 +212,32 @@ class Supervisor {
     std::ifstream file(log);
     std::string text((std::istreambuf_iterator<char>(file)), {});
     if (status != 0)
-      return fail(Error{500, "LabNodeFailed", "on " + node.spec.name + ", `" + join(arguments, " ") + "` ended with " +
-                                                  std::to_string(status) + ":\n" + text});
+      return fail(Error{500, "LabNodeFailed",
+                        "on " + node.spec.name + ", `" + join(arguments, " ") + "` ended with " +
+                            std::to_string(status) + ":\n" + text});
     return text;
   }
 
   static std::vector<std::string> capacity(const NodeSpec& spec) {
-    return {"--node-name", spec.name, "--node-ip", spec.address, "--capacity-cpu", spec.cpu, "--capacity-memory", spec.memory};
+    return {"--node-name",    spec.name, "--node-ip",         spec.address,
+            "--capacity-cpu", spec.cpu,  "--capacity-memory", spec.memory};
   }
 
   Status bootstrap() {
     std::string join_command;
     for (RunningNode& node : nodes_) {
       if (!node.spec.server) continue;
-      std::vector<std::string> init{"dure", "init", "--skip-start", "--apiserver-advertise-address", node.spec.address,
-                                    "--pod-network-cidr", spec_.pod_cidr, "--service-cidr", spec_.service_cidr,
-                                    "--apiserver-cert-extra-sans", "127.0.0.1,localhost"};
+      std::vector<std::string> init{"dure",
+                                    "init",
+                                    "--skip-start",
+                                    "--apiserver-advertise-address",
+                                    node.spec.address,
+                                    "--pod-network-cidr",
+                                    spec_.pod_cidr,
+                                    "--service-cidr",
+                                    spec_.service_cidr,
+                                    "--apiserver-cert-extra-sans",
+                                    "127.0.0.1,localhost"};
       for (const std::string& word : capacity(node.spec)) init.push_back(word);
       DURE_CHECK(inside(node, init));
       order(node, "dure-server", {"dure", "server"});
@@ -233,7 +248,8 @@ class Supervisor {
     for (RunningNode& node : nodes_) {
       if (node.spec.server || node.spec.bare) continue;
       std::vector<std::string> words;
-      for (std::string_view word : split(trim(std::string_view(join_command).substr(join_command.rfind("dure join"))), ' '))
+      for (std::string_view word :
+           split(trim(std::string_view(join_command).substr(join_command.rfind("dure join"))), ' '))
         if (!word.empty()) words.emplace_back(word);
       words.push_back("--skip-start");
       for (const std::string& word : capacity(node.spec)) words.push_back(word);
@@ -281,7 +297,8 @@ class Supervisor {
     state.init_pid = init_pid_;
     state.api_port = api_port_;
     if (spec_.time_limit.count() > 0)
-      state.ends_at_seconds = time(nullptr) + std::chrono::duration_cast<std::chrono::seconds>(spec_.time_limit).count();
+      state.ends_at_seconds =
+          time(nullptr) + std::chrono::duration_cast<std::chrono::seconds>(spec_.time_limit).count();
     for (const RunningNode& node : nodes_)
       state.nodes.push_back({node.spec.name, node.spec.address, node.pid, node.spec.server, node.spec.bare});
     return write_state(spec_.folder, state);

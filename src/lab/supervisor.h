@@ -1,7 +1,7 @@
 // The supervisor: builds a lab, keeps it, ends it. It runs in a process of its own (single-threaded: it forks and joins
-// namespaces) and holds the lock of the lab's folder while it lives. It ends when it is told (SIGTERM), when the time limit is
-// over, or when the lab's pid 1 dies; ending kills that pid 1, which takes every process, namespace and mount along, and removes the
-// cgroups and the nodes' state.
+// namespaces) and holds the lock of the lab's folder while it lives. It ends when it is told (SIGTERM), when the time
+// limit is over, or when the lab's pid 1 dies; ending kills that pid 1, which takes every process, namespace and mount
+// along, and removes the cgroups and the nodes' state.
 #pragma once
 
 #include <functional>

@@ -97,8 +97,6 @@ std::string Random::uuid() {
 
 std::unique_ptr<Clock> make_clock() { return std::make_unique<SystemClock>(); }
 std::unique_ptr<Random> make_random() { return std::make_unique<SystemRandom>(); }
-std::unique_ptr<Random> make_seeded_random(uint64_t seed) {
-  return std::make_unique<SeededRandom>(seed);
-}
+std::unique_ptr<Random> make_seeded_random(uint64_t seed) { return std::make_unique<SeededRandom>(seed); }
 
 }  // namespace dure::os

@@ -23,8 +23,7 @@ class LinuxFile final : public File {
   Result<size_t> read_at(uint64_t offset, std::span<char> buffer) const override {
     size_t done = 0;
     while (done < buffer.size()) {
-      const ssize_t got =
-          pread(fd_, buffer.data() + done, buffer.size() - done, off_t(offset + done));
+      const ssize_t got = pread(fd_, buffer.data() + done, buffer.size() - done, off_t(offset + done));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) return fail(disk_error("read " + path_, errno));
       if (got == 0) break;
@@ -80,8 +79,7 @@ class LinuxFile final : public File {
     static constexpr size_t chunk = 256 << 10;
     const std::string zeros(chunk, '\0');
     for (uint64_t at = old_size; at < size; at += chunk) {
-      const auto part =
-          std::string_view(zeros).substr(0, size_t(std::min<uint64_t>(chunk, size - at)));
+      const auto part = std::string_view(zeros).substr(0, size_t(std::min<uint64_t>(chunk, size - at)));
       DURE_CHECK(write_at(at, part));
     }
     return {};
@@ -131,8 +129,7 @@ class LinuxDisk final : public Disk {
     if (refused == EWOULDBLOCK) error.reason = "FileLocked";
     return fail(std::move(error));
   }
-  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode,
-                                     int permissions) override {
+  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode, int permissions) override {
     int flags = O_CLOEXEC | O_NOCTTY;
     switch (mode) {
       case OpenMode::read:
@@ -155,8 +152,7 @@ class LinuxDisk final : public Disk {
     return std::make_unique<LinuxFile>(fd, path);
   }
   Status rename(const std::string& from, const std::string& to) override {
-    if (::rename(from.c_str(), to.c_str()) != 0)
-      return fail(disk_error("rename " + from + " to " + to, errno));
+    if (::rename(from.c_str(), to.c_str()) != 0) return fail(disk_error("rename " + from + " to " + to, errno));
     return {};
   }
   Status remove(const std::string& path) override {
@@ -168,9 +164,7 @@ class LinuxDisk final : public Disk {
       const std::string part = path.substr(0, at);
       if (mkdir(part.c_str(), mode_t(permissions)) == 0) {
         const size_t slash = part.rfind('/');
-        DURE_CHECK(sync_directory(slash == std::string::npos ? "."
-                                  : slash == 0               ? "/"
-                                                             : part.substr(0, slash)));
+        DURE_CHECK(sync_directory(slash == std::string::npos ? "." : slash == 0 ? "/" : part.substr(0, slash)));
       } else if (errno != EEXIST && !exists(part)) {
         return fail(disk_error("make folder " + part, errno));
       }

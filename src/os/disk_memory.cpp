@@ -104,8 +104,7 @@ struct MemoryDisk::State {
     std::string_view rest = change.bytes;
     while (!rest.empty()) {
       const size_t count = std::min<size_t>(rest.size(), sector - offset % sector);
-      if (draw() % 2)
-        Change{Change::Kind::write, offset, std::string(rest.substr(0, count))}.apply(content);
+      if (draw() % 2) Change{Change::Kind::write, offset, std::string(rest.substr(0, count))}.apply(content);
       rest.remove_prefix(count);
       offset += count;
     }
@@ -133,8 +132,7 @@ namespace {
 
 class MemoryFile final : public File {
  public:
-  MemoryFile(std::shared_ptr<MemoryDisk::State> state, InodePointer inode, std::string path,
-             bool writable)
+  MemoryFile(std::shared_ptr<MemoryDisk::State> state, InodePointer inode, std::string path, bool writable)
       : state_(std::move(state)),
         inode_(std::move(inode)),
         path_(std::move(path)),
@@ -159,15 +157,13 @@ class MemoryFile final : public File {
     std::string bytes;
     for (const auto part : parts) bytes += part;
     ++state_->counters.writes;
-    Status may = writable_ ? usable(MemoryDisk::Operation::write, "write ")
-                           : Status(fail(disk_error("write " + path_, EBADF)));
+    Status may =
+        writable_ ? usable(MemoryDisk::Operation::write, "write ") : Status(fail(disk_error("write " + path_, EBADF)));
     if (may) may = state_->room_for(*inode_, offset + bytes.size(), "write " + path_);
     if (!may) {
       // Some of it may have gone through before the error.
       bytes.resize(size_t(state_->draw() % (bytes.size() + 1)));
-      if (epoch_ != state_->epoch || !writable_ ||
-          !state_->room_for(*inode_, offset + bytes.size(), ""))
-        return may;
+      if (epoch_ != state_->epoch || !writable_ || !state_->room_for(*inode_, offset + bytes.size(), "")) return may;
     }
     state_->counters.bytes_written += bytes.size();
     state_->change(*inode_, {Change::Kind::write, offset, std::move(bytes)});
@@ -256,8 +252,7 @@ Result<std::unique_ptr<File>> MemoryDisk::open(const std::string& raw_path, Open
     return std::make_unique<MemoryFile>(state_, at->second, path, writable);
   }
   const std::string folder = folder_of(path);
-  if (!creates || !state_->folders.contains(folder))
-    return fail(disk_error("open " + path, ENOENT));
+  if (!creates || !state_->folders.contains(folder)) return fail(disk_error("open " + path, ENOENT));
   auto inode = std::make_shared<Inode>();
   state_->live[path] = inode;
   state_->unsynced[folder].push_back({"", path, inode});
@@ -302,10 +297,8 @@ Status MemoryDisk::rename(const std::string& raw_from, const std::string& raw_to
   std::lock_guard lock(state_->mutex);
   if (auto error = state_->ask(Operation::rename, from)) return fail(std::move(*error));
   const auto at = state_->live.find(from);
-  if (state_->folders.contains(from))
-    return fail(unsupported(what + ": folders are not renamed in memory"));
-  if (at == state_->live.end() || !state_->folders.contains(folder_of(to)))
-    return fail(disk_error(what, ENOENT));
+  if (state_->folders.contains(from)) return fail(unsupported(what + ": folders are not renamed in memory"));
+  if (at == state_->live.end() || !state_->folders.contains(folder_of(to))) return fail(disk_error(what, ENOENT));
   if (state_->folders.contains(to)) return fail(disk_error(what, EISDIR));
   if (from == to) return {};
   NameChange change{from, to, at->second};
@@ -319,9 +312,7 @@ Status MemoryDisk::remove(const std::string& raw_path) {
   std::lock_guard lock(state_->mutex);
   if (auto error = state_->ask(Operation::remove, path)) return fail(std::move(*error));
   if (state_->folders.contains(path)) {
-    const auto inside = [&](const std::string& other) {
-      return folder_of(other) == path && other != path;
-    };
+    const auto inside = [&](const std::string& other) { return folder_of(other) == path && other != path; };
     for (const auto& [name, inode] : state_->live)
       if (inside(name)) return fail(disk_error("remove " + path, ENOTEMPTY));
     for (const auto& name : state_->folders)
@@ -364,8 +355,7 @@ Result<std::vector<std::string>> MemoryDisk::list(const std::string& raw_path) c
   if (!state_->folders.contains(path)) return fail(disk_error("open folder " + path, ENOENT));
   std::vector<std::string> names;
   const auto add = [&](const std::string& other) {
-    if (other != path && folder_of(other) == path && other != ".")
-      names.push_back(other.substr(other.rfind('/') + 1));
+    if (other != path && folder_of(other) == path && other != ".") names.push_back(other.substr(other.rfind('/') + 1));
   };
   for (const auto& [name, inode] : state_->live) add(name);
   for (const auto& name : state_->folders) add(name);

@@ -49,16 +49,14 @@ Result<std::string> read_file(Disk& disk, const std::string& path, size_t bytes_
     DURE_TRY(const size_t got, file->read_at(old_size, std::span(text).subspan(old_size)));
     text.resize(old_size + got);
     if (text.size() > bytes_max)
-      return fail(Error{
-          .reason = "FileTooLarge",
-          .message = "read " + path + ": larger than " + std::to_string(bytes_max) + " bytes"});
+      return fail(Error{.reason = "FileTooLarge",
+                        .message = "read " + path + ": larger than " + std::to_string(bytes_max) + " bytes"});
     if (got < want) return text;
     want = text.size();
   }
 }
 
-Status write_file_atomic(Disk& disk, const std::string& path, std::string_view bytes,
-                         int permissions) {
+Status write_file_atomic(Disk& disk, const std::string& path, std::string_view bytes, int permissions) {
   const std::string beside = path + ".new";
   if (disk.exists(beside)) {
     DURE_CHECK(disk.remove(beside));

@@ -60,8 +60,7 @@ ProcessExit decode(int status) {
 
 class LinuxProcess final : public Process {
  public:
-  LinuxProcess(pid_t pid, Descriptor pidfd, bool group)
-      : pid_(pid), pidfd_(std::move(pidfd)), group_(group) {}
+  LinuxProcess(pid_t pid, Descriptor pidfd, bool group) : pid_(pid), pidfd_(std::move(pidfd)), group_(group) {}
   pid_t pid() const override { return pid_; }
   Result<ProcessExit> wait() override {
     DURE_TRY(const auto exit, wait_for(Duration::max()));
@@ -101,9 +100,7 @@ class LinuxProcess final : public Process {
           limit == Duration::max()
               ? -1
               : int(std::clamp<int64_t>(
-                    (std::chrono::duration_cast<std::chrono::microseconds>(left).count() + 999) /
-                        1000,
-                    0, 1 << 30));
+                    (std::chrono::duration_cast<std::chrono::microseconds>(left).count() + 999) / 1000, 0, 1 << 30));
       pollfd entry{pidfd_.get(), POLLIN, 0};
       const int ready = poll(&entry, 1, milliseconds);
       if (ready > 0) return true;
@@ -141,8 +138,7 @@ struct Plan {
   char* const* argv;
   char* const* env;
   const char* directory;
-  std::pair<int, int>*
-      descriptors;  // {child's, ours}; "ours" are moved out of the way by the child
+  std::pair<int, int>* descriptors;  // {child's, ours}; "ours" are moved out of the way by the child
   size_t descriptor_count;
   const int* namespaces;
   size_t namespace_count;
@@ -173,8 +169,7 @@ struct Plan {
     if (setns(plan.namespaces[i], 0) != 0) give_up(0);
   if (*plan.directory != '\0' && chdir(plan.directory) != 0) give_up(1);
   int highest = 2;
-  for (size_t i = 0; i < plan.descriptor_count; ++i)
-    highest = std::max(highest, plan.descriptors[i].first);
+  for (size_t i = 0; i < plan.descriptor_count; ++i) highest = std::max(highest, plan.descriptors[i].first);
   if (plan.error_pipe <= highest) {
     plan.error_pipe = fcntl(plan.error_pipe, F_DUPFD_CLOEXEC, highest + 1);
     if (plan.error_pipe < 0) _exit(127);
@@ -196,8 +191,8 @@ Status check_started(int error_fd, const ProcessSpec& spec, const std::string& p
   do got = read(error_fd, report, sizeof report);
   while (got < 0 && errno == EINTR);
   if (got != sizeof report) return {};
-  static constexpr const char* steps[] = {"enter namespace for ", "change folder for ",
-                                          "pass descriptors to ", "start "};
+  static constexpr const char* steps[] = {"enter namespace for ", "change folder for ", "pass descriptors to ",
+                                          "start "};
   Error error = from_errno(steps[report[1]] + program, report[0]);
   if (report[1] == 3 && report[0] == ENOENT) error.reason = "ProgramNotFound";
   return fail(std::move(error));
@@ -211,8 +206,8 @@ Result<std::unique_ptr<Process>> spawn(const ProcessSpec& spec) {
   const auto argv = pointers(spec.argv);
   const auto env = spec.env ? pointers(*spec.env) : std::vector<char*>{};
   auto descriptors = spec.descriptors;
-  const bool own_input = std::any_of(descriptors.begin(), descriptors.end(),
-                                     [](const auto& d) { return d.first == 0; });
+  const bool own_input =
+      std::any_of(descriptors.begin(), descriptors.end(), [](const auto& d) { return d.first == 0; });
   Descriptor null;
   if (!own_input) {
     null = Descriptor(open("/dev/null", O_RDONLY | O_CLOEXEC));
@@ -220,19 +215,11 @@ Result<std::unique_ptr<Process>> spawn(const ProcessSpec& spec) {
     descriptors.emplace_back(0, null.get());
   }
   DURE_TRY(auto errors, make_pipe());
-  Plan plan{program.c_str(),
-            argv.data(),
-            spec.env ? env.data() : environ,
-            spec.working_directory.c_str(),
-            descriptors.data(),
-            descriptors.size(),
-            spec.namespaces.data(),
-            spec.namespaces.size(),
-            spec.parent_death_signal,
-            getpid(),
-            spec.new_process_group,
-            spec.new_session,
-            errors.write.get()};
+  Plan plan{
+      program.c_str(),          argv.data(),        spec.env ? env.data() : environ, spec.working_directory.c_str(),
+      descriptors.data(),       descriptors.size(), spec.namespaces.data(),          spec.namespaces.size(),
+      spec.parent_death_signal, getpid(),           spec.new_process_group,          spec.new_session,
+      errors.write.get()};
   const pid_t pid = fork();
   if (pid < 0) return fail(from_errno("fork", errno));
   if (pid == 0) child_main(plan);
@@ -243,8 +230,7 @@ Result<std::unique_ptr<Process>> spawn(const ProcessSpec& spec) {
   }
   const int pidfd = int(syscall(SYS_pidfd_open, pid, 0));
   if (pidfd < 0) return fail(from_errno("pidfd_open", errno));
-  return std::make_unique<LinuxProcess>(pid, Descriptor(pidfd),
-                                        spec.new_process_group || spec.new_session);
+  return std::make_unique<LinuxProcess>(pid, Descriptor(pidfd), spec.new_process_group || spec.new_session);
 }
 
 namespace {
@@ -264,12 +250,10 @@ bool pump(Descriptor input, std::string_view bytes, Drain out, Drain err,
   if (input.get() >= 0) set_nonblocking(input.get());
   char buffer[16 << 10];
   while (out.fd.get() >= 0 || err.fd.get() >= 0) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-                          deadline - std::chrono::steady_clock::now())
-                          .count();
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
     if (left <= 0) return false;
-    pollfd entries[3] = {
-        {out.fd.get(), POLLIN, 0}, {err.fd.get(), POLLIN, 0}, {input.get(), POLLOUT, 0}};
+    pollfd entries[3] = {{out.fd.get(), POLLIN, 0}, {err.fd.get(), POLLIN, 0}, {input.get(), POLLOUT, 0}};
     if (poll(entries, 3, int(std::min<int64_t>(left, 60'000))) < 0) continue;
     for (int i = 0; i < 2; ++i) {
       Drain& drain = i == 0 ? out : err;
@@ -290,13 +274,11 @@ bool pump(Descriptor input, std::string_view bytes, Drain out, Drain err,
 
 }  // namespace
 
-Result<Output> run_command(ProcessSpec spec, std::string_view input, Duration timeout,
-                           size_t bytes_max) {
+Result<Output> run_command(ProcessSpec spec, std::string_view input, Duration timeout, size_t bytes_max) {
   DURE_TRY(auto in, make_pipe());
   DURE_TRY(auto out, make_pipe());
   DURE_TRY(auto err, make_pipe());
-  spec.descriptors.insert(spec.descriptors.end(),
-                          {{0, in.read.get()}, {1, out.write.get()}, {2, err.write.get()}});
+  spec.descriptors.insert(spec.descriptors.end(), {{0, in.read.get()}, {1, out.write.get()}, {2, err.write.get()}});
   spec.new_process_group = true;
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   DURE_TRY(const auto process, spawn(spec));
@@ -308,8 +290,8 @@ Result<Output> run_command(ProcessSpec spec, std::string_view input, Duration ti
                             {std::move(err.read), &output.err}, deadline, bytes_max);
   std::optional<ProcessExit> exit;
   if (drained) {
-    DURE_TRY(exit, process->wait_for(std::max(
-                       Duration::zero(), Duration(deadline - std::chrono::steady_clock::now()))));
+    DURE_TRY(exit,
+             process->wait_for(std::max(Duration::zero(), Duration(deadline - std::chrono::steady_clock::now()))));
   }
   if (!exit) {
     DURE_CHECK(process->kill(SIGKILL));

@@ -57,8 +57,7 @@ Endpoint from_system(const sockaddr_storage& storage) {
 
 Error socket_error(std::string_view what, const Endpoint& endpoint, int errno_value) {
   Error error =
-      from_errno(std::string(what) + " " + endpoint.ip.text() + ":" + std::to_string(endpoint.port),
-                 errno_value);
+      from_errno(std::string(what) + " " + endpoint.ip.text() + ":" + std::to_string(endpoint.port), errno_value);
   if (errno_value == EADDRINUSE) error.reason = "AddressInUse";
   if (errno_value == EACCES || errno_value == EPERM) error.reason = "Forbidden";
   return error;
@@ -69,8 +68,7 @@ Result<int> open_bound(const Endpoint& local, int type) {
   if (fd < 0) return fail(socket_error("open a socket for", local, errno));
   int on = 1;
   if (type == SOCK_STREAM) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  setsockopt(fd, local.ip.v6 ? IPPROTO_IPV6 : IPPROTO_IP, local.ip.v6 ? IPV6_FREEBIND : IP_FREEBIND,
-             &on, sizeof on);
+  setsockopt(fd, local.ip.v6 ? IPPROTO_IPV6 : IPPROTO_IP, local.ip.v6 ? IPV6_FREEBIND : IP_FREEBIND, &on, sizeof on);
   Address address = to_system(local);
   if (::bind(fd, address.get(), address.size) < 0) {
     int failed = errno;
@@ -83,8 +81,7 @@ Result<int> open_bound(const Endpoint& local, int type) {
 Result<Endpoint> local_of(int fd) {
   sockaddr_storage storage{};
   socklen_t size = sizeof storage;
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size) < 0)
-    return fail(from_errno("getsockname", errno));
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size) < 0) return fail(from_errno("getsockname", errno));
   return from_system(storage);
 }
 
@@ -132,8 +129,7 @@ std::span<const Datagram> UdpSocket::receive() {
     b.headers[i].msg_hdr = {&b.peers[i], sizeof b.peers[i], &b.parts[i], 1, nullptr, 0, 0};
   }
   int got = recvmmsg(fd_, b.headers.data(), batch_max, 0, nullptr);
-  for (int i = 0; i < got; ++i)
-    b.datagrams[i] = {from_system(b.peers[i]), {b.bytes[i].data(), b.headers[i].msg_len}};
+  for (int i = 0; i < got; ++i) b.datagrams[i] = {from_system(b.peers[i]), {b.bytes[i].data(), b.headers[i].msg_len}};
   return {b.datagrams.data(), got > 0 ? static_cast<size_t>(got) : 0};
 }
 

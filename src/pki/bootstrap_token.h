@@ -32,8 +32,7 @@ BootstrapToken generate_bootstrap_token(os::Random& random);
 inline constexpr std::string_view bootstrap_token_namespace = "kube-system";
 inline constexpr std::string_view bootstrap_token_secret_type = "bootstrap.kubernetes.io/token";
 inline constexpr std::string_view bootstrap_token_secret_prefix = "bootstrap-token-";
-inline constexpr std::string_view bootstrap_default_group =
-    "system:bootstrappers:kubeadm:default-node-token";
+inline constexpr std::string_view bootstrap_default_group = "system:bootstrappers:kubeadm:default-node-token";
 
 struct BootstrapTokenFacts {
   std::optional<WallTime> expiration = {};  // absent: never
@@ -43,8 +42,8 @@ struct BootstrapTokenFacts {
 };
 
 // Keys and plain values of the Secret's data, in the order of their names.
-std::vector<std::pair<std::string, std::string>> bootstrap_token_secret_data(
-    const BootstrapToken& token, const BootstrapTokenFacts& facts);
+std::vector<std::pair<std::string, std::string>> bootstrap_token_secret_data(const BootstrapToken& token,
+                                                                             const BootstrapTokenFacts& facts);
 
 // Groups a token may ask for: "system:bootstrappers:" and a label-like rest.
 bool is_bootstrap_group(std::string_view group);

@@ -49,8 +49,7 @@ bool add_leaf_extensions(X509* leaf, X509* issuer, const CertificateSpec& spec) 
   X509V3_set_ctx(&context, issuer, leaf, nullptr, nullptr, 0);
   const std::string extended = extended_text(spec.usages);
   const bool any_usage = spec.usages.digital_signature || spec.usages.key_encipherment;
-  return (!any_usage ||
-          add_extension(leaf, &context, NID_key_usage, usage_text(spec.usages).c_str())) &&
+  return (!any_usage || add_extension(leaf, &context, NID_key_usage, usage_text(spec.usages).c_str())) &&
          (extended.empty() || add_extension(leaf, &context, NID_ext_key_usage, extended.c_str())) &&
          add_extension(leaf, &context, NID_basic_constraints, "critical,CA:FALSE") &&
          add_extension(leaf, &context, NID_authority_key_identifier, "keyid");
@@ -59,8 +58,7 @@ bool add_leaf_extensions(X509* leaf, X509* issuer, const CertificateSpec& spec) 
 bool add_authority_extensions(X509* certificate) {
   X509V3_CTX context;
   X509V3_set_ctx(&context, certificate, certificate, nullptr, nullptr, 0);
-  return add_extension(certificate, &context, NID_key_usage,
-                       "critical,digitalSignature,keyEncipherment,keyCertSign") &&
+  return add_extension(certificate, &context, NID_key_usage, "critical,digitalSignature,keyEncipherment,keyCertSign") &&
          add_extension(certificate, &context, NID_basic_constraints, "critical,CA:TRUE") &&
          add_extension(certificate, &context, NID_subject_key_identifier, "hash");
 }
@@ -77,8 +75,7 @@ Result<X509Handle> start(const Draft& draft, os::Random& random) {
   DURE_TRY(const NameHandle subject, subject_name(draft.subject));
   X509* x = certificate.get();
   if (!x || X509_set_version(x, X509_VERSION_3) != 1 || !set_serial(x, random) ||
-      !set_time(X509_getm_notBefore(x), draft.not_before) ||
-      !set_time(X509_getm_notAfter(x), draft.not_after) ||
+      !set_time(X509_getm_notBefore(x), draft.not_before) || !set_time(X509_getm_notAfter(x), draft.not_after) ||
       X509_set_subject_name(x, subject.get()) != 1 || X509_set_pubkey(x, draft.key) != 1)
     return fail(openssl_error("build certificate"));
   if (draft.names.empty()) return certificate;
@@ -93,8 +90,8 @@ Result<X509Handle> start(const Draft& draft, os::Random& random) {
 void AlternativeNames::add(std::string_view name) {
   const std::string text(name);
   std::array<unsigned char, 16> bytes;
-  const bool address = inet_pton(AF_INET, text.c_str(), bytes.data()) == 1 ||
-                       inet_pton(AF_INET6, text.c_str(), bytes.data()) == 1;
+  const bool address =
+      inet_pton(AF_INET, text.c_str(), bytes.data()) == 1 || inet_pton(AF_INET6, text.c_str(), bytes.data()) == 1;
   std::vector<std::string>& list = address ? ips : dns_names;
   if (std::find(list.begin(), list.end(), text) == list.end()) list.push_back(text);
 }
@@ -145,8 +142,8 @@ Subject Certificate::subject() const { return read_subject(X509_get_subject_name
 Subject Certificate::issuer() const { return read_subject(X509_get_issuer_name(x509_.get())); }
 
 AlternativeNames Certificate::names() const {
-  const GeneralNamesHandle names(static_cast<GENERAL_NAMES*>(
-      X509_get_ext_d2i(x509_.get(), NID_subject_alt_name, nullptr, nullptr)));
+  const GeneralNamesHandle names(
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(x509_.get(), NID_subject_alt_name, nullptr, nullptr)));
   return names ? read_general_names(names.get()) : AlternativeNames{};
 }
 
@@ -194,9 +191,8 @@ Status Certificate::verify(const std::vector<Certificate>& roots, WallTime at) c
   return fail(unreadable(X509_verify_cert_error_string(why)));
 }
 
-Result<Authority> Authority::create(std::string_view common_name, WallTime not_before,
-                                    WallTime not_after, os::Random& random,
-                                    std::optional<PrivateKey> given) {
+Result<Authority> Authority::create(std::string_view common_name, WallTime not_before, WallTime not_after,
+                                    os::Random& random, std::optional<PrivateKey> given) {
   DURE_TRY(PrivateKey key, given ? Result<PrivateKey>(*given) : PrivateKey::generate());
   const Subject subject{.common_name = std::string(common_name)};
   AlternativeNames names;
@@ -215,27 +211,24 @@ Result<Authority> Authority::from_pem(std::string_view certificate_pem, std::str
   DURE_TRY(PrivateKey key, PrivateKey::from_pem(key_pem));
   if (!(certificate.public_key() == key.public_key()))
     return fail(unreadable("the key is not the one of the certificate"));
-  if (!certificate.is_authority())
-    return fail(unreadable("the certificate is not a certificate authority's"));
+  if (!certificate.is_authority()) return fail(unreadable("the certificate is not a certificate authority's"));
   return Authority(std::move(certificate), std::move(key));
 }
 
-Result<Certificate> Authority::issue(const CertificateSpec& spec, const PublicKey& key,
-                                     os::Random& random) const {
+Result<Certificate> Authority::issue(const CertificateSpec& spec, const PublicKey& key, os::Random& random) const {
   const WallTime end = std::min(spec.not_after, certificate_.not_after());
   if (end <= spec.not_before) return fail(unreadable("the certificate would end before it begins"));
   X509* issuer = certificate_.handle();
   const Draft draft{spec.subject, spec.names, spec.not_before, end, key.handle()};
   DURE_TRY(X509Handle certificate, start(draft, random));
   X509* x = certificate.get();
-  if (X509_set_issuer_name(x, X509_get_subject_name(issuer)) != 1 ||
-      !add_leaf_extensions(x, issuer, spec) || X509_sign(x, key_.handle(), EVP_sha256()) <= 0)
+  if (X509_set_issuer_name(x, X509_get_subject_name(issuer)) != 1 || !add_leaf_extensions(x, issuer, spec) ||
+      X509_sign(x, key_.handle(), EVP_sha256()) <= 0)
     return fail(openssl_error("sign certificate"));
   return Certificate(shared(certificate.release()));
 }
 
-Result<KeyPair> issue_pair(const Authority& authority, const CertificateSpec& spec,
-                           os::Random& random) {
+Result<KeyPair> issue_pair(const Authority& authority, const CertificateSpec& spec, os::Random& random) {
   DURE_TRY(PrivateKey key, PrivateKey::generate());
   DURE_TRY(Certificate certificate, authority.issue(spec, key.public_key(), random));
   return KeyPair{std::move(certificate), std::move(key)};

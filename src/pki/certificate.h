@@ -80,20 +80,17 @@ class Certificate {
 
 class Authority {
  public:
-  Authority(Certificate certificate, PrivateKey key)
-      : certificate_(std::move(certificate)), key_(std::move(key)) {}
+  Authority(Certificate certificate, PrivateKey key) : certificate_(std::move(certificate)), key_(std::move(key)) {}
   // A self-signed certificate of `key`, or of a new key. kubeadm gives its CA the DNS name
   // "kubernetes" (the common name): so do we.
-  static Result<Authority> create(std::string_view common_name, WallTime not_before,
-                                  WallTime not_after, os::Random& random,
-                                  std::optional<PrivateKey> key = {});
+  static Result<Authority> create(std::string_view common_name, WallTime not_before, WallTime not_after,
+                                  os::Random& random, std::optional<PrivateKey> key = {});
   // Refuses a key that is not the certificate's, and a certificate that may not sign.
   static Result<Authority> from_pem(std::string_view certificate_pem, std::string_view key_pem);
 
   const Certificate& certificate() const { return certificate_; }
   const PrivateKey& key() const { return key_; }
-  Result<Certificate> issue(const CertificateSpec& spec, const PublicKey& key,
-                            os::Random& random) const;
+  Result<Certificate> issue(const CertificateSpec& spec, const PublicKey& key, os::Random& random) const;
 
  private:
   Certificate certificate_;
@@ -105,7 +102,6 @@ struct KeyPair {
   PrivateKey key;
 };
 // A new key and a certificate for it.
-Result<KeyPair> issue_pair(const Authority& authority, const CertificateSpec& spec,
-                           os::Random& random);
+Result<KeyPair> issue_pair(const Authority& authority, const CertificateSpec& spec, os::Random& random);
 
 }  // namespace dure::pki

@@ -114,8 +114,7 @@ class Parser {
   bool parse_number(double& out) {
     const size_t end = text_.find_first_not_of("+-.0123456789eE", at_);
     const std::string digits(text_.substr(at_, end == std::string_view::npos ? end : end - at_));
-    if (digits.empty() || digits.front() == '+' || digits.front() == '.' || digits.size() > 64)
-      return false;
+    if (digits.empty() || digits.front() == '+' || digits.front() == '.' || digits.size() > 64) return false;
     char* rest = nullptr;
     out = std::strtod(digits.c_str(), &rest);
     at_ += digits.size();
@@ -151,8 +150,7 @@ class Parser {
     if (code >= 0xdc00 && code < 0xe000) return false;
     if (code >= 0xd800 && code < 0xdc00) {
       uint32_t low = 0;
-      if (!take('\\') || !take('u') || !parse_hex(low) || low < 0xdc00 || low >= 0xe000)
-        return false;
+      if (!take('\\') || !take('u') || !parse_hex(low) || low < 0xdc00 || low >= 0xe000) return false;
       code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
     }
     append_utf8(out, code);

@@ -35,8 +35,7 @@ constexpr LeafRow leaf_rows[] = {
 struct AuthorityRow {
   std::string_view name, common_name;
 };
-constexpr AuthorityRow authority_rows[] = {{"ca", "kubernetes"},
-                                           {"front-proxy-ca", "front-proxy-ca"}};
+constexpr AuthorityRow authority_rows[] = {{"ca", "kubernetes"}, {"front-proxy-ca", "front-proxy-ca"}};
 
 std::string certificate_file(std::string_view name) { return "pki/" + std::string(name) + ".crt"; }
 std::string key_file(std::string_view name) { return "pki/" + std::string(name) + ".key"; }
@@ -44,8 +43,8 @@ std::string key_file(std::string_view name) { return "pki/" + std::string(name) 
 AlternativeNames server_names(const FolderOptions& options) {
   AlternativeNames names;
   const std::string service = "kubernetes.default.svc";
-  for (std::string_view name : {std::string_view("kubernetes"),
-                                std::string_view("kubernetes.default"), std::string_view(service)})
+  for (std::string_view name :
+       {std::string_view("kubernetes"), std::string_view("kubernetes.default"), std::string_view(service)})
     names.add(name);
   names.add(service + "." + options.cluster_domain);
   if (!options.node_name.empty()) names.add(options.node_name);
@@ -58,11 +57,9 @@ AlternativeNames server_names(const FolderOptions& options) {
 }
 
 bool covers(const AlternativeNames& have, const AlternativeNames& want) {
-  const auto within = [](const std::vector<std::string>& all,
-                         const std::vector<std::string>& some) {
-    return std::all_of(some.begin(), some.end(), [&](const std::string& name) {
-      return std::find(all.begin(), all.end(), name) != all.end();
-    });
+  const auto within = [](const std::vector<std::string>& all, const std::vector<std::string>& some) {
+    return std::all_of(some.begin(), some.end(),
+                       [&](const std::string& name) { return std::find(all.begin(), all.end(), name) != all.end(); });
   };
   return within(have.dns_names, want.dns_names) && within(have.ips, want.ips);
 }
@@ -89,8 +86,8 @@ std::string table_time(WallTime time) {
                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
   const std::string iso = format_time(time);  // 2026-01-02T15:04:05Z
   const int64_t month = parse_int(std::string_view(iso).substr(5, 2)).value_or(1);
-  return std::string(months[static_cast<size_t>(month - 1) % 12]) + " " + iso.substr(8, 2) + ", " +
-         iso.substr(0, 4) + " " + iso.substr(11, 5) + " UTC";
+  return std::string(months[static_cast<size_t>(month - 1) % 12]) + " " + iso.substr(8, 2) + ", " + iso.substr(0, 4) +
+         " " + iso.substr(11, 5) + " UTC";
 }
 
 std::string residual(WallTime expires, WallTime now) {
@@ -131,8 +128,7 @@ struct Folder::Run {
       DURE_TRY(key, PrivateKey::from_pem(*text));
     }
     DURE_TRY(const Authority made,
-             Authority::create(row.common_name, now - backdate, now + options.authority_lifetime,
-                               folder.random_, key));
+             Authority::create(row.common_name, now - backdate, now + options.authority_lifetime, folder.random_, key));
     DURE_CHECK(write(key_file(row.name), made.key().pem(), private_mode));
     return write(certificate_file(row.name), made.certificate().pem(), public_mode);
   }
@@ -167,8 +163,7 @@ struct Folder::Run {
   }
 
   std::string wanted_server(const LeafRow& row) {
-    return row.local && !options.local_server_url.empty() ? options.local_server_url
-                                                          : options.server_url;
+    return row.local && !options.local_server_url.empty() ? options.local_server_url : options.server_url;
   }
 
   // An authority's certificate alone can tell whether a leaf is good; only making one needs the
@@ -186,14 +181,12 @@ struct Folder::Run {
     if (is_good(row, root)) return {};
     auto key_pem = folder.read(key_file(row.authority));
     if (!key_pem)
-      return fail(
-          Error{.code = 409,
-                .reason = "PkiIncomplete",
-                .message = std::string(row.name) + " is missing or ends soon, and the key of \"" +
-                           std::string(row.authority) + "\" is not here to sign a new one"});
+      return fail(Error{.code = 409,
+                        .reason = "PkiIncomplete",
+                        .message = std::string(row.name) + " is missing or ends soon, and the key of \"" +
+                                   std::string(row.authority) + "\" is not here to sign a new one"});
     DURE_TRY(const Authority authority, Authority::from_pem(root_pem, *key_pem));
-    DURE_TRY(const KeyPair pair,
-             issue_pair(authority, leaf_spec(row, options, now), folder.random_));
+    DURE_TRY(const KeyPair pair, issue_pair(authority, leaf_spec(row, options, now), folder.random_));
     return write_leaf(row, pair, root_pem);
   }
 
@@ -220,9 +213,7 @@ struct Folder::Run {
   }
 };
 
-std::string Folder::path(std::string_view relative_path) const {
-  return root_ + "/" + std::string(relative_path);
-}
+std::string Folder::path(std::string_view relative_path) const { return root_ + "/" + std::string(relative_path); }
 
 Result<std::string> Folder::read(std::string_view relative_path) const {
   return os::read_file(disk_, path(relative_path), 1 << 20);
@@ -232,11 +223,9 @@ Result<std::vector<std::string>> Folder::ensure(const FolderOptions& options, Wa
   return Run{*this, options, now}.all();
 }
 
-Result<std::vector<std::string>> Folder::renew(const FolderOptions& options, std::string_view name,
-                                               WallTime now) {
-  const bool known =
-      name.empty() || std::any_of(std::begin(leaf_rows), std::end(leaf_rows),
-                                  [&](const LeafRow& row) { return row.name == name; });
+Result<std::vector<std::string>> Folder::renew(const FolderOptions& options, std::string_view name, WallTime now) {
+  const bool known = name.empty() || std::any_of(std::begin(leaf_rows), std::end(leaf_rows),
+                                                 [&](const LeafRow& row) { return row.name == name; });
   if (!known) return fail(not_found("certificates", name));
   return Run{*this, options, now, true, name}.all();
 }
@@ -294,8 +283,7 @@ std::string expiration_table(const std::vector<ExpirationRow>& rows, WallTime no
     if (row.authority.empty()) {
       authorities += pad(row.name, 24) + pad(expires, 25) + pad(left, 18) + elsewhere + "\n";
     } else {
-      leaves += pad(row.name, 27) + pad(expires, 25) + pad(left, 18) + pad(row.authority, 24) +
-                elsewhere + "\n";
+      leaves += pad(row.name, 27) + pad(expires, 25) + pad(left, 18) + pad(row.authority, 24) + elsewhere + "\n";
     }
   }
   return "CERTIFICATE                EXPIRES                  RESIDUAL TIME     "

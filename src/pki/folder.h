@@ -48,15 +48,13 @@ struct ExpirationRow {
 
 class Folder {
  public:
-  Folder(os::Disk& disk, os::Random& random, std::string root)
-      : disk_(disk), random_(random), root_(std::move(root)) {}
+  Folder(os::Disk& disk, os::Random& random, std::string root) : disk_(disk), random_(random), root_(std::move(root)) {}
 
   // Answers the files made or renewed, relative to the root.
   Result<std::vector<std::string>> ensure(const FolderOptions& options, WallTime now);
   // The same, whatever the remaining time; `name` empty: all, else one row of check_expiration
   // ("apiserver", "admin.conf").
-  Result<std::vector<std::string>> renew(const FolderOptions& options, std::string_view name,
-                                         WallTime now);
+  Result<std::vector<std::string>> renew(const FolderOptions& options, std::string_view name, WallTime now);
   // Leaves first, then authorities, each in kubeadm's order.
   Result<std::vector<ExpirationRow>> check_expiration() const;
 

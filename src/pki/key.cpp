@@ -11,17 +11,14 @@ namespace {
 
 constexpr int coordinate_size = 32;
 
-const unsigned char* bytes_of(std::string_view text) {
-  return reinterpret_cast<const unsigned char*>(text.data());
-}
+const unsigned char* bytes_of(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
 unsigned char* bytes_of(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
 
 std::shared_ptr<EVP_PKEY> shared(EVP_PKEY* key) { return {key, EVP_PKEY_free}; }
 
 bool is_p256(EVP_PKEY* key) {
   char group[32] = {};
-  return EVP_PKEY_is_a(key, "EC") &&
-         EVP_PKEY_get_group_name(key, group, sizeof group, nullptr) == 1 &&
+  return EVP_PKEY_is_a(key, "EC") && EVP_PKEY_get_group_name(key, group, sizeof group, nullptr) == 1 &&
          std::string_view(group) == "prime256v1";
 }
 
@@ -49,8 +46,7 @@ std::string sha256(std::string_view bytes) {
 std::string hmac_sha256(std::string_view key, std::string_view message) {
   std::string mac(32, '\0');
   unsigned int size = 32;
-  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), bytes_of(message), message.size(),
-       bytes_of(mac), &size);
+  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), bytes_of(message), message.size(), bytes_of(mac), &size);
   return mac;
 }
 
@@ -82,8 +78,7 @@ bool PublicKey::verify_es256(std::string_view message, std::string_view signatur
   const DigestContext context(EVP_MD_CTX_new());
   const bool good =
       EVP_DigestVerifyInit(context.get(), nullptr, EVP_sha256(), nullptr, key_.get()) == 1 &&
-      EVP_DigestVerify(context.get(), bytes_of(*der), der->size(), bytes_of(message),
-                       message.size()) == 1;
+      EVP_DigestVerify(context.get(), bytes_of(*der), der->size(), bytes_of(message), message.size()) == 1;
   ERR_clear_error();
   return good;
 }
@@ -105,8 +100,7 @@ std::string PrivateKey::pem() const {
   const BioHandle bio = writer();
   const bool elliptic = EVP_PKEY_is_a(key_.get(), "EC");
   if (elliptic) {
-    PEM_write_bio_PrivateKey_traditional(bio.get(), key_.get(), nullptr, nullptr, 0, nullptr,
-                                         nullptr);
+    PEM_write_bio_PrivateKey_traditional(bio.get(), key_.get(), nullptr, nullptr, 0, nullptr, nullptr);
   } else {
     PEM_write_bio_PKCS8PrivateKey(bio.get(), key_.get(), nullptr, nullptr, 0, nullptr, nullptr);
   }

@@ -46,8 +46,7 @@ class PrivateKey {
   // "EC PRIVATE KEY", "PRIVATE KEY" or "RSA PRIVATE KEY"; encrypted ones are refused.
   static Result<PrivateKey> from_pem(std::string_view pem);
 
-  std::string pem()
-      const;  // "EC PRIVATE KEY" as kubeadm writes it ("PRIVATE KEY" for other algorithms)
+  std::string pem() const;  // "EC PRIVATE KEY" as kubeadm writes it ("PRIVATE KEY" for other algorithms)
   PublicKey public_key() const;
   Result<std::string> sign_es256(std::string_view message) const;
   evp_pkey_st* handle() const { return key_.get(); }

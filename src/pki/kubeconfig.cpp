@@ -16,13 +16,11 @@ bool is_plain_character(char c) {
 std::string scalar(std::string_view text) {
   if (text.empty()) return "\"\"";
   const std::string low = lower(text);
-  const bool word = low == "true" || low == "false" || low == "null" || low == "yes" ||
-                    low == "no" || low == "on" || low == "off" || low == "~";
-  const bool starts_well =
-      (text[0] >= 'a' && text[0] <= 'z') || (text[0] >= 'A' && text[0] <= 'Z') || text[0] == '/';
+  const bool word = low == "true" || low == "false" || low == "null" || low == "yes" || low == "no" || low == "on" ||
+                    low == "off" || low == "~";
+  const bool starts_well = (text[0] >= 'a' && text[0] <= 'z') || (text[0] >= 'A' && text[0] <= 'Z') || text[0] == '/';
   const bool colons_inside = text.find(": ") == std::string_view::npos && text.back() != ':';
-  const bool plain = std::all_of(text.begin(), text.end(),
-                                 [](char c) { return is_plain_character(c) || c == ':'; });
+  const bool plain = std::all_of(text.begin(), text.end(), [](char c) { return is_plain_character(c) || c == ':'; });
   if (plain && starts_well && colons_inside && !word) return std::string(text);
   std::string out = "\"";
   for (const char c : text) {
@@ -78,8 +76,7 @@ std::string_view value_after(std::string_view text, std::string_view key) {
 std::string kubeconfig_text(const Kubeconfig& config) {
   std::string text = "apiVersion: v1\n" + cluster_part(config);
   if (config.user_name.empty())
-    return text +
-           "contexts: null\ncurrent-context: \"\"\nkind: Config\npreferences: {}\nusers: null\n";
+    return text + "contexts: null\ncurrent-context: \"\"\nkind: Config\npreferences: {}\nusers: null\n";
   const std::string context = config.user_name + "@" + config.cluster_name;
   text += "contexts:\n- context:\n" + line("    ", "cluster", config.cluster_name);
   if (!config.namespace_.empty()) text += line("    ", "namespace", config.namespace_);
@@ -89,10 +86,8 @@ std::string kubeconfig_text(const Kubeconfig& config) {
 }
 
 std::string cluster_info_text(std::string_view server, std::string_view ca_pem) {
-  return kubeconfig_text({.cluster_name = "",
-                          .server = std::string(server),
-                          .ca_pem = std::string(ca_pem),
-                          .user_name = ""});
+  return kubeconfig_text(
+      {.cluster_name = "", .server = std::string(server), .ca_pem = std::string(ca_pem), .user_name = ""});
 }
 
 Result<Certificate> embedded_certificate(std::string_view kubeconfig) {

@@ -8,8 +8,7 @@ namespace dure::pki {
 namespace {
 
 bool add_entry(X509_NAME* name, const char* field, const std::string& value) {
-  return X509_NAME_add_entry_by_txt(name, field, MBSTRING_UTF8,
-                                    reinterpret_cast<const unsigned char*>(value.data()),
+  return X509_NAME_add_entry_by_txt(name, field, MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(value.data()),
                                     static_cast<int>(value.size()), -1, 0) == 1;
 }
 
@@ -27,8 +26,7 @@ std::string address_text(const ASN1_OCTET_STRING* address) {
   const int size = ASN1_STRING_length(address);
   if (size != 4 && size != 16) return {};
   std::array<char, INET6_ADDRSTRLEN> text{};
-  inet_ntop(size == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(address), text.data(),
-            text.size());
+  inet_ntop(size == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(address), text.data(), text.size());
   return text.data();
 }
 
@@ -54,8 +52,7 @@ bool push_address(GENERAL_NAMES* names, const std::string& value) {
 Result<NameHandle> subject_name(const Subject& subject) {
   NameHandle name(X509_NAME_new());
   for (const std::string& organization : subject.organizations)
-    if (!add_entry(name.get(), "O", organization))
-      return fail(openssl_error("organization \"" + organization + "\""));
+    if (!add_entry(name.get(), "O", organization)) return fail(openssl_error("organization \"" + organization + "\""));
   if (!subject.common_name.empty() && !add_entry(name.get(), "CN", subject.common_name))
     return fail(openssl_error("common name \"" + subject.common_name + "\""));
   return name;
@@ -76,8 +73,7 @@ Result<GeneralNamesHandle> general_names(const AlternativeNames& names) {
   GeneralNamesHandle list(GENERAL_NAMES_new());
   bool good = true;
   for (const std::string& dns : names.dns_names) good = good && push_text(list.get(), GEN_DNS, dns);
-  for (const std::string& mail : names.emails)
-    good = good && push_text(list.get(), GEN_EMAIL, mail);
+  for (const std::string& mail : names.emails) good = good && push_text(list.get(), GEN_EMAIL, mail);
   for (const std::string& uri : names.uris) good = good && push_text(list.get(), GEN_URI, uri);
   for (const std::string& ip : names.ips)
     if (!push_address(list.get(), ip)) return fail(unreadable("not an IP address: " + ip));
@@ -89,8 +85,8 @@ AlternativeNames read_general_names(const GENERAL_NAMES* names) {
   AlternativeNames out;
   for (int i = 0; i < sk_GENERAL_NAME_num(names); ++i) {
     int type = 0;
-    const auto* value = static_cast<const ASN1_STRING*>(
-        GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &type));
+    const auto* value =
+        static_cast<const ASN1_STRING*>(GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &type));
     if (type == GEN_DNS) out.dns_names.push_back(octets(value));
     if (type == GEN_EMAIL) out.emails.push_back(octets(value));
     if (type == GEN_URI) out.uris.push_back(octets(value));

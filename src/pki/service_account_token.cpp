@@ -16,8 +16,7 @@ Error refused(std::string_view why) {
 }
 
 std::string identity_json(std::string_view name, const ObjectIdentity& identity) {
-  return quote_json(name) + ":{\"name\":" + quote_json(identity.name) +
-         ",\"uid\":" + quote_json(identity.uid) + "}";
+  return quote_json(name) + ":{\"name\":" + quote_json(identity.name) + ",\"uid\":" + quote_json(identity.uid) + "}";
 }
 
 std::string kubernetes_json(const ServiceAccountClaims& claims) {
@@ -26,21 +25,17 @@ std::string kubernetes_json(const ServiceAccountClaims& claims) {
   if (!claims.pod.empty()) text += "," + identity_json("pod", claims.pod);
   if (!claims.secret.empty()) text += "," + identity_json("secret", claims.secret);
   text += "," + identity_json("serviceaccount", claims.service_account);
-  if (claims.warn_after_seconds != 0)
-    text += ",\"warnafter\":" + std::to_string(claims.warn_after_seconds);
+  if (claims.warn_after_seconds != 0) text += ",\"warnafter\":" + std::to_string(claims.warn_after_seconds);
   return text + "}";
 }
 
 std::string claims_json(const ServiceAccountClaims& claims) {
   std::vector<std::string> audiences;
   for (const std::string& audience : claims.audiences) audiences.push_back(quote_json(audience));
-  return "{\"aud\":[" + join(audiences, ",") +
-         "],\"exp\":" + std::to_string(claims.expires_at.seconds()) +
-         ",\"iat\":" + std::to_string(claims.issued_at.seconds()) +
-         ",\"iss\":" + quote_json(claims.issuer) + ",\"jti\":" + quote_json(claims.id) +
-         ",\"kubernetes.io\":" + kubernetes_json(claims) +
-         ",\"nbf\":" + std::to_string(claims.not_before.seconds()) +
-         ",\"sub\":" + quote_json(claims.subject) + "}";
+  return "{\"aud\":[" + join(audiences, ",") + "],\"exp\":" + std::to_string(claims.expires_at.seconds()) +
+         ",\"iat\":" + std::to_string(claims.issued_at.seconds()) + ",\"iss\":" + quote_json(claims.issuer) +
+         ",\"jti\":" + quote_json(claims.id) + ",\"kubernetes.io\":" + kubernetes_json(claims) +
+         ",\"nbf\":" + std::to_string(claims.not_before.seconds()) + ",\"sub\":" + quote_json(claims.subject) + "}";
 }
 
 ObjectIdentity read_identity(const Json& owner, std::string_view key) {
@@ -87,12 +82,9 @@ ServiceAccountClaims read_claims(const Json& json) {
 
 Status check_claims(const ServiceAccountClaims& claims, WallTime now) {
   if (claims.expires_at.nanoseconds == 0) return fail(refused("token never expires"));
-  if (now >= claims.expires_at)
-    return fail(refused("token expired at " + format_time(claims.expires_at)));
-  if (now < claims.not_before)
-    return fail(refused("token is not valid before " + format_time(claims.not_before)));
-  if (claims.namespace_.empty() || claims.service_account.name.empty() ||
-      claims.service_account.uid.empty())
+  if (now >= claims.expires_at) return fail(refused("token expired at " + format_time(claims.expires_at)));
+  if (now < claims.not_before) return fail(refused("token is not valid before " + format_time(claims.not_before)));
+  if (claims.namespace_.empty() || claims.service_account.name.empty() || claims.service_account.uid.empty())
     return fail(refused("token names no service account"));
   if (claims.subject != service_account_user_name(claims.namespace_, claims.service_account.name))
     return fail(refused("subject and service account of the token differ"));
@@ -111,8 +103,8 @@ Result<Parts> take_apart(std::string_view token) {
   auto header = base64url_decode(parts[0]), payload = base64url_decode(parts[1]),
        signature = base64url_decode(parts[2]);
   if (!header || !payload || !signature) return fail(refused("token is not base64url"));
-  return Parts{token.substr(0, parts[0].size() + 1 + parts[1].size()), std::move(*header),
-               std::move(*payload), std::move(*signature)};
+  return Parts{token.substr(0, parts[0].size() + 1 + parts[1].size()), std::move(*header), std::move(*payload),
+               std::move(*signature)};
 }
 
 }  // namespace
@@ -126,16 +118,13 @@ std::string default_issuer(std::string_view cluster_domain) {
 }
 
 Result<std::string> sign_token(const PrivateKey& key, const ServiceAccountClaims& claims) {
-  const std::string header =
-      "{\"alg\":\"ES256\",\"kid\":" + quote_json(key.public_key().key_id()) + "}";
+  const std::string header = "{\"alg\":\"ES256\",\"kid\":" + quote_json(key.public_key().key_id()) + "}";
   std::string token = base64url_encode(header) + "." + base64url_encode(claims_json(claims));
   DURE_TRY(const std::string signature, key.sign_es256(token));
   return token + "." + base64url_encode(signature);
 }
 
-bool looks_like_jwt(std::string_view text) {
-  return std::count(text.begin(), text.end(), '.') == 2;
-}
+bool looks_like_jwt(std::string_view text) { return std::count(text.begin(), text.end(), '.') == 2; }
 
 TokenVerifier::TokenVerifier(std::vector<PublicKey> keys, std::vector<std::string> issuers)
     : keys_(std::move(keys)), issuers_(std::move(issuers)) {
@@ -151,8 +140,7 @@ Result<ServiceAccountClaims> TokenVerifier::verify(std::string_view token, WallT
   const std::string wanted = header->text("kid");
   bool good = false;
   for (size_t i = 0; i < keys_.size() && !good; ++i)
-    good = (wanted.empty() || wanted == key_ids_[i]) &&
-           keys_[i].verify_es256(parts.signed_text, parts.signature);
+    good = (wanted.empty() || wanted == key_ids_[i]) && keys_[i].verify_es256(parts.signed_text, parts.signature);
   if (!good) return fail(refused("signature of the token does not hold"));
   const Result<Json> payload = parse_json(parts.payload);
   if (!payload) return fail(refused("claims of the token are not JSON"));
@@ -171,9 +159,8 @@ std::string TokenVerifier::key_set() const {
     if (der.size() < 65) continue;
     const std::string_view point = std::string_view(der).substr(der.size() - 64);
     rows.push_back("{\"use\":\"sig\",\"kty\":\"EC\",\"kid\":" + quote_json(key_ids_[i]) +
-                   ",\"crv\":\"P-256\",\"alg\":\"ES256\",\"x\":\"" +
-                   base64url_encode(point.substr(0, 32)) + "\",\"y\":\"" +
-                   base64url_encode(point.substr(32)) + "\"}");
+                   ",\"crv\":\"P-256\",\"alg\":\"ES256\",\"x\":\"" + base64url_encode(point.substr(0, 32)) +
+                   "\",\"y\":\"" + base64url_encode(point.substr(32)) + "\"}");
   }
   return "{\"keys\":[" + join(rows, ",") + "]}";
 }

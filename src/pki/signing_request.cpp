@@ -14,8 +14,7 @@ Status add_names(X509_REQ* request, const AlternativeNames& names) {
   DURE_TRY(const GeneralNamesHandle general, general_names(names));
   const ExtensionHandle extension(X509V3_EXT_i2d(NID_subject_alt_name, 0, general.get()));
   const ExtensionsHandle list(sk_X509_EXTENSION_new_null());
-  if (!extension || !list ||
-      sk_X509_EXTENSION_push(list.get(), X509_EXTENSION_dup(extension.get())) <= 0 ||
+  if (!extension || !list || sk_X509_EXTENSION_push(list.get(), X509_EXTENSION_dup(extension.get())) <= 0 ||
       X509_REQ_add_extensions(request, list.get()) != 1)
     return fail(openssl_error("alternative names of the request"));
   return {};
@@ -24,8 +23,8 @@ Status add_names(X509_REQ* request, const AlternativeNames& names) {
 AlternativeNames read_names(X509_REQ* request) {
   const ExtensionsHandle list(X509_REQ_get_extensions(request));
   if (!list) return {};
-  const GeneralNamesHandle names(static_cast<GENERAL_NAMES*>(
-      X509V3_get_d2i(list.get(), NID_subject_alt_name, nullptr, nullptr)));
+  const GeneralNamesHandle names(
+      static_cast<GENERAL_NAMES*>(X509V3_get_d2i(list.get(), NID_subject_alt_name, nullptr, nullptr)));
   return names ? read_general_names(names.get()) : AlternativeNames{};
 }
 
@@ -36,12 +35,11 @@ Result<SigningRequest> SigningRequest::create(const PrivateKey& key, const Subje
   const RequestHandle request(X509_REQ_new());
   DURE_TRY(const NameHandle name, subject_name(subject));
   X509_REQ* r = request.get();
-  if (!r || X509_REQ_set_version(r, X509_REQ_VERSION_1) != 1 ||
-      X509_REQ_set_subject_name(r, name.get()) != 1 || X509_REQ_set_pubkey(r, key.handle()) != 1)
+  if (!r || X509_REQ_set_version(r, X509_REQ_VERSION_1) != 1 || X509_REQ_set_subject_name(r, name.get()) != 1 ||
+      X509_REQ_set_pubkey(r, key.handle()) != 1)
     return fail(openssl_error("build signing request"));
   if (!names.empty()) DURE_CHECK(add_names(r, names));
-  if (X509_REQ_sign(r, key.handle(), EVP_sha256()) <= 0)
-    return fail(openssl_error("sign the request"));
+  if (X509_REQ_sign(r, key.handle(), EVP_sha256()) <= 0) return fail(openssl_error("sign the request"));
   const BioHandle bio = writer();
   PEM_write_bio_X509_REQ(bio.get(), r);
   return SigningRequest(written(bio.get()), subject, names, key.public_key());

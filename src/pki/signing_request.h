@@ -23,10 +23,7 @@ class SigningRequest {
 
  private:
   SigningRequest(std::string pem, Subject subject, AlternativeNames names, PublicKey key)
-      : pem_(std::move(pem)),
-        subject_(std::move(subject)),
-        names_(std::move(names)),
-        key_(std::move(key)) {}
+      : pem_(std::move(pem)), subject_(std::move(subject)), names_(std::move(names)), key_(std::move(key)) {}
   std::string pem_;
   Subject subject_;
   AlternativeNames names_;

@@ -21,7 +21,8 @@ Status ensure(Client& client, const client::Resource& resource, Document wanted,
   if (now && same(*now)) return {};
   if (!now && !now.error().is("NotFound")) return fail(std::move(now.error()).with_context(key.text()));
   auto written = now ? client.update(resource, wanted) : client.create(resource, wanted, key.namespace_);
-  if (!written && !written.error().is("AlreadyExists")) return fail(std::move(written.error()).with_context(key.text()));
+  if (!written && !written.error().is("AlreadyExists"))
+    return fail(std::move(written.error()).with_context(key.text()));
   return {};
 }
 
@@ -65,11 +66,13 @@ Status ensure_api_endpoints(Client& client, const bootstrap::ServerSettings& set
   port.set_name("https");
   port.set_port(settings.bind_port);
   port.set_protocol("TCP");
-  DURE_CHECK(ensure(client, discovery::endpointslices, std::move(slice_document), {"default", "kubernetes"}, [&](const schema::Object& now) {
-    const discovery::EndpointSlice there(now);
-    return there.endpoints().size() == 1 && there.endpoints().front().addresses().front() == settings.advertise_address &&
-           there.ports().front().port() == settings.bind_port;
-  }));
+  DURE_CHECK(ensure(client, discovery::endpointslices, std::move(slice_document), {"default", "kubernetes"},
+                    [&](const schema::Object& now) {
+                      const discovery::EndpointSlice there(now);
+                      return there.endpoints().size() == 1 &&
+                             there.endpoints().front().addresses().front() == settings.advertise_address &&
+                             there.ports().front().port() == settings.bind_port;
+                    }));
 
   Document endpoints_document(core::Endpoints::schema_type());
   core::Endpoints endpoints(endpoints_document);
@@ -82,10 +85,12 @@ Status ensure_api_endpoints(Client& client, const bootstrap::ServerSettings& set
   subset_port.set_name("https");
   subset_port.set_port(settings.bind_port);
   subset_port.set_protocol("TCP");
-  return ensure(client, core::endpoints, std::move(endpoints_document), {"default", "kubernetes"}, [&](const schema::Object& now) {
-    const core::Endpoints there(now);
-    return there.subsets().size() == 1 && there.subsets().front().addresses().front().ip() == settings.advertise_address;
-  });
+  return ensure(client, core::endpoints, std::move(endpoints_document), {"default", "kubernetes"},
+                [&](const schema::Object& now) {
+                  const core::Endpoints there(now);
+                  return there.subsets().size() == 1 &&
+                         there.subsets().front().addresses().front().ip() == settings.advertise_address;
+                });
 }
 
 Status ensure_config_map(Client& client, const client::Key& key, std::string_view name, const std::string& text) {
@@ -114,8 +119,10 @@ Status publish_cluster(Client& client, const bootstrap::ServerSettings& settings
   DURE_CHECK(ensure_api_endpoints(client, settings));
   DURE_CHECK(ensure_service(client, {"kube-system", "kube-dns"}, settings.service_address(10),
                             {{"dns", 53, 53, "UDP"}, {"dns-tcp", 53, 53, "TCP"}}));
-  DURE_CHECK(ensure_config_map(client, {"kube-system", "kubeadm-config"}, "ClusterConfiguration", cluster_configuration(settings)));
-  return ensure_config_map(client, {"kube-public", "cluster-info"}, "kubeconfig", pki::cluster_info_text(settings.url(), ca_pem));
+  DURE_CHECK(ensure_config_map(client, {"kube-system", "kubeadm-config"}, "ClusterConfiguration",
+                               cluster_configuration(settings)));
+  return ensure_config_map(client, {"kube-public", "cluster-info"}, "kubeconfig",
+                           pki::cluster_info_text(settings.url(), ca_pem));
 }
 
 }  // namespace dure::plane

@@ -15,8 +15,8 @@ class InProcessWatch : public client::Watch, private apiserver::Watcher {
  public:
   InProcessWatch(const apiserver::Served& served, client::WatchSink& sink) : served_(served), sink_(sink) {}
 
-  static Result<std::unique_ptr<client::Watch>> begin(apiserver::Api& api, const ApiRequest& request, run::Executor& lane,
-                                                      client::WatchSink& sink) {
+  static Result<std::unique_ptr<client::Watch>> begin(apiserver::Api& api, const ApiRequest& request,
+                                                      run::Executor& lane, client::WatchSink& sink) {
     const apiserver::Served* served = api.catalog().find(*request.resource);
     if (!served) return fail(apiserver::no_such_resource());
     auto watch = std::make_unique<InProcessWatch>(*served, sink);
@@ -54,19 +54,26 @@ class InProcessWatch : public client::Watch, private apiserver::Watcher {
 
 apiserver::PatchType patch_type(client::PatchType type) {
   switch (type) {
-    case client::PatchType::json: return apiserver::PatchType::json;
-    case client::PatchType::merge: return apiserver::PatchType::merge;
-    case client::PatchType::strategic: return apiserver::PatchType::strategic;
-    case client::PatchType::apply: return apiserver::PatchType::apply;
+    case client::PatchType::json:
+      return apiserver::PatchType::json;
+    case client::PatchType::merge:
+      return apiserver::PatchType::merge;
+    case client::PatchType::strategic:
+      return apiserver::PatchType::strategic;
+    case client::PatchType::apply:
+      return apiserver::PatchType::apply;
   }
   return apiserver::PatchType::merge;
 }
 
 std::string_view policy_text(client::Propagation propagation) {
   switch (propagation) {
-    case client::Propagation::background: return "Background";
-    case client::Propagation::foreground: return "Foreground";
-    case client::Propagation::orphan: return "Orphan";
+    case client::Propagation::background:
+      return "Background";
+    case client::Propagation::foreground:
+      return "Foreground";
+    case client::Propagation::orphan:
+      return "Orphan";
   }
   return "Background";
 }
@@ -106,17 +113,20 @@ class InProcessClient : public client::Client {
     return list;
   }
 
-  Result<schema::Object> create(const Resource& resource, const schema::Document& object, std::string_view ns) override {
+  Result<schema::Object> create(const Resource& resource, const schema::Document& object,
+                                std::string_view ns) override {
     ApiRequest ask = request("create", resource, {resource.namespaced ? std::string(ns) : "", ""});
     ask.object = schema::share(object.clone());
     return object_of(api_.handle_and_wait(std::move(ask)));
   }
 
-  Result<schema::Object> update(const Resource& resource, const schema::Document& object, std::string_view subresource) override {
+  Result<schema::Object> update(const Resource& resource, const schema::Document& object,
+                                std::string_view subresource) override {
     const schema::Node* metadata = object.root()->find("metadata");
     const schema::Node* ns = metadata ? metadata->find("namespace") : nullptr;
     const schema::Node* name = metadata ? metadata->find("name") : nullptr;
-    ApiRequest ask = request("update", resource, {ns ? std::string(ns->string()) : "", name ? std::string(name->string()) : ""});
+    ApiRequest ask =
+        request("update", resource, {ns ? std::string(ns->string()) : "", name ? std::string(name->string()) : ""});
     ask.subresource = subresource;
     ask.object = schema::share(object.clone());
     return object_of(api_.handle_and_wait(std::move(ask)));

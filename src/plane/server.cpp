@@ -53,7 +53,8 @@ class ServerParts final : public Server {
         workers_(run::make_pool("workers", options_.worker_threads)),
         watches_(run::make_pool("watches", 1)),
         dialer_(hub_) {
-    for (int i = 0; i < options_.io_threads; ++i) io_.push_back(std::make_unique<run::LoopThread>("io" + std::to_string(i)));
+    for (int i = 0; i < options_.io_threads; ++i)
+      io_.push_back(std::make_unique<run::LoopThread>("io" + std::to_string(i)));
   }
 
   ~ServerParts() override {
@@ -101,7 +102,8 @@ class ServerParts final : public Server {
 
     const pki::Folder folder(*disk_, *random_, options_.places.kubernetes);
     DURE_TRY(pki::PrivateKey token_key, folder.service_account_key());
-    apiserver::AuthOptions auth{.token_key = std::move(token_key), .issuer = pki::default_issuer(options_.settings.dns_domain)};
+    apiserver::AuthOptions auth{.token_key = std::move(token_key),
+                                .issuer = pki::default_issuer(options_.settings.dns_domain)};
     auth_ = std::make_unique<apiserver::Auth>(std::move(auth), apiserver::cluster_state_of(*api_), *random_);
     DURE_CHECK(auth_->attach(*api_, *workers_));
     api_->set_guards(auth_->guards());
@@ -119,11 +121,14 @@ class ServerParts final : public Server {
     front.authenticate = [this](const wire::Request& request) { return auth_->authenticate(request); };
     front.nodes = &dialer_;
     front.checks.push_back({"store", [this] { return store_->health(); }});
-    front.checks.push_back({"bootstrap", [this]() -> Status {
+    front.checks.push_back({"bootstrap",
+                            [this]() -> Status {
                               if (ready_) return {};
                               return fail(unavailable("the server is still starting"));
-                            }, true});
-    front.routes.push_back({std::string(tunnel::tunnel_path), [this](auto exchange, auto user) { accept_tunnel(exchange, *user); }, true});
+                            },
+                            true});
+    front.routes.push_back(
+        {std::string(tunnel::tunnel_path), [this](auto exchange, auto user) { accept_tunnel(exchange, *user); }, true});
     for (const auto& [path, text] : {std::pair{"/openid/v1/jwks", auth_->key_set()},
                                      std::pair{"/.well-known/openid-configuration", auth_->discovery_document()}})
       front.routes.push_back({path, [text = text](auto exchange, auto) {
@@ -168,8 +173,12 @@ class ServerParts final : public Server {
   static Result<controllers::RequestFacts> read_request(std::string_view request_pem) {
     DURE_TRY(const pki::SigningRequest request, pki::SigningRequest::from_pem(request_pem));
     const pki::AlternativeNames& names = request.names();
-    return controllers::RequestFacts{request.subject().common_name, request.subject().organizations, names.dns_names, names.ips,
-                                     names.emails, names.uris};
+    return controllers::RequestFacts{request.subject().common_name,
+                                     request.subject().organizations,
+                                     names.dns_names,
+                                     names.ips,
+                                     names.emails,
+                                     names.uris};
   }
 
   Result<std::string> sign(const controllers::SigningOrder& order) {
@@ -185,7 +194,8 @@ class ServerParts final : public Server {
       spec.usages.key_encipherment |= usage == "key encipherment";
     }
     const WallTime now = clock_->wall_now();
-    const Duration life = order.expiration_seconds ? Duration(std::chrono::seconds(*order.expiration_seconds)) : kCertificateLife;
+    const Duration life =
+        order.expiration_seconds ? Duration(std::chrono::seconds(*order.expiration_seconds)) : kCertificateLife;
     spec.not_before = now - 5min;
     spec.not_after = now + std::min<Duration>(life, kCertificateLife);
     DURE_TRY(const pki::Certificate certificate, authority_->issue(spec, request.public_key(), *random_));

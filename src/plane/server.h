@@ -1,6 +1,7 @@
 // Server: the control plane of one machine in one object.
 //
-// Owner: main. `start` returns when the API listens and the bootstrap objects are there; destroying it stops everything in reverse. Thread: one.
+// Owner: main. `start` returns when the API listens and the bootstrap objects are there; destroying it stops everything
+// in reverse. Thread: one.
 #pragma once
 
 #include <memory>

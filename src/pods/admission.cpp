@@ -61,28 +61,34 @@ bool clash(const HostPort& a, const HostPort& b) {
 std::optional<Refusal> refuse(const Pod& pod, const std::vector<schema::Object>& others, const NodeFacts& node,
                               int64_t pods_max) {
   if (static_cast<int64_t>(others.size()) + 1 > pods_max)
-    return Refusal{"OutOfpods", fmt::format("Pod was rejected: Node didn't have enough resource: pods, requested: 1, used: {}, capacity: {}",
-                                            others.size(), pods_max)};
+    return Refusal{
+        "OutOfpods",
+        fmt::format("Pod was rejected: Node didn't have enough resource: pods, requested: 1, used: {}, capacity: {}",
+                    others.size(), pods_max)};
   struct Row {
     std::string_view name;
     int64_t capacity;  // in thousandths
     int64_t shown;     // divisor in the message: milli CPUs, whole bytes
   };
-  for (const Row& row : {Row{"cpu", node.allocatable_cpu_milli, 1}, Row{"memory", node.allocatable_memory * 1000, 1000}}) {
+  for (const Row& row :
+       {Row{"cpu", node.allocatable_cpu_milli, 1}, Row{"memory", node.allocatable_memory * 1000, 1000}}) {
     const int64_t wanted = request_of(pod, row.name);
     if (wanted == 0 || row.capacity == 0) continue;
     int64_t used = 0;
     for (const schema::Object& other : others) used += request_of(Pod(other), row.name);
     if (used + wanted > row.capacity)
-      return Refusal{fmt::format("OutOf{}", row.name),
-                     fmt::format("Pod was rejected: Node didn't have enough resource: {}, requested: {}, used: {}, capacity: {}",
-                                 row.name, wanted / row.shown, used / row.shown, row.capacity / row.shown)};
+      return Refusal{
+          fmt::format("OutOf{}", row.name),
+          fmt::format("Pod was rejected: Node didn't have enough resource: {}, requested: {}, used: {}, capacity: {}",
+                      row.name, wanted / row.shown, used / row.shown, row.capacity / row.shown)};
   }
   for (const HostPort& own : host_ports(pod))
     for (const schema::Object& other : others)
       for (const HostPort& taken : host_ports(Pod(other)))
         if (clash(own, taken))
-          return Refusal{"NodePorts", "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"};
+          return Refusal{"NodePorts",
+                         "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the "
+                         "requested pod ports"};
   return std::nullopt;
 }
 

@@ -1,4 +1,5 @@
-// Whether a pod may run on this node: the last check after the scheduler, for pods that were bound by hand or by an outdated view. Pure.
+// Whether a pod may run on this node: the last check after the scheduler, for pods that were bound by hand or by an
+// outdated view. Pure.
 #pragma once
 
 #include <optional>

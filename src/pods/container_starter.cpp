@@ -33,7 +33,8 @@ SandboxFacts sandbox_facts(const PodsOptions& options, DnsConfig node_dns) {
 
 }  // namespace
 
-ContainerStarter::ContainerStarter(PodsParts& parts, const PodsOptions& options, Memories& memories, ImagePuller& puller,
+ContainerStarter::ContainerStarter(PodsParts& parts, const PodsOptions& options, Memories& memories,
+                                   ImagePuller& puller,
                                    std::function<std::vector<schema::Object>(std::string_view)> services)
     : parts_(parts), options_(options), memories_(memories), puller_(puller), services_(std::move(services)) {}
 
@@ -85,8 +86,8 @@ Status ContainerStarter::create_sandbox(const schema::Object& object, const Runt
   return {};
 }
 
-ContainerStarter::Answer ContainerStarter::failed(const schema::Object& pod, const std::string& name, const char* reason,
-                                                  const std::string& why) {
+ContainerStarter::Answer ContainerStarter::failed(const schema::Object& pod, const std::string& name,
+                                                  const char* reason, const std::string& why) {
   set_waiting(memories_, std::string(Pod(pod).metadata().uid()), name, Waiting{reason, why});
   parts_.events.warning(about_container(pod, name), "Failed", "Error: " + why);
   return {false, 5s};
@@ -125,7 +126,8 @@ Result<std::vector<MountRow>> ContainerStarter::make_mounts(const schema::Object
   bool has_hosts = false;
   for (VolumeMount mount : container.volumeMounts()) {
     auto path = paths.find(std::string(mount.name()));
-    if (path == paths.end()) return fail(internal(fmt::format("volume {} of container {} is not mounted", mount.name(), container.name())));
+    if (path == paths.end())
+      return fail(internal(fmt::format("volume {} of container {} is not mounted", mount.name(), container.name())));
     std::string host_path = path->second;
     std::string sub(mount.subPath());
     if (!mount.subPathExpr().empty()) sub = expand(mount.subPathExpr(), variables);
@@ -138,8 +140,10 @@ Result<std::vector<MountRow>> ContainerStarter::make_mounts(const schema::Object
     rows.push_back({inside, host_path, mount.readOnly(), std::string(mount.mountPropagation())});
   }
   if (!has_hosts) {
-    const std::string node_hosts = pod.spec().hostNetwork() ? os::read_file(parts_.disk, options_.hosts, 1 << 20).value_or("") : "";
-    DURE_CHECK(write_plain(parts_.disk, hosts_path(uid), hosts_file(pod, ips, options_.cluster_dns.domain, node_hosts), 0644));
+    const std::string node_hosts =
+        pod.spec().hostNetwork() ? os::read_file(parts_.disk, options_.hosts, 1 << 20).value_or("") : "";
+    DURE_CHECK(
+        write_plain(parts_.disk, hosts_path(uid), hosts_file(pod, ips, options_.cluster_dns.domain, node_hosts), 0644));
     DURE_CHECK(parts_.set_mode(hosts_path(uid), 0644));
     rows.push_back({"/etc/hosts", hosts_path(uid)});
   }
@@ -171,8 +175,10 @@ Result<schema::Document> ContainerStarter::create_request(const schema::Object& 
     const auto user = run_as_user(pod, container);
     if (user == 0) return fail(bad_request("container's runAsUser breaks non-root policy"));
     if (!user && image.user_is_name)
-      return fail(bad_request("container has runAsNonRoot and image has non-numeric user, cannot verify user is non-root"));
-    if (!user && image.user.value_or(0) == 0) return fail(bad_request("container has runAsNonRoot and image will run as root"));
+      return fail(
+          bad_request("container has runAsNonRoot and image has non-numeric user, cannot verify user is non-root"));
+    if (!user && image.user.value_or(0) == 0)
+      return fail(bad_request("container has runAsNonRoot and image will run as root"));
   }
   schema::Document request(v1::CreateContainerRequest::type());
   v1::CreateContainerRequest out(request);
@@ -199,7 +205,8 @@ ContainerStarter::Answer ContainerStarter::start(const schema::Object& object, c
   }
   auto request = create_request(object, container, runtime, what, image);
   if (!request) return failed(object, what.name, "CreateContainerConfigError", request.error().message);
-  if (Status made = parts_.disk.make_directories(fmt::format("{}/{}", pod_log_directory(pod, options_.pod_log_root), what.name), 0755);
+  if (Status made = parts_.disk.make_directories(
+          fmt::format("{}/{}", pod_log_directory(pod, options_.pod_log_root), what.name), 0755);
       !made)
     return failed(object, what.name, "CreateContainerError", made.error().message);
   auto created = parts_.runtime.call("CreateContainer", *request, 2min);
@@ -211,7 +218,8 @@ ContainerStarter::Answer ContainerStarter::start(const schema::Object& object, c
   memories_.with(uid, [&](PodMemory& memory) {
     ContainerMemory& known = memory.containers[what.name];
     if (before && before->state == ContainerState::exited)
-      known.restart = next_backoff(before->hash == container_hash(container) ? known.restart : Backoff{}, parts_.executor.wall_now());
+      known.restart = next_backoff(before->hash == container_hash(container) ? known.restart : Backoff{},
+                                   parts_.executor.wall_now());
     known.waiting.reset();
     known.restart_id.clear();
   });

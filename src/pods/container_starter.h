@@ -21,8 +21,8 @@ class ContainerStarter {
   Status create_sandbox(const schema::Object& pod, const RuntimePod& runtime, uint32_t attempt);
 
   struct Answer {
-    bool changed = false;                  // something was created: look at the runtime again
-    std::optional<Duration> again_after;   // it did not work yet
+    bool changed = false;                 // something was created: look at the runtime again
+    std::optional<Duration> again_after;  // it did not work yet
   };
   Answer start(const schema::Object& pod, const RuntimePod& runtime, const StartContainer& what);
 
@@ -40,7 +40,8 @@ class ContainerStarter {
                                             const std::vector<std::string>& ips, uint32_t attempt);
   Answer failed(const schema::Object& pod, const std::string& name, const char* reason, const std::string& why);
   Result<schema::Document> create_request(const schema::Object& pod, const kinds::core_v1::Container& container,
-                                          const RuntimePod& runtime, const StartContainer& what, const ImageAnswer& image);
+                                          const RuntimePod& runtime, const StartContainer& what,
+                                          const ImageAnswer& image);
   void post_start(const schema::Object& pod, const kinds::core_v1::Container& container, const RuntimePod& runtime,
                   const std::string& id);
 

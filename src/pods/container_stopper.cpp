@@ -60,8 +60,7 @@ struct ContainerStopper::State : std::enable_shared_from_this<ContainerStopper::
     }
     if (!hook.empty()) {
       Status done = run_handler(parts, container, hook, {job.id, job.ip}, Duration(std::chrono::seconds(job.grace)));
-      if (!done)
-        parts.events.warning(about_container(job.pod, job.name), "FailedPreStopHook", "PreStopHook failed");
+      if (!done) parts.events.warning(about_container(job.pod, job.name), "FailedPreStopHook", "PreStopHook failed");
     }
     end(std::move(job));
   }
@@ -83,15 +82,17 @@ struct ContainerStopper::State : std::enable_shared_from_this<ContainerStopper::
     v1::StopContainerRequest out(request);
     out.set_container_id(job.id);
     out.set_timeout(std::max<int64_t>(grace, 0));
-    parts.runtime.call_async("StopContainer", request, Duration(std::chrono::seconds(grace + 60)),
-                             [self = shared_from_this(), job = std::move(job)](Result<schema::Document> answer) mutable {
-                               self->parts.jobs.post([self, job = std::move(job), answer = std::move(answer)] { self->ended(job, answer); });
-                             });
+    parts.runtime.call_async(
+        "StopContainer", request, Duration(std::chrono::seconds(grace + 60)),
+        [self = shared_from_this(), job = std::move(job)](Result<schema::Document> answer) mutable {
+          self->parts.jobs.post([self, job = std::move(job), answer = std::move(answer)] { self->ended(job, answer); });
+        });
   }
 
   void ended(const Job& job, const Result<schema::Document>& answer) {
     if (!answer && !answer.error().is("NotFound"))
-      log(LogLevel::warn, "pods", "stop container", {{"pod", job.key.text()}, {"container", job.name}, {"error", answer.error().message}});
+      log(LogLevel::warn, "pods", "stop container",
+          {{"pod", job.key.text()}, {"container", job.name}, {"error", answer.error().message}});
     {
       std::lock_guard lock(mutex);
       timers.erase(job.id);
@@ -122,7 +123,8 @@ void ContainerStopper::stop(const schema::Object& pod, const RuntimePod& runtime
   job.uid = runtime.uid;
   job.id = container.id;
   job.name = container.name;
-  if (const RuntimeSandbox* sandbox = runtime.ready_sandbox(); sandbox && !sandbox->ips.empty()) job.ip = sandbox->ips.front();
+  if (const RuntimeSandbox* sandbox = runtime.ready_sandbox(); sandbox && !sandbox->ips.empty())
+    job.ip = sandbox->ips.front();
   job.grace = grace_seconds;
   job.begun = state_->parts.executor.now();
   const bool first = !state_->memories.with(job.uid, [&](PodMemory& memory) {

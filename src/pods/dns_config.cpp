@@ -58,9 +58,12 @@ DnsConfig parse_resolv_conf(std::string_view text) {
     std::vector<std::string> fields = words(line);
     if (fields.size() < 2) continue;
     const std::vector<std::string> rest(fields.begin() + 1, fields.end());
-    if (fields[0] == "nameserver") out.servers.push_back(rest[0]);
-    else if (fields[0] == "search" || fields[0] == "domain") out.searches = rest;
-    else if (fields[0] == "options") out.options = rest;
+    if (fields[0] == "nameserver")
+      out.servers.push_back(rest[0]);
+    else if (fields[0] == "search" || fields[0] == "domain")
+      out.searches = rest;
+    else if (fields[0] == "options")
+      out.options = rest;
   }
   return out;
 }
@@ -108,13 +111,14 @@ std::string hosts_file(const Pod& pod, const std::vector<std::string>& pod_ips, 
     out = "# Kubernetes-managed hosts file (host network).\n" + std::string(node_hosts);
     if (!out.ends_with('\n')) out += '\n';
   } else {
-    out = "# Kubernetes-managed hosts file.\n"
-          "127.0.0.1\tlocalhost\n"
-          "::1\tlocalhost ip6-localhost ip6-loopback\n"
-          "fe00::0\tip6-localnet\n"
-          "fe00::0\tip6-mcastprefix\n"
-          "fe00::1\tip6-allnodes\n"
-          "fe00::2\tip6-allrouters\n";
+    out =
+        "# Kubernetes-managed hosts file.\n"
+        "127.0.0.1\tlocalhost\n"
+        "::1\tlocalhost ip6-localhost ip6-loopback\n"
+        "fe00::0\tip6-localnet\n"
+        "fe00::0\tip6-mcastprefix\n"
+        "fe00::1\tip6-allnodes\n"
+        "fe00::2\tip6-allrouters\n";
     const HostName host = host_name(pod, cluster_domain);
     const std::string plain = host.name.substr(0, host.name.find('.'));
     for (const std::string& ip : pod_ips)

@@ -25,8 +25,8 @@ struct ClusterDns {
 DnsConfig dns_config(const kinds::core_v1::Pod& pod, const ClusterDns& cluster, const DnsConfig& node);
 
 struct HostName {
-  std::string name;         // what the pod's UTS namespace is called
-  std::string domain;       // "sub.ns.svc.cluster.local" when the pod has a subdomain, else empty
+  std::string name;    // what the pod's UTS namespace is called
+  std::string domain;  // "sub.ns.svc.cluster.local" when the pod has a subdomain, else empty
 };
 HostName host_name(const kinds::core_v1::Pod& pod, std::string_view cluster_domain);
 

@@ -102,8 +102,10 @@ Environment service_environment(const Pod& pod, const std::vector<schema::Object
     if (!has_cluster_ip(service)) continue;
     const std::string name(service.metadata().name());
     const bool api = service.metadata().namespace_() == "default" && name == "kubernetes";
-    if (api) chosen.emplace(name, object);
-    else if (links && service.metadata().namespace_() == pod.metadata().namespace_()) chosen[name] = object;
+    if (api)
+      chosen.emplace(name, object);
+    else if (links && service.metadata().namespace_() == pod.metadata().namespace_())
+      chosen[name] = object;
   }
   Environment out;
   for (const auto& [name, object] : chosen) add_service(out, Service(object));
@@ -116,8 +118,7 @@ namespace {
 class Builder {
  public:
   Builder(const Pod& pod, const Container& container, const EnvironmentSources& sources)
-      : pod_(pod), container_(container), sources_(sources),
-        services_(service_environment(pod, sources.services)) {}
+      : pod_(pod), container_(container), sources_(sources), services_(service_environment(pod, sources.services)) {}
 
   Result<Environment> run() {
     for (EnvFromSource from : container_.envFrom()) DURE_CHECK(add_from(from));
@@ -184,7 +185,8 @@ class Builder {
     if (!variable.has_valueFrom())
       return expand(variable.value(), [&](std::string_view name) { return find_with_services(name); });
     const auto from = variable.valueFrom();
-    if (from.has_fieldRef()) return as_optional(field_value(pod_, from.fieldRef().fieldPath(), sources_.node, sources_.pod_ips));
+    if (from.has_fieldRef())
+      return as_optional(field_value(pod_, from.fieldRef().fieldPath(), sources_.node, sources_.pod_ips));
     if (from.has_resourceFieldRef()) {
       const auto ref = from.resourceFieldRef();
       const std::string_view name = ref.containerName().empty() ? container_.name() : ref.containerName();
@@ -220,8 +222,8 @@ class Builder {
   Result<std::optional<std::string>> missing_key(std::string_view kind, std::string_view name, std::string_view key,
                                                  bool optional) {
     if (optional) return std::nullopt;
-    return fail(Error{404, "NotFound", fmt::format("couldn't find key {} in {} {}/{}", key, kind,
-                                                   pod_.metadata().namespace_(), name)});
+    return fail(Error{404, "NotFound",
+                      fmt::format("couldn't find key {} in {} {}/{}", key, kind, pod_.metadata().namespace_(), name)});
   }
 
   const Pod& pod_;

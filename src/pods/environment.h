@@ -15,7 +15,8 @@ namespace dure::pods {
 using Environment = std::vector<std::pair<std::string, std::string>>;  // in order, each name once
 
 struct EnvironmentSources {
-  std::function<schema::Object(std::string_view namespace_, std::string_view name)> config_map, secret;  // null: not there
+  std::function<schema::Object(std::string_view namespace_, std::string_view name)> config_map,
+      secret;                            // null: not there
   std::vector<schema::Object> services;  // of the pod's namespace, and "kubernetes" of default
   NodeFacts node;
   std::vector<std::string> pod_ips;

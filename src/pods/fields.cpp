@@ -22,9 +22,12 @@ std::string map_text(const Map& map) {
     out += "=\"";
     for (char c : std::string_view(value)) {
       if (c == '"' || c == '\\') out += '\\';
-      if (c == '\n') out += "\\n";
-      else if (c == '\t') out += "\\t";
-      else out += c;
+      if (c == '\n')
+        out += "\\n";
+      else if (c == '\t')
+        out += "\\t";
+      else
+        out += c;
     }
     out += '"';
   }
@@ -89,9 +92,12 @@ Amount amount_of(const Container& container, std::string_view what, const NodeFa
   const auto requests = container.resources().requests();
   if (limits.contains(what)) amount.limit = limits.get(what);
   if (requests.contains(what)) amount.request = requests.get(what);
-  if (what == "cpu") amount.node_default = node.allocatable_cpu_milli;
-  else if (what == "memory") amount.node_default = node.allocatable_memory * 1000;
-  else if (what == "ephemeral-storage") amount.node_default = node.allocatable_ephemeral_storage * 1000;
+  if (what == "cpu")
+    amount.node_default = node.allocatable_cpu_milli;
+  else if (what == "memory")
+    amount.node_default = node.allocatable_memory * 1000;
+  else if (what == "ephemeral-storage")
+    amount.node_default = node.allocatable_ephemeral_storage * 1000;
   return amount;
 }
 

@@ -1,5 +1,5 @@
-// Values of a pod that its own containers may ask for: fieldRef and resourceFieldRef of the environment and of downwardAPI
-// volumes. Pure.
+// Values of a pod that its own containers may ask for: fieldRef and resourceFieldRef of the environment and of
+// downwardAPI volumes. Pure.
 #pragma once
 
 #include <string>
@@ -14,8 +14,8 @@ namespace dure::pods {
 // What a pod may learn about its node.
 struct NodeFacts {
   std::string name;
-  std::vector<std::string> ips;          // InternalIPs
-  int64_t allocatable_cpu_milli = 0;     // limits default to these
+  std::vector<std::string> ips;       // InternalIPs
+  int64_t allocatable_cpu_milli = 0;  // limits default to these
   int64_t allocatable_memory = 0;
   int64_t allocatable_ephemeral_storage = 0;
 };

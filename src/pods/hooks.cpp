@@ -13,8 +13,8 @@ using kinds::core_v1::HTTPHeader;
 using kinds::core_v1::LifecycleHandler;
 namespace v1 = cri::v1;
 
-Result<ExecAnswer> exec_sync(cri::Runtime& runtime, const std::string& container_id, const std::vector<std::string>& command,
-                             Duration timeout) {
+Result<ExecAnswer> exec_sync(cri::Runtime& runtime, const std::string& container_id,
+                             const std::vector<std::string>& command, Duration timeout) {
   schema::Document request(v1::ExecSyncRequest::type());
   v1::ExecSyncRequest out(request);
   out.set_container_id(container_id);
@@ -37,14 +37,15 @@ int port_number(const Container& container, const schema::Node* port) {
   return static_cast<int>(parse_int(port->string()).value_or(0));
 }
 
-Status run_handler(PodsParts& parts, const Container& container, const LifecycleHandler& handler, const HookTarget& target,
-                   Duration timeout) {
+Status run_handler(PodsParts& parts, const Container& container, const LifecycleHandler& handler,
+                   const HookTarget& target, Duration timeout) {
   if (handler.has_exec()) {
     std::vector<std::string> command;
     for (std::string_view word : handler.exec().command()) command.emplace_back(word);
     DURE_TRY(ExecAnswer answer, exec_sync(parts.runtime, target.container_id, command, timeout));
     if (answer.exit_code != 0)
-      return fail(internal(fmt::format("command '{}' exited with {}: {}", fmt::join(command, " "), answer.exit_code, answer.output)));
+      return fail(internal(
+          fmt::format("command '{}' exited with {}: {}", fmt::join(command, " "), answer.exit_code, answer.output)));
     return {};
   }
   if (handler.has_httpGet()) {

@@ -23,7 +23,7 @@ struct ExecAnswer {
   int exit_code = 0;
   std::string output;
 };
-Result<ExecAnswer> exec_sync(cri::Runtime& runtime, const std::string& container_id, const std::vector<std::string>& command,
-                             Duration timeout);
+Result<ExecAnswer> exec_sync(cri::Runtime& runtime, const std::string& container_id,
+                             const std::vector<std::string>& command, Duration timeout);
 
 }  // namespace dure::pods

@@ -48,7 +48,10 @@ class Tar {
     put(header, 148, "        ");
     header[156] = type;
     put(header, 157, std::string_view(target).substr(0, 100));
-    put(header, 257, std::string_view("ustar\0" "00", 8));
+    put(header, 257,
+        std::string_view("ustar\0"
+                         "00",
+                         8));
     unsigned sum = 0;
     for (unsigned char c : header) sum += c;
     put(header, 148, fmt::format("{:06o}", sum));
@@ -72,8 +75,10 @@ std::string layer_of(const ImageRecipe& recipe) {
   std::set<std::string> made;
   for (const ImageFile& file : recipe.files) {
     add_folders(tar, made, file.path);
-    if (file.link_target.empty()) tar.file(file.path, file.bytes, file.mode);
-    else tar.link(file.path, file.link_target);
+    if (file.link_target.empty())
+      tar.file(file.path, file.bytes, file.mode);
+    else
+      tar.link(file.path, file.link_target);
   }
   return std::move(tar).finish();
 }
@@ -99,9 +104,10 @@ std::string config_of(const ImageRecipe& recipe, const std::string& layer_digest
   if (!recipe.command.empty()) config += fmt::format(",\"Cmd\":{}", list(recipe.command));
   if (!recipe.user.empty()) config += fmt::format(",\"User\":{}", quoted(recipe.user));
   if (!recipe.working_directory.empty()) config += fmt::format(",\"WorkingDir\":{}", quoted(recipe.working_directory));
-  return fmt::format("{{\"created\":\"1970-01-01T00:00:00Z\",\"architecture\":\"{}\",\"os\":\"linux\",\"config\":{{{}}},"
-                     "\"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[\"sha256:{}\"]}},\"history\":[{{\"created_by\":\"dure\"}}]}}",
-                     architecture, config, layer_digest);
+  return fmt::format(
+      "{{\"created\":\"1970-01-01T00:00:00Z\",\"architecture\":\"{}\",\"os\":\"linux\",\"config\":{{{}}},"
+      "\"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[\"sha256:{}\"]}},\"history\":[{{\"created_by\":\"dure\"}}]}}",
+      architecture, config, layer_digest);
 }
 
 }  // namespace
@@ -125,7 +131,8 @@ std::string image_archive(const ImageRecipe& recipe) {
   const std::string manifest = fmt::format(
       "{{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\","
       "\"config\":{{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":\"sha256:{}\",\"size\":{}}},"
-      "\"layers\":[{{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",\"digest\":\"sha256:{}\",\"size\":{}}}]}}",
+      "\"layers\":[{{\"mediaType\":\"application/"
+      "vnd.oci.image.layer.v1.tar\",\"digest\":\"sha256:{}\",\"size\":{}}}]}}",
       config_digest, config.size(), layer_digest, layer.size());
   const std::string manifest_digest = sha256_hex(manifest);
   const size_t colon = recipe.name.rfind(':');
@@ -138,7 +145,8 @@ std::string image_archive(const ImageRecipe& recipe) {
   Tar tar;
   tar.folder("blobs");
   tar.folder("blobs/sha256");
-  std::map<std::string, const std::string*> blobs{{layer_digest, &layer}, {config_digest, &config}, {manifest_digest, &manifest}};
+  std::map<std::string, const std::string*> blobs{
+      {layer_digest, &layer}, {config_digest, &config}, {manifest_digest, &manifest}};
   for (const auto& [digest, bytes] : blobs) tar.file("blobs/sha256/" + digest, *bytes, 0644);
   tar.file("index.json", index, 0644);
   tar.file("oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}", 0644);

@@ -1,5 +1,5 @@
-// Image archives made from memory: an OCI image layout as one tar, as `ctr images import` and other tools read it. The same input gives
-// the same bytes, and so the same digests.
+// Image archives made from memory: an OCI image layout as one tar, as `ctr images import` and other tools read it. The
+// same input gives the same bytes, and so the same digests.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@
 namespace dure::pods {
 
 struct ImageFile {
-  std::string path;         // "bin/busybox"; folders on the way are made
+  std::string path;  // "bin/busybox"; folders on the way are made
   std::string bytes;
   int mode = 0755;
   std::string link_target;  // a symbolic link when not empty
@@ -36,7 +36,8 @@ std::string_view pause_program();
 
 std::string this_architecture();  // "amd64", "arm64": as images and nodes name it
 
-// Gives an archive to containerd through its own tool `ctr` (must be on the PATH); blocks. endpoint: "unix:///run/containerd/containerd.sock".
+// Gives an archive to containerd through its own tool `ctr` (must be on the PATH); blocks. endpoint:
+// "unix:///run/containerd/containerd.sock".
 Status import_image(const std::string& endpoint, std::string_view archive, Duration timeout = 60s);
 
 }  // namespace dure::pods

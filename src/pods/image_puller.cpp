@@ -47,7 +47,8 @@ std::string server_name(std::string_view server) {
 Result<std::string> with_default_tag(std::string_view image) {
   const auto invalid = [&](std::string_view why) {
     return fail(Error{400, "InvalidImageName",
-                      fmt::format("Failed to apply default image tag \"{}\": couldn't parse image name \"{}\": {}", image, image, why)});
+                      fmt::format("Failed to apply default image tag \"{}\": couldn't parse image name \"{}\": {}",
+                                  image, image, why)});
   };
   if (image.empty()) return invalid("invalid reference format");
   const size_t slash = image.rfind('/');
@@ -101,7 +102,8 @@ struct ImagePuller::State : std::enable_shared_from_this<ImagePuller::State> {
   std::vector<Login> logins(const Pod& pod, const std::string& image) {
     std::vector<Login> out;
     for (LocalObjectReference ref : pod.spec().imagePullSecrets()) {
-      auto object = parts.client.get(kinds::core_v1::secrets, {std::string(pod.metadata().namespace_()), std::string(ref.name())});
+      auto object = parts.client.get(kinds::core_v1::secrets,
+                                     {std::string(pod.metadata().namespace_()), std::string(ref.name())});
       if (!object) continue;
       const Secret secret(*object);
       auto text = base64_decode(secret.data().get(".dockerconfigjson"));
@@ -131,8 +133,10 @@ struct ImagePuller::State : std::enable_shared_from_this<ImagePuller::State> {
   };
 
   void pull(schema::Object object, std::string container, std::string image, Id id) {
-    auto job = std::make_shared<Job>(Job{object, std::move(container), std::move(image), std::move(id), parts.executor.now(), {}});
-    parts.events.normal(about_container(object, job->container), "Pulling", fmt::format("Pulling image \"{}\"", job->image));
+    auto job = std::make_shared<Job>(
+        Job{object, std::move(container), std::move(image), std::move(id), parts.executor.now(), {}});
+    parts.events.normal(about_container(object, job->container), "Pulling",
+                        fmt::format("Pulling image \"{}\"", job->image));
     for (Login& login : logins(Pod(object), job->image)) job->logins.emplace_back(std::move(login));
     job->logins.emplace_back(std::nullopt);
     pull_next(std::move(job));
@@ -150,12 +154,13 @@ struct ImagePuller::State : std::enable_shared_from_this<ImagePuller::State> {
       if (!login->password.empty()) auth.set_password(login->password);
       if (!login->auth.empty()) auth.set_auth(login->auth);
     }
-    parts.runtime.call_async("PullImage", request, pull_timeout, [self = shared_from_this(), job](Result<schema::Document> answer) mutable {
-      self->parts.jobs.post([self, job, answer = std::move(answer)]() mutable {
-        if (!answer && job->tried < job->logins.size()) return self->pull_next(std::move(job));
-        self->pulled(*job, std::move(answer));
-      });
-    });
+    parts.runtime.call_async("PullImage", request, pull_timeout,
+                             [self = shared_from_this(), job](Result<schema::Document> answer) mutable {
+                               self->parts.jobs.post([self, job, answer = std::move(answer)]() mutable {
+                                 if (!answer && job->tried < job->logins.size()) return self->pull_next(std::move(job));
+                                 self->pulled(*job, std::move(answer));
+                               });
+                             });
   }
 
   void pulled(const Job& job, Result<schema::Document> answer) {
@@ -178,9 +183,12 @@ struct ImagePuller::State : std::enable_shared_from_this<ImagePuller::State> {
     const auto about = about_container(job.pod, job.container);
     const std::string time = format_duration(std::chrono::duration_cast<std::chrono::milliseconds>(took));
     if (answer) {
-      parts.events.normal(about, "Pulled", fmt::format("Successfully pulled image \"{}\" in {} ({} including waiting)", job.image, time, time));
+      parts.events.normal(
+          about, "Pulled",
+          fmt::format("Successfully pulled image \"{}\" in {} ({} including waiting)", job.image, time, time));
     } else {
-      parts.events.warning(about, "Failed", fmt::format("Failed to pull image \"{}\": {}", job.image, answer.error().message));
+      parts.events.warning(about, "Failed",
+                           fmt::format("Failed to pull image \"{}\": {}", job.image, answer.error().message));
       parts.events.warning(about, "Failed", "Error: ErrImagePull");
     }
     wake(client::key_of(job.pod));
@@ -237,7 +245,8 @@ ImageAnswer ImagePuller::ensure(const schema::Object& object, const Container& c
         pulled = state.pulls.erase(id) > 0;
       }
       if (!pulled)
-        state.parts.events.normal(about, "Pulled", fmt::format("Container image \"{}\" already present on machine", container.image()));
+        state.parts.events.normal(about, "Pulled",
+                                  fmt::format("Container image \"{}\" already present on machine", container.image()));
       return *found;
     }
     if (found) return *found;
@@ -273,7 +282,8 @@ ImageAnswer ImagePuller::ensure(const schema::Object& object, const Container& c
       const bool told = std::exchange(pull.told, true);
       lock.unlock();
       out.again_after = left;
-      out.why.message = fmt::format("Back-off pulling image \"{}\": {}: {}", container.image(), out.why.reason, out.why.message);
+      out.why.message =
+          fmt::format("Back-off pulling image \"{}\": {}: {}", container.image(), out.why.reason, out.why.message);
       out.why.reason = "ImagePullBackOff";
       if (told) return out;
       state.parts.events.normal(about, "BackOff", fmt::format("Back-off pulling image \"{}\"", container.image()));

@@ -1,5 +1,5 @@
-// ImagePuller: sees that an image is on the node before a container starts. Pulls run as jobs, a few at a time; a failed pull is
-// tried again after 10 s doubling to 5 min.
+// ImagePuller: sees that an image is on the node before a container starts. Pulls run as jobs, a few at a time; a
+// failed pull is tried again after 10 s doubling to 5 min.
 #pragma once
 
 #include <deque>
@@ -15,10 +15,10 @@ namespace dure::pods {
 struct ImageAnswer {
   enum class Kind { present, pulling, failed } kind = Kind::pulling;
   std::string image_id;
-  std::optional<int64_t> user;            // numeric user the image asks for
-  bool user_is_name = false;              // the image names a user we cannot check
-  Waiting why;                            // failed
-  std::optional<Duration> again_after;    // failed: when it is worth asking again
+  std::optional<int64_t> user;          // numeric user the image asks for
+  bool user_is_name = false;            // the image names a user we cannot check
+  Waiting why;                          // failed
+  std::optional<Duration> again_after;  // failed: when it is worth asking again
 };
 
 class ImagePuller {

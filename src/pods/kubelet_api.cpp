@@ -74,9 +74,12 @@ class KubeletApi : public std::enable_shared_from_this<KubeletApi> {
     if (first == "healthz" || first == "livez" || first == "readyz") return answer(exchange, 200, "ok");
     if (first == "pods" || first == "runningpods") return list_pods(exchange);
     if (first == "metrics") return metrics(exchange, parts.size() > 1 ? parts[1] : "");
-    if (first == "stats") return answer_text(exchange, stats_summary(pods_.parts().runtime, pods_.parts().disk, options_.node_name), "application/json");
+    if (first == "stats")
+      return answer_text(exchange, stats_summary(pods_.parts().runtime, pods_.parts().disk, options_.node_name),
+                         "application/json");
     if (first == "containerLogs" && parts.size() == 4) return logs(exchange, {parts[1], parts[2], "", parts[3]});
-    if (first == "portForward" && parts.size() >= 3) return port_forward(exchange, {parts[1], parts[2], parts.size() > 3 ? parts[3] : "", ""});
+    if (first == "portForward" && parts.size() >= 3)
+      return port_forward(exchange, {parts[1], parts[2], parts.size() > 3 ? parts[3] : "", ""});
     const bool streams = first == "exec" || first == "attach" || first == "run";
     if (streams && (parts.size() == 4 || parts.size() == 5)) {
       const Target target{parts[1], parts[2], parts.size() == 5 ? parts[3] : "", parts.back()};
@@ -107,7 +110,8 @@ class KubeletApi : public std::enable_shared_from_this<KubeletApi> {
 
   void metrics(const ExchangePtr& exchange, std::string_view which) {
     constexpr std::string_view type = "text/plain; version=0.0.4; charset=utf-8";
-    if (which == "resource") return answer_text(exchange, resource_metrics(pods_.parts().runtime, pods_.parts().disk), type);
+    if (which == "resource")
+      return answer_text(exchange, resource_metrics(pods_.parts().runtime, pods_.parts().disk), type);
     answer(exchange, 200, metrics_text(), type);
   }
 
@@ -117,7 +121,8 @@ class KubeletApi : public std::enable_shared_from_this<KubeletApi> {
     const schema::Object object = pods_.cache().get({target.namespace_, target.pod});
     if (!object) return fail(Error{404, "NotFound", fmt::format("pod \"{}\" not found", target.pod)});
     const std::string uid(client::uid_of(object));
-    if (!target.uid.empty() && target.uid != uid) return fail(Error{404, "NotFound", fmt::format("pod \"{}\" not found", target.pod)});
+    if (!target.uid.empty() && target.uid != uid)
+      return fail(Error{404, "NotFound", fmt::format("pod \"{}\" not found", target.pod)});
     return pods_.runtime_state().refresh_pod(uid);
   }
 
@@ -137,24 +142,29 @@ class KubeletApi : public std::enable_shared_from_this<KubeletApi> {
     const schema::Object object = pods_.cache().get({target.namespace_, target.pod});
     const Query query = query_of(exchange);
     if (!object || find_container(Pod(object), target.container).empty())
-      return answer(exchange, 404, fmt::format("container \"{}\" not found in pod \"{}\"", target.container, target.pod));
+      return answer(exchange, 404,
+                    fmt::format("container \"{}\" not found in pod \"{}\"", target.container, target.pod));
     const RuntimeContainer* container = (*pod)->newest(target.container);
     if (query.flag("previous")) {
       container = (*pod)->previous(target.container);
       if (!container)
-        return answer(exchange, 400, fmt::format("previous terminated container \"{}\" in pod \"{}\" not found", target.container, target.pod));
+        return answer(
+            exchange, 400,
+            fmt::format("previous terminated container \"{}\" in pod \"{}\" not found", target.container, target.pod));
     } else if (container && container->state == ContainerState::created) {
       container = (*pod)->previous(target.container);
     }
     if (!container)
-      return answer(exchange, 400, fmt::format("container \"{}\" in pod \"{}\" is waiting to start: {}", target.container, target.pod,
-                                               waiting_reason(object, target.container)));
+      return answer(exchange, 400,
+                    fmt::format("container \"{}\" in pod \"{}\" is waiting to start: {}", target.container, target.pod,
+                                waiting_reason(object, target.container)));
     LogOptions options;
     options.timestamps = query.flag("timestamps");
     options.tail_lines = query.number("tailLines");
     options.limit_bytes = query.number("limitBytes");
     options.stream = query.get("stream");
-    if (auto seconds = query.number("sinceSeconds")) options.since = executor_.wall_now() - Duration(std::chrono::seconds(*seconds));
+    if (auto seconds = query.number("sinceSeconds"))
+      options.since = executor_.wall_now() - Duration(std::chrono::seconds(*seconds));
     if (const std::string time = query.get("sinceTime"); !time.empty()) options.since = parse_time(time);
     const bool follow = query.flag("follow") && !query.flag("previous");
     auto runs = [this, uid = (*pod)->uid, id = container->id] {
@@ -162,8 +172,8 @@ class KubeletApi : public std::enable_shared_from_this<KubeletApi> {
       const RuntimeContainer* c = now->by_id(id);
       return c && c->state == ContainerState::running;
     };
-    stream_log(exchange, LogReader(pods_.parts().disk, container->log_path, std::move(options)), std::move(runs), executor_, jobs_,
-               {follow, options_.follow_interval, options_.unsent_bytes_max});
+    stream_log(exchange, LogReader(pods_.parts().disk, container->log_path, std::move(options)), std::move(runs),
+               executor_, jobs_, {follow, options_.follow_interval, options_.unsent_bytes_max});
   }
 
   static std::string waiting_reason(const schema::Object& object, std::string_view name) {
@@ -235,7 +245,8 @@ class KubeletApi : public std::enable_shared_from_this<KubeletApi> {
            base64_decode(response.stdout()).value_or("") + base64_decode(response.stderr()).value_or(""));
   }
 
-  // Asks the runtime where its streaming server takes this, goes there with the caller's own upgrade, and joins the two ends.
+  // Asks the runtime where its streaming server takes this, goes there with the caller's own upgrade, and joins the two
+  // ends.
   template <class Response>
   void to_runtime(const ExchangePtr& exchange, const char* method, const schema::Document& request) {
     auto answered = pods_.parts().runtime.call(method, request, 30s);
@@ -244,13 +255,14 @@ class KubeletApi : public std::enable_shared_from_this<KubeletApi> {
     constexpr std::string_view scheme = "http://";
     const size_t path = url.find('/', scheme.size());
     if (!url.starts_with(scheme) || path == std::string::npos)
-      return answer(exchange, 500, fmt::format("the container runtime answered with the streaming address \"{}\"", url));
+      return answer(exchange, 500,
+                    fmt::format("the container runtime answered with the streaming address \"{}\"", url));
     wire::Request upgrade;
     upgrade.method = exchange->request().method;
     upgrade.target = url.substr(path);
     upgrade.headers.set("host", url.substr(scheme.size(), path - scheme.size()));
-    for (const char* name : {"connection", "upgrade", "x-stream-protocol-version", "sec-websocket-key", "sec-websocket-version",
-                             "sec-websocket-protocol", "origin"})
+    for (const char* name : {"connection", "upgrade", "x-stream-protocol-version", "sec-websocket-key",
+                             "sec-websocket-version", "sec-websocket-protocol", "origin"})
       for (std::string_view value : exchange->request().headers.all(name)) upgrade.headers.add(name, value);
     auto client = wire::HttpClient::create(exchange->loop(), url.substr(0, path));
     if (!client) return answer_error(exchange, client.error());

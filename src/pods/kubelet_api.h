@@ -1,8 +1,8 @@
 // The node's HTTP API, as the kubelet has it: container logs, exec, attach, port-forward, pods, stats, metrics.
 //
-// A Handler to be served over the reverse tunnel (wire::serve_stream): there is no port, and who may ask is decided by the API server
-// before it opens a tunnel stream. exec, attach and port-forward ask the runtime for a streaming address on loopback and then pass the
-// bytes of the upgraded connection (SPDY/3.1) both ways without looking at them.
+// A Handler to be served over the reverse tunnel (wire::serve_stream): there is no port, and who may ask is decided by
+// the API server before it opens a tunnel stream. exec, attach and port-forward ask the runtime for a streaming address
+// on loopback and then pass the bytes of the upgraded connection (SPDY/3.1) both ways without looking at them.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,5 @@
-// Any bytes in a log file: the reader neither breaks nor runs away, and what it gives back is no longer than what went in.
+// Any bytes in a log file: the reader neither breaks nor runs away, and what it gives back is no longer than what went
+// in.
 #include <cstdint>
 #include <cstdlib>
 #include <string>

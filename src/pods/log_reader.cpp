@@ -64,7 +64,8 @@ std::vector<std::string> rotated_logs(os::Disk& disk, const std::string& path) {
   const std::string folder = path.substr(0, slash), name = path.substr(slash + 1) + ".";
   std::vector<std::string> out;
   for (const std::string& entry : disk.list(folder).value_or(std::vector<std::string>{}))
-    if (entry.starts_with(name) && !entry.ends_with(".gz") && !entry.ends_with(".tmp")) out.push_back(folder + "/" + entry);
+    if (entry.starts_with(name) && !entry.ends_with(".gz") && !entry.ends_with(".tmp"))
+      out.push_back(folder + "/" + entry);
   std::sort(out.begin(), out.end());
   return out;
 }

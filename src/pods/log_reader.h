@@ -1,8 +1,8 @@
 // LogReader: container logs as the runtime writes them (CRI format), turned back into what the container wrote.
 //
-// A line is "<RFC 3339 nano> <stdout|stderr> <F|P> <text>"; P marks a piece of a line whose rest follows. Files that rotation moved
-// aside ("0.log.20060102-150405") are read before the present one. A malformed line is skipped.
-// Thread: one at a time.
+// A line is "<RFC 3339 nano> <stdout|stderr> <F|P> <text>"; P marks a piece of a line whose rest follows. Files that
+// rotation moved aside ("0.log.20060102-150405") are read before the present one. A malformed line is skipped. Thread:
+// one at a time.
 #pragma once
 
 #include <memory>
@@ -57,12 +57,12 @@ class LogReader {
   const std::string path_;
   const LogOptions options_;
   bool begun_ = false, complete_ = false;
-  std::vector<Part> parts_;       // still to read, oldest first
+  std::vector<Part> parts_;  // still to read, oldest first
   std::unique_ptr<os::File> file_;
-  bool on_present_ = false;       // `file_` is (or was, before a rotation) the file at path_
+  bool on_present_ = false;  // `file_` is (or was, before a rotation) the file at path_
   std::string newest_rotated_;
   uint64_t offset_ = 0;
-  std::string buffer_;            // an unfinished line
+  std::string buffer_;  // an unfinished line
   bool line_start_ = true;
   int64_t written_ = 0;
 };

@@ -14,8 +14,10 @@ namespace {
 std::string stamp(WallTime time) {
   std::string out;
   for (char c : format_time(time)) {
-    if (c == 'T') out += '-';
-    else if (c >= '0' && c <= '9') out += c;
+    if (c == 'T')
+      out += '-';
+    else if (c >= '0' && c <= '9')
+      out += c;
   }
   return out;
 }
@@ -39,7 +41,8 @@ void LogRotation::run(const std::vector<RuntimePodPtr>& pods) {
 
 Status LogRotation::rotate(const RuntimeContainer& container) {
   std::vector<std::string> old = rotated_logs(parts_.disk, container.log_path);
-  const size_t keep = static_cast<size_t>(std::max(options_.log_files_max - 2, 0));  // beside the present one and the one moved now
+  const size_t keep =
+      static_cast<size_t>(std::max(options_.log_files_max - 2, 0));  // beside the present one and the one moved now
   for (size_t i = 0; i + keep < old.size(); ++i) (void)parts_.disk.remove(old[i]);
   const std::string aside = container.log_path + "." + stamp(parts_.executor.wall_now());
   DURE_CHECK(parts_.disk.rename(container.log_path, aside));

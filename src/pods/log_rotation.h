@@ -1,5 +1,5 @@
-// LogRotation: keeps each container's log at a bounded size: the full file is moved aside, the runtime is asked to open a new one, and the
-// oldest are removed. Thread: one at a time; blocks.
+// LogRotation: keeps each container's log at a bounded size: the full file is moved aside, the runtime is asked to open
+// a new one, and the oldest are removed. Thread: one at a time; blocks.
 #pragma once
 
 #include "pods/parts.h"

@@ -7,9 +7,14 @@ namespace dure::pods {
 namespace {
 
 struct LogStream : std::enable_shared_from_this<LogStream> {
-  LogStream(std::shared_ptr<wire::Exchange> exchange, LogReader reader, std::function<bool()> runs, run::Executor& executor,
-            run::Executor& jobs, LogStreamOptions options)
-      : exchange(std::move(exchange)), reader(std::move(reader)), runs(std::move(runs)), executor(executor), jobs(jobs), options(options) {}
+  LogStream(std::shared_ptr<wire::Exchange> exchange, LogReader reader, std::function<bool()> runs,
+            run::Executor& executor, run::Executor& jobs, LogStreamOptions options)
+      : exchange(std::move(exchange)),
+        reader(std::move(reader)),
+        runs(std::move(runs)),
+        executor(executor),
+        jobs(jobs),
+        options(options) {}
 
   void begin() {
     exchange->on_close([weak = weak_from_this()] {
@@ -33,7 +38,8 @@ struct LogStream : std::enable_shared_from_this<LogStream> {
   void step() {
     if (gone) return;
     if (exchange->unsent() > options.unsent_bytes_max) return later();
-    const bool still_runs = !options.follow || runs();  // asked before reading: what was written before the end is read after it
+    const bool still_runs =
+        !options.follow || runs();  // asked before reading: what was written before the end is read after it
     auto text = reader.next();
     if (!text) return exchange->abort();
     const bool empty = text->empty();
@@ -56,9 +62,10 @@ struct LogStream : std::enable_shared_from_this<LogStream> {
 
 }  // namespace
 
-void stream_log(std::shared_ptr<wire::Exchange> exchange, LogReader reader, std::function<bool()> runs, run::Executor& executor,
-                run::Executor& jobs, LogStreamOptions options) {
-  std::make_shared<LogStream>(std::move(exchange), std::move(reader), std::move(runs), executor, jobs, options)->begin();
+void stream_log(std::shared_ptr<wire::Exchange> exchange, LogReader reader, std::function<bool()> runs,
+                run::Executor& executor, run::Executor& jobs, LogStreamOptions options) {
+  std::make_shared<LogStream>(std::move(exchange), std::move(reader), std::move(runs), executor, jobs, options)
+      ->begin();
 }
 
 }  // namespace dure::pods

@@ -1,4 +1,5 @@
-// LogStream: sends a container's log into an HTTP answer, following it while the container runs; a slow reader is waited for.
+// LogStream: sends a container's log into an HTTP answer, following it while the container runs; a slow reader is
+// waited for.
 #pragma once
 
 #include <functional>
@@ -16,8 +17,9 @@ struct LogStreamOptions {
   size_t unsent_bytes_max = 256 << 10;
 };
 
-// `runs`: whether more can still come. Reading happens as jobs; the answer ends when the log is complete or the peer went away.
-void stream_log(std::shared_ptr<wire::Exchange> exchange, LogReader reader, std::function<bool()> runs, run::Executor& executor,
-                run::Executor& jobs, LogStreamOptions options);
+// `runs`: whether more can still come. Reading happens as jobs; the answer ends when the log is complete or the peer
+// went away.
+void stream_log(std::shared_ptr<wire::Exchange> exchange, LogReader reader, std::function<bool()> runs,
+                run::Executor& executor, run::Executor& jobs, LogStreamOptions options);
 
 }  // namespace dure::pods

@@ -1,5 +1,5 @@
-// PodMemory: the soft state of one pod's worker. Nothing here is truth: losing it costs a repeated back-off or probe delay, never
-// a container.
+// PodMemory: the soft state of one pod's worker. Nothing here is truth: losing it costs a repeated back-off or probe
+// delay, never a container.
 #pragma once
 
 #include <map>
@@ -29,12 +29,12 @@ struct ContainerMemory {
   std::optional<Waiting> waiting;
   // Results of probes for the container with this id; a new container starts afresh.
   std::string probed_id;
-  std::optional<bool> ready;      // readiness probe's last word
-  bool started = false;           // startup probe passed
+  std::optional<bool> ready;                // readiness probe's last word
+  bool started = false;                     // startup probe passed
   std::optional<std::string> failed_probe;  // "liveness" or "startup": restart it
-  std::string restart_id;         // this container was stopped in order to be restarted, whatever its exit code
-  std::string backoff_told;       // the container whose back-off was told as an event
-  bool killing = false;           // a stop of this container id is under way
+  std::string restart_id;    // this container was stopped in order to be restarted, whatever its exit code
+  std::string backoff_told;  // the container whose back-off was told as an event
+  bool killing = false;      // a stop of this container id is under way
   std::string killing_id;
   int64_t killing_grace = 0;
 };
@@ -44,9 +44,9 @@ struct PodMemory {
   std::map<std::string, ContainerMemory> containers;  // by container name
   std::optional<Waiting> sandbox_error;
   Duration sandbox_backoff = Duration::zero();
-  bool finished = false;          // volumes and the sandbox of an ended or deleted pod are gone
+  bool finished = false;  // volumes and the sandbox of an ended or deleted pod are gone
   std::optional<std::string> rejected_reason, rejected_message;  // refused by the node
-  schema::Object last_written;    // answer to our last status write
+  schema::Object last_written;                                   // answer to our last status write
   WallTime first_seen;
 };
 

@@ -26,7 +26,9 @@ constexpr const char* lease_namespace = "kube-node-lease";
 
 std::string kibibytes(int64_t bytes) { return fmt::format("{}Ki", bytes / 1024); }
 
-std::string cpu_text(int64_t milli) { return milli % 1000 == 0 ? std::to_string(milli / 1000) : fmt::format("{}m", milli); }
+std::string cpu_text(int64_t milli) {
+  return milli % 1000 == 0 ? std::to_string(milli / 1000) : fmt::format("{}m", milli);
+}
 
 void set_apis(schema::Document& document, std::string_view api_version, std::string_view kind) {
   document.set(document.member(document.root(), "apiVersion"), api_version);
@@ -77,9 +79,15 @@ namespace {
 
 class Writer {
  public:
-  Writer(const MachineFacts& machine, const RuntimeFacts& runtime, const NodeOptions& options, WallTime now, const schema::Object& before)
-      : machine_(machine), runtime_(runtime), options_(options), now_(format_time(now)), before_(before ? Node(before) : Node()),
-        document_(Node::schema_type()), out_(document_) {}
+  Writer(const MachineFacts& machine, const RuntimeFacts& runtime, const NodeOptions& options, WallTime now,
+         const schema::Object& before)
+      : machine_(machine),
+        runtime_(runtime),
+        options_(options),
+        now_(format_time(now)),
+        before_(before ? Node(before) : Node()),
+        document_(Node::schema_type()),
+        out_(document_) {}
 
   schema::Document run() {
     set_apis(document_, "v1", "Node");
@@ -146,19 +154,29 @@ class Writer {
   void conditions() {
     const bool memory_low = machine_.memory_bytes > 0 && machine_.memory_available < options_.memory_free_min;
     const bool disk_low = machine_.disk_free < options_.disk_free_min;
-    if (memory_low) condition("MemoryPressure", true, "KubeletHasInsufficientMemory", "kubelet has insufficient memory available");
-    else condition("MemoryPressure", false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available");
-    if (disk_low) condition("DiskPressure", true, "KubeletHasDiskPressure", "kubelet has disk pressure");
-    else condition("DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure");
+    if (memory_low)
+      condition("MemoryPressure", true, "KubeletHasInsufficientMemory", "kubelet has insufficient memory available");
+    else
+      condition("MemoryPressure", false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available");
+    if (disk_low)
+      condition("DiskPressure", true, "KubeletHasDiskPressure", "kubelet has disk pressure");
+    else
+      condition("DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure");
     condition("PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available");
     std::string why;
-    if (!runtime_.answers) why = fmt::format("container runtime is down: {}", runtime_.why_runtime);
-    else if (!runtime_.runtime_ready) why = fmt::format("container runtime status check may not have completed yet: {}", runtime_.why_runtime);
-    else if (!runtime_.network_ready) why = fmt::format("container runtime network not ready: {}", runtime_.why_network);
-    if (why.empty()) condition("Ready", true, "KubeletReady", "kubelet is posting ready status");
-    else condition("Ready", false, "KubeletNotReady", why);
+    if (!runtime_.answers)
+      why = fmt::format("container runtime is down: {}", runtime_.why_runtime);
+    else if (!runtime_.runtime_ready)
+      why = fmt::format("container runtime status check may not have completed yet: {}", runtime_.why_runtime);
+    else if (!runtime_.network_ready)
+      why = fmt::format("container runtime network not ready: {}", runtime_.why_network);
+    if (why.empty())
+      condition("Ready", true, "KubeletReady", "kubelet is posting ready status");
+    else
+      condition("Ready", false, "KubeletNotReady", why);
     for (NodeCondition c : before_.status().conditions())
-      if (c.type() != "MemoryPressure" && c.type() != "DiskPressure" && c.type() != "PIDPressure" && c.type() != "Ready")
+      if (c.type() != "MemoryPressure" && c.type() != "DiskPressure" && c.type() != "PIDPressure" &&
+          c.type() != "Ready")
         document_.copy(out_.mutable_status().add_conditions().mutable_node(), c.node());
   }
 
@@ -193,8 +211,8 @@ class Writer {
 
 }  // namespace
 
-schema::Document node_document(const MachineFacts& machine, const RuntimeFacts& runtime, const NodeOptions& options, WallTime now,
-                               const schema::Object& before) {
+schema::Document node_document(const MachineFacts& machine, const RuntimeFacts& runtime, const NodeOptions& options,
+                               WallTime now, const schema::Object& before) {
   return Writer(machine, runtime, options, now, before).run();
 }
 
@@ -259,9 +277,14 @@ std::string metadata_patch(const schema::Document& wanted, const schema::Object&
 }  // namespace
 
 struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
-  State(client::Client& client, cri::Runtime& runtime, run::Executor& executor_behind, run::Executor& jobs_behind, os::Disk& disk,
-        NodeOptions options)
-      : client(client), runtime(runtime), executor(executor_behind), jobs(jobs_behind), disk(disk), options(std::move(options)) {}
+  State(client::Client& client, cri::Runtime& runtime, run::Executor& executor_behind, run::Executor& jobs_behind,
+        os::Disk& disk, NodeOptions options)
+      : client(client),
+        runtime(runtime),
+        executor(executor_behind),
+        jobs(jobs_behind),
+        disk(disk),
+        options(std::move(options)) {}
 
   client::Key node_key() const { return {"", options.name}; }
 
@@ -329,9 +352,10 @@ struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
     const Duration next = done && is_ready ? options.look_interval : std::min<Duration>(options.look_interval, 1s);
     std::lock_guard lock(mutex);
     look_timer = executor.after(next, [weak = weak_from_this()] {
-      if (auto self = weak.lock()) self->jobs.post([weak] {
-        if (auto again = weak.lock()) again->look_and_again();
-      });
+      if (auto self = weak.lock())
+        self->jobs.post([weak] {
+          if (auto again = weak.lock()) again->look_and_again();
+        });
     });
   }
 
@@ -341,8 +365,10 @@ struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
     const client::Key key{lease_namespace, options.name};
     if (!lease) {
       auto found = client.get(kinds::coordination_v1::leases, key);
-      if (found) lease = *found;
-      else if (found.error().code != 404) return fail(std::move(found).error());
+      if (found)
+        lease = *found;
+      else if (found.error().code != 404)
+        return fail(std::move(found).error());
     }
     schema::Document document = lease ? lease->clone() : schema::Document(Lease::schema_type());
     Lease out(document);
@@ -385,9 +411,10 @@ struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
     const Duration next = done ? options.lease_interval : std::min<Duration>(options.lease_interval, 2s);
     std::lock_guard lock(mutex);
     lease_timer = executor.after(next, [weak = weak_from_this()] {
-      if (auto self = weak.lock()) self->jobs.post([weak] {
-        if (auto again = weak.lock()) again->renew_and_again();
-      });
+      if (auto self = weak.lock())
+        self->jobs.post([weak] {
+          if (auto again = weak.lock()) again->renew_and_again();
+        });
     });
   }
 
@@ -403,8 +430,8 @@ struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
   std::unique_ptr<run::Timer> look_timer, lease_timer;
 };
 
-NodeStatus::NodeStatus(client::Client& client, cri::Runtime& runtime, run::Executor& executor, run::Executor& jobs, os::Disk& disk,
-                       NodeOptions options)
+NodeStatus::NodeStatus(client::Client& client, cri::Runtime& runtime, run::Executor& executor, run::Executor& jobs,
+                       os::Disk& disk, NodeOptions options)
     : state_(std::make_shared<State>(client, runtime, executor, jobs, disk, std::move(options))) {}
 
 NodeStatus::~NodeStatus() {

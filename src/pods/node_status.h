@@ -1,8 +1,8 @@
 // NodeStatus: this machine as the API sees it: the Node object, its conditions, and the Lease that says "alive".
 //
-// Registers the Node (adopting one that is there), renews the Lease every 10 s, looks at the machine every 10 s (every second until the
-// first Ready), and writes the status when it changed, otherwise every 5 min. Ready follows the container runtime and its network.
-// Owner: the host's wiring. Thread: any; work runs as jobs.
+// Registers the Node (adopting one that is there), renews the Lease every 10 s, looks at the machine every 10 s (every
+// second until the first Ready), and writes the status when it changed, otherwise every 5 min. Ready follows the
+// container runtime and its network. Owner: the host's wiring. Thread: any; work runs as jobs.
 #pragma once
 
 #include <map>
@@ -25,17 +25,17 @@ struct NodeTaint {
 
 struct NodeOptions {
   std::string name;
-  std::string hostname;                    // empty: the name
-  std::vector<std::string> ips;            // InternalIPs, the first is the node's address
+  std::string hostname;                                    // empty: the name
+  std::vector<std::string> ips;                            // InternalIPs, the first is the node's address
   std::map<std::string, std::string> labels, annotations;  // beside the well-known ones
-  std::vector<NodeTaint> taints;           // only when the Node is made
+  std::vector<NodeTaint> taints;                           // only when the Node is made
   // What the node may say it has, where it is not the whole machine.
   std::optional<int64_t> cpu_milli, memory_bytes, ephemeral_storage_bytes;
   int64_t pods_max = 110;
-  int64_t memory_reserved = 100 << 20;     // kept from pods
-  uint64_t disk_free_min = 500ull << 20;   // below: DiskPressure
-  int64_t memory_free_min = 100 << 20;     // below: MemoryPressure
-  std::string version = "v1.34.0";         // kubeletVersion
+  int64_t memory_reserved = 100 << 20;    // kept from pods
+  uint64_t disk_free_min = 500ull << 20;  // below: DiskPressure
+  int64_t memory_free_min = 100 << 20;    // below: MemoryPressure
+  std::string version = "v1.34.0";        // kubeletVersion
   int kubelet_port = 10250;
   std::string state_folder = "/var/lib/kubelet";
   Duration lease_interval = 10s, look_interval = 10s, report_interval = 5min;
@@ -57,17 +57,17 @@ struct NodeCapacity {
 NodeCapacity node_capacity(const MachineFacts& machine, const NodeOptions& options);
 
 // The Node as it should be: metadata (labels) and status. Pure. `before` (may be empty) gives transition times.
-schema::Document node_document(const MachineFacts& machine, const RuntimeFacts& runtime, const NodeOptions& options, WallTime now,
-                               const schema::Object& before);
+schema::Document node_document(const MachineFacts& machine, const RuntimeFacts& runtime, const NodeOptions& options,
+                               WallTime now, const schema::Object& before);
 
 class NodeStatus {
  public:
-  NodeStatus(client::Client& client, cri::Runtime& runtime, run::Executor& executor, run::Executor& jobs, os::Disk& disk,
-             NodeOptions options);
+  NodeStatus(client::Client& client, cri::Runtime& runtime, run::Executor& executor, run::Executor& jobs,
+             os::Disk& disk, NodeOptions options);
   ~NodeStatus();
   void start();
-  void look_now();         // something changed (the network came up): do not wait for the interval
-  bool ready() const;      // what was last written
+  void look_now();     // something changed (the network came up): do not wait for the interval
+  bool ready() const;  // what was last written
 
  private:
   struct State;

@@ -52,15 +52,15 @@ std::unique_ptr<ProbeNet> make_probe_net(run::Loop& loop);
 
 struct PodsOptions {
   NodeFacts node;
-  std::string root = "/var/lib/kubelet";        // pods/<uid>/... lives here
+  std::string root = "/var/lib/kubelet";  // pods/<uid>/... lives here
   std::string pod_log_root = "/var/log/pods";
   ClusterDns cluster_dns;
   std::string resolv_conf = "/etc/resolv.conf", hosts = "/etc/hosts";  // of the node
-  std::string cgroup_root;                      // see SandboxFacts
-  int64_t node_memory = 0;                      // bytes; weighs out-of-memory scores
+  std::string cgroup_root;                                             // see SandboxFacts
+  int64_t node_memory = 0;                                             // bytes; weighs out-of-memory scores
   int64_t oom_score_adj_min = -1000;
   std::string runtime_name = "containerd";
-  Duration relist = 1s;                         // of the runtime, when it has no events
+  Duration relist = 1s;  // of the runtime, when it has no events
   int workers = 8;
   int pulls_max = 3;
   int64_t pods_max = 110;
@@ -72,15 +72,15 @@ struct PodsParts {
   client::Client& client;
   client::Caches& caches;
   cri::Runtime& runtime;
-  run::Executor& executor;   // timers
-  run::Executor& jobs;       // a pool: image pulls, stops and probes block on it
+  run::Executor& executor;  // timers
+  run::Executor& jobs;      // a pool: image pulls, stops and probes block on it
   os::Disk& disk;
   client::EventRecorder& events;
   ProbeNet& probe_net;
   PodVolumes volumes;
-  std::function<Status(const std::string& path)> remove_tree;       // files of pods that are gone
+  std::function<Status(const std::string& path)> remove_tree;  // files of pods that are gone
   std::function<Status(const std::string& path, int mode)> set_mode;
-  std::function<void(const std::string& uid)> remove_cgroup;        // of a pod that is gone; may be empty
+  std::function<void(const std::string& uid)> remove_cgroup;  // of a pod that is gone; may be empty
 };
 
 // The soft state of all pods; every access is under one lock and short.

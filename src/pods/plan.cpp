@@ -26,8 +26,13 @@ bool in_sandbox(const RuntimeContainer* container, const RuntimeSandbox* sandbox
 class Planner {
  public:
   Planner(const Pod& pod, const RuntimePod& runtime, const PodMemory& memory, WallTime now, const PlanLimits& limits)
-      : pod_(pod), runtime_(runtime), memory_(memory), now_(now), limits_(limits),
-        policy_(pod.spec().restartPolicy()), sandbox_(runtime.ready_sandbox()) {}
+      : pod_(pod),
+        runtime_(runtime),
+        memory_(memory),
+        now_(now),
+        limits_(limits),
+        policy_(pod.spec().restartPolicy()),
+        sandbox_(runtime.ready_sandbox()) {}
 
   Plan run() {
     if (sandbox_is_unfit()) return for_a_new_sandbox();
@@ -64,8 +69,8 @@ class Planner {
     }
     if (had_one && policy_ == "Never" && !runtime_.containers.empty()) return std::move(plan_);
     const auto containers = pod_.spec().containers();
-    if (had_one && std::none_of(containers.begin(), containers.end(),
-                                [&](const Container& c) { return wants_to_run(c); }))
+    if (had_one &&
+        std::none_of(containers.begin(), containers.end(), [&](const Container& c) { return wants_to_run(c); }))
       return std::move(plan_);
     plan_.create_sandbox = true;
     plan_.sandbox_attempt = had_one ? runtime_.sandboxes.front().attempt + 1 : 0;
@@ -91,8 +96,10 @@ class Planner {
     const RuntimeContainer* newest = runtime_.newest(c.name());
     if (!in_sandbox(newest, sandbox_) || newest->state != ContainerState::running) {
       if (only_sidecars_are_left()) return true;
-      if (!in_sandbox(newest, sandbox_)) start(c, true, nullptr, newest);
-      else start(c, true, newest, newest);
+      if (!in_sandbox(newest, sandbox_))
+        start(c, true, nullptr, newest);
+      else
+        start(c, true, newest, newest);
       return passed;
     }
     kill_when_unfit(c, *newest, true);
@@ -148,8 +155,8 @@ class Planner {
     const ContainerMemory* memory = memory_of(memory_, c.name());
     const char* ending = restarts ? ", will be restarted" : "";
     if (running.hash != container_hash(c)) {
-      plan_.kills.push_back({running.id, running.name, "changed",
-                             fmt::format("Container {} definition changed{}", c.name(), ending)});
+      plan_.kills.push_back(
+          {running.id, running.name, "changed", fmt::format("Container {} definition changed{}", c.name(), ending)});
     } else if (memory && memory->probed_id == running.id && memory->failed_probe) {
       plan_.kills.push_back({running.id, running.name, *memory->failed_probe,
                              fmt::format("Container {} failed {} probe{}", c.name(), *memory->failed_probe, ending)});
@@ -191,11 +198,21 @@ void append_canonical(std::string& out, const schema::Node* node) {
   out += node->key();
   out += '=';
   switch (node->kind()) {
-    case schema::Kind::null: out += '~'; break;
-    case schema::Kind::boolean: out += node->boolean() ? 't' : 'f'; break;
-    case schema::Kind::integer: out += std::to_string(node->integer()); break;
-    case schema::Kind::number: out += fmt::format("{}", node->number()); break;
-    case schema::Kind::string: out += node->string(); break;
+    case schema::Kind::null:
+      out += '~';
+      break;
+    case schema::Kind::boolean:
+      out += node->boolean() ? 't' : 'f';
+      break;
+    case schema::Kind::integer:
+      out += std::to_string(node->integer());
+      break;
+    case schema::Kind::number:
+      out += fmt::format("{}", node->number());
+      break;
+    case schema::Kind::string:
+      out += node->string();
+      break;
     case schema::Kind::list:
     case schema::Kind::object:
       out += '{';
@@ -229,10 +246,14 @@ std::string container_hash(const Container& container) {
 
 std::string_view phase_text(Phase phase) {
   switch (phase) {
-    case Phase::pending: return "Pending";
-    case Phase::running: return "Running";
-    case Phase::succeeded: return "Succeeded";
-    case Phase::failed: return "Failed";
+    case Phase::pending:
+      return "Pending";
+    case Phase::running:
+      return "Running";
+    case Phase::succeeded:
+      return "Succeeded";
+    case Phase::failed:
+      return "Failed";
   }
   return "Unknown";
 }

@@ -1,7 +1,8 @@
 // plan: what has to happen next for one pod, worked out from its spec and what runs. Pure.
 //
-// The rules are the kubelet's: one ready sandbox; init containers in order; sidecars (init containers with restartPolicy Always)
-// stay; containers restart by the pod's policy with a back-off of 10 s doubling to 5 min that is forgotten after 10 min.
+// The rules are the kubelet's: one ready sandbox; init containers in order; sidecars (init containers with
+// restartPolicy Always) stay; containers restart by the pod's policy with a back-off of 10 s doubling to 5 min that is
+// forgotten after 10 min.
 #pragma once
 
 #include <string>
@@ -15,24 +16,24 @@ namespace dure::pods {
 
 struct StartContainer {
   std::string name;
-  bool init = false;      // an init container, sidecars among them
+  bool init = false;  // an init container, sidecars among them
   uint32_t attempt = 0;
 };
 
 struct KillContainer {
   std::string id, name;
-  std::string reason;   // word for the event: "liveness", "startup", "changed", "unknown"
+  std::string reason;  // word for the event: "liveness", "startup", "changed", "unknown"
   std::string message;
 };
 
 struct Plan {
-  bool stop_everything = false;      // the sandbox is gone or all work is done: stop what is left, then the sandbox
+  bool stop_everything = false;  // the sandbox is gone or all work is done: stop what is left, then the sandbox
   bool create_sandbox = false;
   uint32_t sandbox_attempt = 0;
   std::vector<KillContainer> kills;
   std::vector<StartContainer> starts;
-  std::map<std::string, Waiting> backoffs;   // containers held back: CrashLoopBackOff
-  std::optional<Duration> look_again;        // when a back-off ends
+  std::map<std::string, Waiting> backoffs;  // containers held back: CrashLoopBackOff
+  std::optional<Duration> look_again;       // when a back-off ends
   bool nothing() const { return !stop_everything && !create_sandbox && kills.empty() && starts.empty(); }
 };
 

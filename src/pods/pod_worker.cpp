@@ -20,8 +20,8 @@ namespace v1 = cri::v1;
 
 namespace {
 
-constexpr int rounds_max = 6;               // plan and act again within one reconcile
-constexpr int64_t orphan_grace_max = 30;    // seconds for containers of a pod that the API forgot
+constexpr int rounds_max = 6;             // plan and act again within one reconcile
+constexpr int64_t orphan_grace_max = 30;  // seconds for containers of a pod that the API forgot
 
 void sooner(std::optional<Duration>& when, std::optional<Duration> other) {
   if (other && (!when || *other < *when)) when = other;
@@ -34,8 +34,15 @@ bool gone(const Error& error) { return error.is("NotFound") || error.code == 404
 PodWorker::PodWorker(PodsParts& parts, const PodsOptions& options, Memories& memories, RuntimeState& state,
                      ContainerStarter& starter, ContainerStopper& stopper, ImagePuller& puller, Prober& prober,
                      client::Cache& pods)
-    : parts_(parts), options_(options), memories_(memories), state_(state), starter_(starter), stopper_(stopper),
-      puller_(puller), prober_(prober), pods_(pods) {}
+    : parts_(parts),
+      options_(options),
+      memories_(memories),
+      state_(state),
+      starter_(starter),
+      stopper_(stopper),
+      puller_(puller),
+      prober_(prober),
+      pods_(pods) {}
 
 Outcome PodWorker::reconcile(const Key& key) {
   if (!state_.refreshed_once()) return Outcome::after(200ms);
@@ -72,7 +79,8 @@ bool PodWorker::admit(const schema::Object& object) {
     const bool rejected = memories_.snapshot(std::string(view.metadata().uid())).rejected_reason.has_value();
     // Of two that came at the same time the one that was seen first stays.
     const bool seen = memories_.contains(std::string(view.metadata().uid())) || !view.status().startTime().empty();
-    if (view.metadata().uid() != uid && !is_terminal(view.status().phase()) && seen && !rejected) others.push_back(other);
+    if (view.metadata().uid() != uid && !is_terminal(view.status().phase()) && seen && !rejected)
+      others.push_back(other);
   }
   std::optional<Refusal> refusal = refuse(pod, others, options_.node, options_.pods_max);
   if (!refusal) return true;
@@ -109,7 +117,8 @@ Outcome PodWorker::keep_up(const schema::Object& object) {
   sooner(again, next.look_again);
   prober_.update(object, *runtime);
   next = plan(pod, *runtime, memories_.snapshot(uid), parts_.executor.wall_now());
-  if (Status written = write_status(object, *runtime, next, false); !written) return Outcome::failed(std::move(written).error());
+  if (Status written = write_status(object, *runtime, next, false); !written)
+    return Outcome::failed(std::move(written).error());
   for (const auto& [name, waiting] : next.backoffs) tell_backoff(object, *runtime, name);
   collect_garbage(*runtime);
   Outcome outcome;
@@ -122,7 +131,8 @@ PodWorker::Applied PodWorker::apply(const schema::Object& object, const RuntimeP
   const std::string uid(pod.metadata().uid());
   Applied out;
   if (plan.stop_everything) {
-    const int64_t grace = pod.spec().has_terminationGracePeriodSeconds() ? pod.spec().terminationGracePeriodSeconds() : 30;
+    const int64_t grace =
+        pod.spec().has_terminationGracePeriodSeconds() ? pod.spec().terminationGracePeriodSeconds() : 30;
     if (!stop_containers(object, runtime, grace)) out.changed = stop_sandboxes(runtime, true).has_value();
     return out;
   }
@@ -135,7 +145,8 @@ PodWorker::Applied PodWorker::apply(const schema::Object& object, const RuntimeP
     int64_t grace = pod.spec().has_terminationGracePeriodSeconds() ? pod.spec().terminationGracePeriodSeconds() : 30;
     const Container spec = find_container(pod, kill.name);
     const auto probe = kill.reason == "startup" ? spec.startupProbe() : spec.livenessProbe();
-    if (kill.reason != "changed" && probe.has_terminationGracePeriodSeconds()) grace = probe.terminationGracePeriodSeconds();
+    if (kill.reason != "changed" && probe.has_terminationGracePeriodSeconds())
+      grace = probe.terminationGracePeriodSeconds();
     stopper_.stop(object, runtime, *container, grace, kill.message);
   }
   for (const StartContainer& start : plan.starts) {
@@ -153,16 +164,20 @@ PodWorker::Applied PodWorker::make_sandbox(const schema::Object& object, const R
   Status made = starter_.create_sandbox(object, runtime, attempt);
   const Duration wait = sandbox_backoff(uid, !made.has_value());
   if (made) return {true, std::nullopt};
-  log(LogLevel::warn, "pods", "create sandbox", {{"pod", client::key_of(object).text()}, {"error", made.error().message}});
+  log(LogLevel::warn, "pods", "create sandbox",
+      {{"pod", client::key_of(object).text()}, {"error", made.error().message}});
   return {false, wait};
 }
 
 // 1 s doubling to 1 min; forgotten with the first success.
 Duration PodWorker::sandbox_backoff(const std::string& uid, bool failed) {
   return memories_.with(uid, [&](PodMemory& memory) {
-    if (!failed) memory.sandbox_backoff = Duration::zero();
-    else if (memory.sandbox_backoff == Duration::zero()) memory.sandbox_backoff = 1s;
-    else memory.sandbox_backoff = std::min<Duration>(memory.sandbox_backoff * 2, 60s);
+    if (!failed)
+      memory.sandbox_backoff = Duration::zero();
+    else if (memory.sandbox_backoff == Duration::zero())
+      memory.sandbox_backoff = 1s;
+    else
+      memory.sandbox_backoff = std::min<Duration>(memory.sandbox_backoff * 2, 60s);
     return memory.sandbox_backoff;
   });
 }
@@ -226,12 +241,15 @@ Outcome PodWorker::wind_down(const schema::Object& object) {
   if (!fresh) return Outcome::failed(std::move(fresh).error());
   const RuntimePod& runtime = **fresh;
   int64_t grace = 30;
-  if (deleting && pod.metadata().has_deletionGracePeriodSeconds()) grace = pod.metadata().deletionGracePeriodSeconds();
-  else if (pod.spec().has_terminationGracePeriodSeconds()) grace = pod.spec().terminationGracePeriodSeconds();
+  if (deleting && pod.metadata().has_deletionGracePeriodSeconds())
+    grace = pod.metadata().deletionGracePeriodSeconds();
+  else if (pod.spec().has_terminationGracePeriodSeconds())
+    grace = pod.spec().terminationGracePeriodSeconds();
   if (stop_containers(object, runtime, grace)) {
     prober_.update(object, runtime);
     const Plan none;
-    if (Status written = write_status(object, runtime, none, false); !written) return Outcome::failed(std::move(written).error());
+    if (Status written = write_status(object, runtime, none, false); !written)
+      return Outcome::failed(std::move(written).error());
     return Outcome::done();  // the end of each stop wakes this key
   }
   prober_.remove(uid);
@@ -240,7 +258,8 @@ Outcome PodWorker::wind_down(const schema::Object& object) {
   if (!runtime.containers.empty() || memories_.snapshot(uid).rejected_reason || deleting) {
     RuntimePod still = runtime;
     for (RuntimeSandbox& sandbox : still.sandboxes) sandbox.ready = false;
-    if (Status written = write_status(object, still, Plan{}, true); !written) return Outcome::failed(std::move(written).error());
+    if (Status written = write_status(object, still, Plan{}, true); !written)
+      return Outcome::failed(std::move(written).error());
   }
   if (Status unmounted = parts_.volumes.unmount(uid); !unmounted) return Outcome::failed(std::move(unmounted).error());
   memories_.with(uid, [](PodMemory& memory) { memory.finished = true; });
@@ -267,8 +286,8 @@ void PodWorker::tell_backoff(const schema::Object& object, const RuntimePod& run
   });
   if (told) return;
   parts_.events.warning(about_container(object, name), "BackOff",
-                        fmt::format("Back-off restarting failed container {} in pod {}_{}({})", name, pod.metadata().name(),
-                                    pod.metadata().namespace_(), pod.metadata().uid()));
+                        fmt::format("Back-off restarting failed container {} in pod {}_{}({})", name,
+                                    pod.metadata().name(), pod.metadata().namespace_(), pod.metadata().uid()));
 }
 
 // What runs without a pod in the API.
@@ -318,7 +337,8 @@ Status PodWorker::write_status(const schema::Object& object, const RuntimePod& r
   const PodMemory memory = memories_.snapshot(uid);
   // The cache may lag behind our own last write.
   schema::Object base = object;
-  if (memory.last_written && client::revision_of(memory.last_written) > client::revision_of(object)) base = memory.last_written;
+  if (memory.last_written && client::revision_of(memory.last_written) > client::revision_of(object))
+    base = memory.last_written;
   StatusFacts facts;
   facts.node_ips = options_.node.ips;
   facts.runtime_name = options_.runtime_name;
@@ -327,7 +347,8 @@ Status PodWorker::write_status(const schema::Object& object, const RuntimePod& r
   const schema::Document status = pod_status(pod, runtime, memory, plan, parts_.executor.wall_now(), facts);
   const std::string patch = status_patch(pod, status);
   if (patch.empty()) return {};
-  auto answer = parts_.client.patch(kinds::core_v1::pods, client::key_of(object), client::PatchType::merge, patch, "status");
+  auto answer =
+      parts_.client.patch(kinds::core_v1::pods, client::key_of(object), client::PatchType::merge, patch, "status");
   if (!answer) {
     if (answer.error().code == 404) return {};
     return fail(std::move(answer).error());

@@ -1,8 +1,8 @@
 // PodWorker: brings one pod of this node to what its spec says. The reconcile body of the loop "pods".
 //
-// Each call reads the pod from the cache and what runs from RuntimeState, plans, does what the plan says, and writes the status
-// when it changed. Nothing is kept that the runtime or the API could not tell again (PodMemory is soft). Long work (pulls, stops) runs as
-// jobs that wake the key when they end.
+// Each call reads the pod from the cache and what runs from RuntimeState, plans, does what the plan says, and writes
+// the status when it changed. Nothing is kept that the runtime or the API could not tell again (PodMemory is soft).
+// Long work (pulls, stops) runs as jobs that wake the key when they end.
 #pragma once
 
 #include <map>
@@ -16,8 +16,9 @@ namespace dure::pods {
 
 class PodWorker {
  public:
-  PodWorker(PodsParts& parts, const PodsOptions& options, Memories& memories, RuntimeState& state, ContainerStarter& starter,
-            ContainerStopper& stopper, ImagePuller& puller, Prober& prober, client::Cache& pods);
+  PodWorker(PodsParts& parts, const PodsOptions& options, Memories& memories, RuntimeState& state,
+            ContainerStarter& starter, ContainerStopper& stopper, ImagePuller& puller, Prober& prober,
+            client::Cache& pods);
   client::Outcome reconcile(const client::Key& key);
 
  private:

@@ -1,8 +1,8 @@
-// Pods: everything that keeps the pods of one node running: the loop "pods", the relist of the runtime, probes, image pulls, log
-// rotation and the removal of what nobody wants any more.
+// Pods: everything that keeps the pods of one node running: the loop "pods", the relist of the runtime, probes, image
+// pulls, log rotation and the removal of what nobody wants any more.
 //
-// Owner: the host's wiring; `parts` and their referents outlive it. Use: construct, `runner.add(pods.loop())`, then `start` with the
-// runner. Destroy before the runner's executor. Thread: any.
+// Owner: the host's wiring; `parts` and their referents outlive it. Use: construct, `runner.add(pods.loop())`, then
+// `start` with the runner. Destroy before the runner's executor. Thread: any.
 #pragma once
 
 #include <memory>

@@ -61,8 +61,10 @@ void set_sandbox_security(v1::LinuxSandboxSecurityContext out, const Pod& pod) {
   if (context.has_runAsGroup() && context.has_runAsUser()) out.mutable_run_as_group().set_value(context.runAsGroup());
   add_supplemental_groups(out, pod);
   if (any_privileged(pod)) out.set_privileged(true);
-  if (context.has_seccompProfile()) set_seccomp(out.mutable_seccomp(), context.seccompProfile());
-  else out.mutable_seccomp().set_profile_type(seccomp_runtime_default);
+  if (context.has_seccompProfile())
+    set_seccomp(out.mutable_seccomp(), context.seccompProfile());
+  else
+    out.mutable_seccomp().set_profile_type(seccomp_runtime_default);
 }
 
 template <class Out>
@@ -134,9 +136,10 @@ bool run_as_non_root(const Pod& pod, const Container& container) {
 
 namespace {
 
-constexpr std::array masked_paths{"/proc/asound",      "/proc/acpi",        "/proc/interrupts", "/proc/kcore",
-                                  "/proc/keys",        "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
-                                  "/proc/sched_debug", "/proc/scsi",        "/sys/firmware",    "/sys/devices/virtual/powercap"};
+constexpr std::array masked_paths{"/proc/asound",     "/proc/acpi",        "/proc/interrupts",
+                                  "/proc/kcore",      "/proc/keys",        "/proc/latency_stats",
+                                  "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+                                  "/proc/scsi",       "/sys/firmware",     "/sys/devices/virtual/powercap"};
 constexpr std::array read_only_paths{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
 
 void set_container_security(v1::LinuxContainerSecurityContext out, const Pod& pod, const Container& container,
@@ -155,8 +158,10 @@ void set_container_security(v1::LinuxContainerSecurityContext out, const Pod& po
   // Runtimes refuse a group without a user.
   if (!user && (context.has_runAsGroup() || pod_context.has_runAsGroup())) user = image_user.value_or(0);
   if (user) out.mutable_run_as_user().set_value(*user);
-  if (context.has_runAsGroup()) out.mutable_run_as_group().set_value(context.runAsGroup());
-  else if (pod_context.has_runAsGroup()) out.mutable_run_as_group().set_value(pod_context.runAsGroup());
+  if (context.has_runAsGroup())
+    out.mutable_run_as_group().set_value(context.runAsGroup());
+  else if (pod_context.has_runAsGroup())
+    out.mutable_run_as_group().set_value(pod_context.runAsGroup());
   if (context.readOnlyRootFilesystem()) out.set_readonly_rootfs(true);
   add_supplemental_groups(out, pod);
   if (context.has_allowPrivilegeEscalation() && !context.allowPrivilegeEscalation()) out.set_no_new_privs(true);
@@ -164,8 +169,10 @@ void set_container_security(v1::LinuxContainerSecurityContext out, const Pod& po
     for (const char* path : masked_paths) out.add_masked_paths(path);
     for (const char* path : read_only_paths) out.add_readonly_paths(path);
   }
-  if (context.has_seccompProfile()) set_seccomp(out.mutable_seccomp(), context.seccompProfile());
-  else set_seccomp(out.mutable_seccomp(), pod_context.seccompProfile());
+  if (context.has_seccompProfile())
+    set_seccomp(out.mutable_seccomp(), context.seccompProfile());
+  else
+    set_seccomp(out.mutable_seccomp(), pod_context.seccompProfile());
 }
 
 void set_resources(v1::LinuxContainerResources out, const Pod& pod, const Container& container,
@@ -185,8 +192,10 @@ void add_mount(v1::ContainerConfig& out, const MountRow& row) {
   mount.set_container_path(row.container_path);
   mount.set_host_path(row.host_path);
   if (row.read_only) mount.set_readonly(true);
-  if (row.propagation == "HostToContainer") mount.set_propagation(1);
-  else if (row.propagation == "Bidirectional") mount.set_propagation(2);
+  if (row.propagation == "HostToContainer")
+    mount.set_propagation(1);
+  else if (row.propagation == "Bidirectional")
+    mount.set_propagation(2);
 }
 
 }  // namespace

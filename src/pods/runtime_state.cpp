@@ -16,10 +16,14 @@ constexpr size_t termination_message_bytes_max = 4096;
 
 ContainerState container_state(int64_t value) {
   switch (value) {
-    case 0: return ContainerState::created;
-    case 1: return ContainerState::running;
-    case 2: return ContainerState::exited;
-    default: return ContainerState::unknown;
+    case 0:
+      return ContainerState::created;
+    case 1:
+      return ContainerState::running;
+    case 2:
+      return ContainerState::exited;
+    default:
+      return ContainerState::unknown;
   }
 }
 
@@ -87,7 +91,8 @@ Result<std::map<std::string, RuntimePod>> RuntimeState::read(const std::string& 
     container.id = item.id();
     container.name = item.labels().get(label::container_name);
     container.sandbox_id = item.pod_sandbox_id();
-    container.attempt = static_cast<uint32_t>(number_of(item.annotations(), annotation::restart_count, item.metadata().attempt()));
+    container.attempt =
+        static_cast<uint32_t>(number_of(item.annotations(), annotation::restart_count, item.metadata().attempt()));
     container.state = container_state(item.state());
     container.hash = item.annotations().get(annotation::hash);
     container.created_at = {item.created_at()};
@@ -165,8 +170,10 @@ Result<std::vector<client::Key>> RuntimeState::refresh() {
   std::lock_guard lock(mutex_);
   for (auto& [uid, at] : read_at_) {
     if (at < begun) continue;
-    if (auto newer = pods_.find(uid); newer != pods_.end()) found[uid] = *newer->second;
-    else found.erase(uid);
+    if (auto newer = pods_.find(uid); newer != pods_.end())
+      found[uid] = *newer->second;
+    else
+      found.erase(uid);
   }
   std::erase_if(read_at_, [&](const auto& entry) { return entry.second < begun; });
   std::map<std::string, RuntimePodPtr> next;

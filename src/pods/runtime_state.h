@@ -1,8 +1,8 @@
 // RuntimeState: what the container runtime runs, as plain values, one RuntimePod per pod uid.
 //
-// Everything is read back from the runtime (labels and annotations that the agent wrote when it created things), so an agent that
-// restarts adopts what runs. `refresh` lists and asks for details only where something changed.
-// Thread: any; readers get immutable snapshots. Cost of an idle refresh: two list calls.
+// Everything is read back from the runtime (labels and annotations that the agent wrote when it created things), so an
+// agent that restarts adopts what runs. `refresh` lists and asks for details only where something changed. Thread: any;
+// readers get immutable snapshots. Cost of an idle refresh: two list calls.
 #pragma once
 
 #include <functional>
@@ -48,9 +48,9 @@ struct RuntimeSandbox {
 
 struct RuntimePod {
   std::string name, namespace_, uid;
-  std::vector<RuntimeSandbox> sandboxes;      // newest first
-  std::vector<RuntimeContainer> containers;   // newest first
-  int64_t grace_seconds = 30;                 // terminationGracePeriodSeconds as it was when containers were made
+  std::vector<RuntimeSandbox> sandboxes;     // newest first
+  std::vector<RuntimeContainer> containers;  // newest first
+  int64_t grace_seconds = 30;                // terminationGracePeriodSeconds as it was when containers were made
 
   client::Key key() const { return {namespace_, name}; }
   const RuntimeContainer* newest(std::string_view container_name) const;

@@ -25,12 +25,14 @@ struct Use {
 using PodName = std::tuple<std::string, std::string, std::string>;  // namespace, name, uid
 
 Result<std::map<PodName, std::vector<Use>>> read_use(cri::Runtime& runtime) {
-  DURE_TRY(schema::Document answer, runtime.call("ListContainerStats", schema::Document(v1::ListContainerStatsRequest::schema_type()), 10s));
+  DURE_TRY(schema::Document answer,
+           runtime.call("ListContainerStats", schema::Document(v1::ListContainerStatsRequest::schema_type()), 10s));
   std::map<PodName, std::vector<Use>> out;
   for (v1::ContainerStats stats : v1::ListContainerStatsResponse(answer).stats()) {
     const auto labels = stats.attributes().labels();
     if (labels.get(label::pod_uid).empty()) continue;
-    const PodName pod{std::string(labels.get(label::pod_namespace)), std::string(labels.get(label::pod_name)), std::string(labels.get(label::pod_uid))};
+    const PodName pod{std::string(labels.get(label::pod_namespace)), std::string(labels.get(label::pod_name)),
+                      std::string(labels.get(label::pod_uid))};
     Use use;
     use.container = labels.get(label::container_name);
     use.time = stats.cpu().timestamp();
@@ -80,8 +82,12 @@ class SummaryWriter {
     document_.make_object(node);
     return node;
   }
-  void text(schema::Node* parent, std::string_view key, std::string_view value) { document_.set(document_.member(parent, key), value); }
-  void number(schema::Node* parent, std::string_view key, int64_t value) { document_.set(document_.member(parent, key), value); }
+  void text(schema::Node* parent, std::string_view key, std::string_view value) {
+    document_.set(document_.member(parent, key), value);
+  }
+  void number(schema::Node* parent, std::string_view key, int64_t value) {
+    document_.set(document_.member(parent, key), value);
+  }
 
   void use(schema::Node* out, const Use& u) {
     const std::string time = format_time({u.time});
@@ -128,22 +134,29 @@ class SummaryWriter {
 Result<std::string> stats_summary(cri::Runtime& runtime, os::Disk& disk, const std::string& node_name) {
   DURE_TRY(auto pods, read_use(runtime));
   const MachineFacts machine = read_machine_facts(disk, "/");
-  return SummaryWriter().write(node_name, node_cpu_nanoseconds(disk), machine.memory_available, machine.memory_bytes, pods);
+  return SummaryWriter().write(node_name, node_cpu_nanoseconds(disk), machine.memory_available, machine.memory_bytes,
+                               pods);
 }
 
 Result<std::string> resource_metrics(cri::Runtime& runtime, os::Disk& disk) {
   DURE_TRY(auto pods, read_use(runtime));
   const MachineFacts machine = read_machine_facts(disk, "/");
-  std::string cpu = "# TYPE container_cpu_usage_seconds_total counter\n", memory = "# TYPE container_memory_working_set_bytes gauge\n";
+  std::string cpu = "# TYPE container_cpu_usage_seconds_total counter\n",
+              memory = "# TYPE container_memory_working_set_bytes gauge\n";
   for (const auto& [name, uses] : pods)
     for (const Use& u : uses) {
-      const std::string labels = fmt::format("{{container=\"{}\",namespace=\"{}\",pod=\"{}\"}}", u.container, std::get<0>(name), std::get<1>(name));
-      cpu += fmt::format("container_cpu_usage_seconds_total{} {:.9f} {}\n", labels, static_cast<double>(u.cpu_nanoseconds) / 1e9, u.time / 1'000'000);
-      memory += fmt::format("container_memory_working_set_bytes{} {} {}\n", labels, u.memory_working_set, u.time / 1'000'000);
+      const std::string labels = fmt::format("{{container=\"{}\",namespace=\"{}\",pod=\"{}\"}}", u.container,
+                                             std::get<0>(name), std::get<1>(name));
+      cpu += fmt::format("container_cpu_usage_seconds_total{} {:.9f} {}\n", labels,
+                         static_cast<double>(u.cpu_nanoseconds) / 1e9, u.time / 1'000'000);
+      memory +=
+          fmt::format("container_memory_working_set_bytes{} {} {}\n", labels, u.memory_working_set, u.time / 1'000'000);
     }
-  return fmt::format("{}{}# TYPE node_cpu_usage_seconds_total counter\nnode_cpu_usage_seconds_total {:.3f}\n"
-                     "# TYPE node_memory_working_set_bytes gauge\nnode_memory_working_set_bytes {}\n",
-                     cpu, memory, static_cast<double>(node_cpu_nanoseconds(disk)) / 1e9, machine.memory_bytes - machine.memory_available);
+  return fmt::format(
+      "{}{}# TYPE node_cpu_usage_seconds_total counter\nnode_cpu_usage_seconds_total {:.3f}\n"
+      "# TYPE node_memory_working_set_bytes gauge\nnode_memory_working_set_bytes {}\n",
+      cpu, memory, static_cast<double>(node_cpu_nanoseconds(disk)) / 1e9,
+      machine.memory_bytes - machine.memory_available);
 }
 
 }  // namespace dure::pods

@@ -21,7 +21,8 @@ using Running = pods::ContainerState;
 
 namespace {
 
-constexpr std::array own_conditions{"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"};
+constexpr std::array own_conditions{"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady",
+                                    "PodScheduled"};
 
 std::string time_text(WallTime time) { return format_time(time); }
 
@@ -30,8 +31,15 @@ class Writer {
  public:
   Writer(const Pod& pod, const RuntimePod& runtime, const PodMemory& memory, const Plan& plan, WallTime now,
          const StatusFacts& facts)
-      : pod_(pod), runtime_(runtime), memory_(memory), plan_(plan), now_(now), facts_(facts), old_(pod.status()),
-        document_(PodStatus::type()), out_(document_) {}
+      : pod_(pod),
+        runtime_(runtime),
+        memory_(memory),
+        plan_(plan),
+        now_(now),
+        facts_(facts),
+        old_(pod.status()),
+        document_(PodStatus::type()),
+        out_(document_) {}
 
   schema::Document run() {
     if (memory_.rejected_reason) return rejected();
@@ -85,11 +93,14 @@ class Writer {
   void set_terminated(ContainerStateTerminated out, const RuntimeContainer& c) {
     out.set_exitCode(c.state == Running::exited ? c.exit_code : 137);
     std::string reason = c.reason;
-    if (reason.empty()) reason = c.state != Running::exited ? "ContainerStatusUnknown" : c.exit_code == 0 ? "Completed" : "Error";
+    if (reason.empty())
+      reason = c.state != Running::exited ? "ContainerStatusUnknown" : c.exit_code == 0 ? "Completed" : "Error";
     out.set_reason(reason);
     if (!c.message.empty()) out.set_message(c.message);
-    if (c.started_at.nanoseconds > 0) out.set_startedAt(time_text(c.started_at));
-    else out.set_startedAt(time_text(c.created_at));
+    if (c.started_at.nanoseconds > 0)
+      out.set_startedAt(time_text(c.started_at));
+    else
+      out.set_startedAt(time_text(c.created_at));
     out.set_finishedAt(time_text(c.finished_at.nanoseconds > 0 ? c.finished_at : c.created_at));
     out.set_containerID(container_id(c));
   }
@@ -121,7 +132,9 @@ class Writer {
     const ContainerStatus old = old_status(spec.name(), init);
     out.mutable_lastState();
     out.set_restartCount(newest ? std::max<int64_t>(newest->attempt, 0) : old.restartCount());
-    out.set_image(newest && !newest->image.empty() && !newest->image.starts_with("sha256:") ? std::string_view(newest->image) : spec.image());
+    out.set_image(newest && !newest->image.empty() && !newest->image.starts_with("sha256:")
+                      ? std::string_view(newest->image)
+                      : spec.image());
     out.set_imageID(newest ? std::string_view(newest->image_id) : std::string_view());
     bool ready = false, started = false;
     const Waiting* waiting = waiting_of(spec.name());
@@ -141,7 +154,8 @@ class Writer {
       set_waiting(out.mutable_state(), default_reason, "");
     }
     if (newest) out.set_containerID(container_id(*newest));
-    if (last) set_terminated(out.mutable_lastState().mutable_terminated(), *last);
+    if (last)
+      set_terminated(out.mutable_lastState().mutable_terminated(), *last);
     else if (newest && newest->attempt > 0 && old.lastState().has_terminated())
       document_.copy(out.mutable_lastState().mutable_node(), old.lastState().node());
     out.set_ready(ready);
@@ -178,7 +192,8 @@ class Writer {
     }
     int running = 0, waiting = 0, stopped = 0, succeeded = 0;
     for (ContainerStatus s : out_.containerStatuses()) {
-      if (s.state().has_running()) ++running;
+      if (s.state().has_running())
+        ++running;
       else if (s.state().has_terminated()) {
         ++stopped;
         if (s.state().terminated().exitCode() == 0) ++succeeded;
@@ -188,7 +203,8 @@ class Writer {
         ++waiting;
       }
     }
-    if (facts_.ended) return failed_init == 0 && stopped == succeeded && waiting == 0 && stopped > 0 ? "Succeeded" : "Failed";
+    if (facts_.ended)
+      return failed_init == 0 && stopped == succeeded && waiting == 0 && stopped > 0 ? "Succeeded" : "Failed";
     if (failed_init > 0) return "Failed";
     if ((pending_init > 0 && !initialized_) || waiting > 0) return "Pending";
     if (running > 0) return "Running";
@@ -239,13 +255,18 @@ class Writer {
     initialized_condition(phase);
     const std::string unready = names_not_ready();
     const bool ended_well = phase == "Succeeded", ended_badly = phase == "Failed";
-    const std::string_view reason = ended_well ? "PodCompleted" : ended_badly ? "PodFailed" : unready.empty() ? "" : "ContainersNotReady";
+    const std::string_view reason = ended_well        ? "PodCompleted"
+                                    : ended_badly     ? "PodFailed"
+                                    : unready.empty() ? ""
+                                                      : "ContainersNotReady";
     const std::string message =
         reason == "ContainersNotReady" ? fmt::format("containers with unready status: [{}]", unready) : std::string();
     const bool containers_ready = reason.empty();
     const std::string gate = containers_ready ? open_gate() : std::string();
-    if (gate.empty()) condition("Ready", containers_ready, reason, message);
-    else condition("Ready", false, "ReadinessGatesNotReady", gate);
+    if (gate.empty())
+      condition("Ready", containers_ready, reason, message);
+    else
+      condition("Ready", false, "ReadinessGatesNotReady", gate);
     condition("ContainersReady", containers_ready, reason, message);
     condition("PodScheduled", true);
     for (PodCondition c : old_.conditions())
@@ -260,7 +281,8 @@ class Writer {
       for (ContainerStatus s : out_.initContainerStatuses())
         if (!s.ready()) names += (names.empty() ? "" : " ") + std::string(s.name());
     if (names.empty()) return condition("Initialized", true);
-    condition("Initialized", false, "ContainersNotInitialized", fmt::format("containers with incomplete status: [{}]", names));
+    condition("Initialized", false, "ContainersNotInitialized",
+              fmt::format("containers with incomplete status: [{}]", names));
   }
 
   // Sidecars count as well.
@@ -282,9 +304,11 @@ class Writer {
     for (PodReadinessGate gate : pod_.spec().readinessGates()) {
       const PodCondition found = old_condition(gate.conditionType());
       if (found.empty())
-        return fmt::format("corresponding condition of pod readiness gate \"{}\" does not exist.", gate.conditionType());
+        return fmt::format("corresponding condition of pod readiness gate \"{}\" does not exist.",
+                           gate.conditionType());
       if (found.status() != "True")
-        return fmt::format("the status of pod readiness gate \"{}\" is not \"True\", but {}", gate.conditionType(), found.status());
+        return fmt::format("the status of pod readiness gate \"{}\" is not \"True\", but {}", gate.conditionType(),
+                           found.status());
     }
     return {};
   }

@@ -18,15 +18,15 @@ struct StatusFacts {
   bool ended = false;
 };
 
-// A PodStatus document. Transition times and what the kubelet does not own (conditions of others, nominatedNodeName) are carried over from
-// the pod's present status.
+// A PodStatus document. Transition times and what the kubelet does not own (conditions of others, nominatedNodeName)
+// are carried over from the pod's present status.
 schema::Document pod_status(const kinds::core_v1::Pod& pod, const RuntimePod& runtime, const PodMemory& memory,
                             const Plan& plan, WallTime now, const StatusFacts& facts);
 
 bool is_terminal(std::string_view phase);
 
-// A JSON merge patch for the status subresource that turns `before` into `after`; empty when there is nothing to do. Bound to uid and
-// resourceVersion.
+// A JSON merge patch for the status subresource that turns `before` into `after`; empty when there is nothing to do.
+// Bound to uid and resourceVersion.
 std::string status_patch(const kinds::core_v1::Pod& pod, const schema::Document& after);
 
 // Addresses of the pod: the sandbox's, or the node's for pods on the host network.

@@ -8,8 +8,8 @@ namespace {
 
 constexpr size_t unsent_high = 1 << 20;  // more waiting at one end: the other is not read
 
-// Both streams live on one loop, and so does this. Both streams and what is known of their ends. Each callback holds the pipe; when both directions are over the streams go, outside of
-// any callback, and with them the callbacks.
+// Both streams live on one loop, and so does this. Both streams and what is known of their ends. Each callback holds
+// the pipe; when both directions are over the streams go, outside of any callback, and with them the callbacks.
 struct Pipe : std::enable_shared_from_this<Pipe> {
   std::unique_ptr<wire::Stream> ends[2];
   bool closed = false;

@@ -22,13 +22,15 @@ const Key kPending{"", "pending"};
 constexpr Duration kLookAgain = 5min;
 
 bool waits_for_node(const Pod& pod) {
-  return pod.spec().nodeName().empty() && pod.spec().schedulerName() == default_scheduler && pod.status().phase() != "Succeeded" &&
-         pod.status().phase() != "Failed" && !pod.metadata().has_deletionTimestamp() && pod.spec().schedulingGates().empty();
+  return pod.spec().nodeName().empty() && pod.spec().schedulerName() == default_scheduler &&
+         pod.status().phase() != "Succeeded" && pod.status().phase() != "Failed" &&
+         !pod.metadata().has_deletionTimestamp() && pod.spec().schedulingGates().empty();
 }
 
 bool goes_first(const PodNeeds& a, const PodNeeds& b) {
   if (a.priority != b.priority) return a.priority > b.priority;
-  const std::string_view older = Pod(a.pod).metadata().creationTimestamp(), newer = Pod(b.pod).metadata().creationTimestamp();
+  const std::string_view older = Pod(a.pod).metadata().creationTimestamp(),
+                         newer = Pod(b.pod).metadata().creationTimestamp();
   if (older != newer) return older < newer;
   return client::key_of(a.pod) < client::key_of(b.pod);
 }
@@ -117,8 +119,10 @@ class Scheduling {
       fill(condition, message);
     }
     if (!found) fill(status.add_conditions(), message);
-    if (auto updated = client_.update(kinds::core_v1::pods, document, "status"); !updated && !updated.error().is("Conflict"))
-      log(LogLevel::warn, "scheduler", "cannot say why a pod waits", {{"pod", client::key_of(object).text()}, {"why", updated.error().message}});
+    if (auto updated = client_.update(kinds::core_v1::pods, document, "status");
+        !updated && !updated.error().is("Conflict"))
+      log(LogLevel::warn, "scheduler", "cannot say why a pod waits",
+          {{"pod", client::key_of(object).text()}, {"why", updated.error().message}});
   }
 
   void fill(kinds::core_v1::PodCondition condition, const std::string& message) {

@@ -1,5 +1,5 @@
-// The scheduling loop: takes the pods that wait for a node, highest priority first, then oldest; plans them against one snapshot and
-// binds each. It looks again whenever a pod or node changed.
+// The scheduling loop: takes the pods that wait for a node, highest priority first, then oldest; plans them against one
+// snapshot and binds each. It looks again whenever a pod or node changed.
 #pragma once
 
 #include "client/client.h"

@@ -53,8 +53,8 @@ Amounts scoring_amounts(const Container& container) {
   return out;
 }
 
-// Sum of the containers, or the largest init container beside the sidecars started before it, whichever is more; plus the
-// pod's overhead (KEP-753).
+// Sum of the containers, or the largest init container beside the sidecars started before it, whichever is more; plus
+// the pod's overhead (KEP-753).
 template <class Of>
 Amounts total(const Pod& pod, Of of) {
   Amounts sum, sidecars, init_peak;
@@ -79,7 +79,8 @@ void collect_host_ports(const Pod& pod, std::vector<HostPort>& out) {
   for (const Container& container : pod.spec().containers())
     for (const auto& port : container.ports())
       if (port.hostPort() > 0)
-        out.push_back({std::string(port.hostIP()), port.protocol().empty() ? "TCP" : std::string(port.protocol()), port.hostPort()});
+        out.push_back({std::string(port.hostIP()), port.protocol().empty() ? "TCP" : std::string(port.protocol()),
+                       port.hostPort()});
 }
 
 bool is_finished(const Pod& pod) { return pod.status().phase() == "Succeeded" || pod.status().phase() == "Failed"; }
@@ -118,7 +119,8 @@ Snapshot::Snapshot(const std::vector<schema::Object>& nodes, const std::vector<s
     NodeRoom room;
     room.node = object;
     room.name = std::string(node.metadata().name());
-    const auto allocatable = node.status().allocatable().empty() ? node.status().capacity() : node.status().allocatable();
+    const auto allocatable =
+        node.status().allocatable().empty() ? node.status().capacity() : node.status().allocatable();
     room.allocatable = amounts_of(allocatable);
     room.pods_max = amount_of("pods", allocatable.get("pods"));
     nodes_.push_back(std::move(room));

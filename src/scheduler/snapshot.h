@@ -1,5 +1,5 @@
-// Snapshot: nodes and the pods on them, reduced to what decisions need. A value: building it costs one pass over the pods;
-// `place` keeps it true while a batch is planned.
+// Snapshot: nodes and the pods on them, reduced to what decisions need. A value: building it costs one pass over the
+// pods; `place` keeps it true while a batch is planned.
 #pragma once
 
 #include <cstdint>

@@ -32,43 +32,38 @@ std::string pod_json() {
       R"("containers":[)";
   for (const char* name : {"web", "metrics", "proxy"}) {
     if (name[0] != 'w') out += ',';
-    out +=
-        R"({"args":["--listen=:8080","--log-level=info","--upstream=http://127.0.0.1:9000"],"command":["/bin/)";
+    out += R"({"args":["--listen=:8080","--log-level=info","--upstream=http://127.0.0.1:9000"],"command":["/bin/)";
     out += name;
-    out +=
-        R"("],"env":[{"name":"POD_NAME","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}},{"name":"LANG",)"
-        R"("value":"C.UTF-8"},)"
-        R"({"name":"PASSWORD","valueFrom":{"secretKeyRef":{"key":"password","name":"checkout-db"}}}],)"
-        R"("image":"registry.example.com/shop/)";
+    out += R"("],"env":[{"name":"POD_NAME","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}},{"name":"LANG",)"
+           R"("value":"C.UTF-8"},)"
+           R"({"name":"PASSWORD","valueFrom":{"secretKeyRef":{"key":"password","name":"checkout-db"}}}],)"
+           R"("image":"registry.example.com/shop/)";
     out += name;
-    out +=
-        R"(:1.27.4","livenessProbe":{"httpGet":{"path":"/healthz","port":"http"},"initialDelaySeconds":10,)"
-        R"("periodSeconds":10},"name":")";
+    out += R"(:1.27.4","livenessProbe":{"httpGet":{"path":"/healthz","port":"http"},"initialDelaySeconds":10,)"
+           R"("periodSeconds":10},"name":")";
     out += name;
-    out +=
-        R"(","ports":[{"containerPort":8080,"name":"http","protocol":"TCP"}],)"
-        R"("readinessProbe":{"httpGet":{"path":"/ready","port":)"
-        R"("http"},"periodSeconds":5},"resources":{"limits":{"cpu":"500m","memory":"256Mi"},)"
-        R"("requests":{"cpu":"100m","memory":"128Mi"}},)"
-        R"("securityContext":{"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"]},)"
-        R"("readOnlyRootFilesystem":true,)"
-        R"("runAsNonRoot":true,"runAsUser":1000},"volumeMounts":[{"mountPath":"/etc/checkout","name":"config"},)"
-        R"({"mountPath":"/tmp","name":"tmp"},)"
-        R"({"mountPath":"/var/run/secrets/kubernetes.io/serviceaccount","name":"kube-api-access-abcde",)"
-        R"("readOnly":true}]})";
+    out += R"(","ports":[{"containerPort":8080,"name":"http","protocol":"TCP"}],)"
+           R"("readinessProbe":{"httpGet":{"path":"/ready","port":)"
+           R"("http"},"periodSeconds":5},"resources":{"limits":{"cpu":"500m","memory":"256Mi"},)"
+           R"("requests":{"cpu":"100m","memory":"128Mi"}},)"
+           R"("securityContext":{"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"]},)"
+           R"("readOnlyRootFilesystem":true,)"
+           R"("runAsNonRoot":true,"runAsUser":1000},"volumeMounts":[{"mountPath":"/etc/checkout","name":"config"},)"
+           R"({"mountPath":"/tmp","name":"tmp"},)"
+           R"({"mountPath":"/var/run/secrets/kubernetes.io/serviceaccount","name":"kube-api-access-abcde",)"
+           R"("readOnly":true}]})";
   }
-  out +=
-      R"(],"nodeSelector":{"kubernetes.io/os":"linux"},"serviceAccountName":"checkout",)"
-      R"("tolerations":[{"effect":"NoExecute","key":)"
-      R"("node.kubernetes.io/not-ready","operator":"Exists","tolerationSeconds":300},{"effect":"NoExecute","key":)"
-      R"("node.kubernetes.io/unreachable","operator":"Exists","tolerationSeconds":300}],)"
-      R"("volumes":[{"configMap":{"name":"checkout"},)"
-      R"("name":"config"},{"emptyDir":{"sizeLimit":"64Mi"},"name":"tmp"},{"name":"kube-api-access-abcde",)"
-      R"("projected":{"sources":)"
-      R"([{"serviceAccountToken":{"expirationSeconds":3607,"path":"token"}},)"
-      R"({"configMap":{"items":[{"key":"ca.crt","path":"ca.crt"}],)"
-      R"("name":"kube-root-ca.crt"}},{"downwardAPI":{"items":[{"fieldRef":{"fieldPath":"metadata.namespace"},)"
-      R"("path":"namespace"}]}}]}}]}})";
+  out += R"(],"nodeSelector":{"kubernetes.io/os":"linux"},"serviceAccountName":"checkout",)"
+         R"("tolerations":[{"effect":"NoExecute","key":)"
+         R"("node.kubernetes.io/not-ready","operator":"Exists","tolerationSeconds":300},{"effect":"NoExecute","key":)"
+         R"("node.kubernetes.io/unreachable","operator":"Exists","tolerationSeconds":300}],)"
+         R"("volumes":[{"configMap":{"name":"checkout"},)"
+         R"("name":"config"},{"emptyDir":{"sizeLimit":"64Mi"},"name":"tmp"},{"name":"kube-api-access-abcde",)"
+         R"("projected":{"sources":)"
+         R"([{"serviceAccountToken":{"expirationSeconds":3607,"path":"token"}},)"
+         R"({"configMap":{"items":[{"key":"ca.crt","path":"ca.crt"}],)"
+         R"("name":"kube-root-ca.crt"}},{"downwardAPI":{"items":[{"fieldRef":{"fieldPath":"metadata.namespace"},)"
+         R"("path":"namespace"}]}}]}}]}})";
   return out;
 }
 

@@ -65,8 +65,7 @@ Phase phase_of(const Field& field) {
 
 void own_defaults(Document& document, Node* object, const Type& type) {
   bool conditional = false;
-  for (const uint16_t index : type.defaults)
-    conditional = conditional || phase_of(type.fields[index]) != Phase::plain;
+  for (const uint16_t index : type.defaults) conditional = conditional || phase_of(type.fields[index]) != Phase::plain;
   for (const Phase phase : {Phase::absent, Phase::plain, Phase::present}) {
     if (phase != Phase::plain && !conditional) continue;
     for (const uint16_t index : type.defaults) {

@@ -55,8 +55,7 @@ bool equals_absent(const Node* node) {
 const Field* row_of(const Type* type, const Node* member) {
   if (!type) return nullptr;
   const Field* field = member->field();
-  const bool own =
-      field >= type->fields.data() && field < type->fields.data() + type->fields.size();
+  const bool own = field >= type->fields.data() && field < type->fields.data() + type->fields.size();
   return own ? field : type->find(member->key());
 }
 
@@ -128,8 +127,8 @@ struct Document::Arena {
 const Node* Node::find(std::string_view key) const {
   if (kind_ != Kind::object) return nullptr;
   for (const Node* child = children_.first; child; child = child->next_)
-    if (child->key_size_ == key.size() && (key.empty() || child->key_ == key.data() ||
-                                           std::memcmp(child->key_, key.data(), key.size()) == 0))
+    if (child->key_size_ == key.size() &&
+        (key.empty() || child->key_ == key.data() || std::memcmp(child->key_, key.data(), key.size()) == 0))
       return child;
   return nullptr;
 }
@@ -173,8 +172,7 @@ Document::Document() : arena_(std::make_unique<Arena>()) {
 
 Document::Document(const Type& type) : Document() { type_ = &type; }
 
-Document::Document(const Type* type, SharedBytes input)
-    : type_(type), arena_(std::make_unique<Arena>()) {
+Document::Document(const Type* type, SharedBytes input) : type_(type), arena_(std::make_unique<Arena>()) {
   // Decoded objects need about as many bytes as their text; one chunk then mostly suffices.
   arena_->grow(std::min(kLargestChunk, std::max(kFirstChunk / 2, input.size() * 2)));
   arena_->inputs.push_back(std::move(input));
@@ -387,8 +385,7 @@ void Document::erase(Node* parent, Node* child) {
   }
 }
 
-bool Document::sort_members(Node* object, void (*on_duplicate)(void*, std::string_view),
-                            void* context) {
+bool Document::sort_members(Node* object, void (*on_duplicate)(void*, std::string_view), void* context) {
   const bool by_key = map_item(object) != nullptr;
   const bool ordered = by_key || type_of(object) != nullptr;
   const uint32_t count = object->size_;

@@ -47,14 +47,10 @@ class Node {
   // Values; a node of another kind answers the zero value (integer<->number convert).
   bool boolean() const { return kind_ == Kind::boolean && boolean_; }
   int64_t integer() const {
-    return kind_ == Kind::integer  ? integer_
-           : kind_ == Kind::number ? static_cast<int64_t>(number_)
-                                   : 0;
+    return kind_ == Kind::integer ? integer_ : kind_ == Kind::number ? static_cast<int64_t>(number_) : 0;
   }
   double number() const {
-    return kind_ == Kind::number    ? number_
-           : kind_ == Kind::integer ? static_cast<double>(integer_)
-                                    : 0;
+    return kind_ == Kind::number ? number_ : kind_ == Kind::integer ? static_cast<double>(integer_) : 0;
   }
   std::string_view string() const {
     return kind_ == Kind::string ? std::string_view{string_, size_} : std::string_view{};
@@ -150,8 +146,7 @@ class Document {
   void keep(SharedBytes bytes);
   // Puts the members of `object` into canonical order (by row or by key) and drops all but the last
   // of equal ones; answers whether there were any. `on_duplicate` is told each dropped key.
-  bool sort_members(Node* object,
-                    void (*on_duplicate)(void* context, std::string_view key) = nullptr,
+  bool sort_members(Node* object, void (*on_duplicate)(void* context, std::string_view key) = nullptr,
                     void* context = nullptr);
   // The type of an object node: of the root, or what its row says; null: a map or untyped.
   const Type* type_of(const Node* object) const;
@@ -168,8 +163,6 @@ class Document {
 };
 
 using Object = std::shared_ptr<const Document>;
-inline Object share(Document&& document) {
-  return std::make_shared<const Document>(std::move(document));
-}
+inline Object share(Document&& document) { return std::make_shared<const Document>(std::move(document)); }
 
 }  // namespace dure::schema

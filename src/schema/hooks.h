@@ -21,8 +21,7 @@ struct Hooks {
   void (*apply_defaults)(Document&, Node* object) = nullptr;
   // After the rows of the object and of everything below were held against it. `old` is null on
   // create.
-  void (*validate)(const Node* object, const Node* old, const Path& path,
-                   std::vector<Cause>& causes) = nullptr;
+  void (*validate)(const Node* object, const Node* old, const Path& path, std::vector<Cause>& causes) = nullptr;
   // Before create and update of the whole object: fields that the server owns (status on a main
   // write and the like).
   void (*prepare_create)(Document&, Node* object) = nullptr;

@@ -33,8 +33,7 @@ struct DecodeOptions {
 // errors read `Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal
 // string into Go struct field ...`; text that is no JSON reads `invalid character 'x' looking for
 // beginning of value`. Strings of the result point into `input`.
-Result<Document> decode_json(SharedBytes input, const Type& type,
-                             const DecodeOptions& options = {});
+Result<Document> decode_json(SharedBytes input, const Type& type, const DecodeOptions& options = {});
 // Untyped: members keep their order; integers that fit become int64, other numbers double.
 Result<Document> decode_json(SharedBytes input);
 

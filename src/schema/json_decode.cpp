@@ -50,9 +50,7 @@ std::string go_type(const Field& field) {
     case Value::time:
     case Value::micro_time:
     case Value::duration:
-      return field.rules && !field.rules->enum_name.empty()
-                 ? "v1." + std::string(field.rules->enum_name)
-                 : "string";
+      return field.rules && !field.rules->enum_name.empty() ? "v1." + std::string(field.rules->enum_name) : "string";
     case Value::boolean:
       return "bool";
     case Value::int32:
@@ -112,8 +110,8 @@ class Decoder {
   std::string wrapped(const std::string& why) const {
     if (!root_type_ || !root_type_->is_kind) return why;
     const std::string kind(root_type_->name);
-    return kind + " in version \"" + std::string(root_type_->version) +
-           "\" cannot be handled as a " + kind + ": " + why;
+    return kind + " in version \"" + std::string(root_type_->version) + "\" cannot be handled as a " + kind + ": " +
+           why;
   }
 
   void problem(std::string_view what, const Frame* frame, std::string_view name) {
@@ -123,8 +121,7 @@ class Decoder {
   }
 
   // Go remembers the first mismatch and reads on, so that broken syntax later is told instead.
-  void mismatch(std::string_view found, const std::string& wanted, const Type* owner,
-                const Frame* frame) {
+  void mismatch(std::string_view found, const std::string& wanted, const Type* owner, const Frame* frame) {
     if (!mismatch_.empty()) return;
     mismatch_ = "json: cannot unmarshal " + std::string(found) + " into Go ";
     const std::string path = member_path(frame);
@@ -148,8 +145,7 @@ class Decoder {
 
   // Reads the value that stands at the scanner into `node`. `keep` becomes false when it means the
   // same as absence.
-  bool value(Node* node, const Field& field, const Type* owner, const Frame* frame, int depth,
-             bool& keep) {
+  bool value(Node* node, const Field& field, const Type* owner, const Frame* frame, int depth, bool& keep) {
     const char c = scan_.peek();
     if (c == 'n') {
       keep = false;
@@ -221,11 +217,10 @@ class Decoder {
       keep = field.pointer || v != 0;
       return true;
     }
-    const bool fits =
-        n.is_integer &&
-        (field.value != Value::int32 || (n.integer >= INT32_MIN && n.integer <= INT32_MAX)) &&
-        (field.value != Value::uint32 || (n.integer >= 0 && n.integer <= UINT32_MAX)) &&
-        (field.value != Value::uint64 || n.integer >= 0);
+    const bool fits = n.is_integer &&
+                      (field.value != Value::int32 || (n.integer >= INT32_MIN && n.integer <= INT32_MAX)) &&
+                      (field.value != Value::uint32 || (n.integer >= 0 && n.integer <= UINT32_MAX)) &&
+                      (field.value != Value::uint64 || n.integer >= 0);
     if (!fits) mismatch("number " + std::string(n.text), go_type(field), owner, frame);
     document_.set(node, n.integer);
     keep = field.pointer || n.integer != 0;
@@ -248,14 +243,12 @@ class Decoder {
     set_text(node, text, *canonical);
     keep = field.pointer || !canonical->empty();
     const bool is_time = field.value == Value::time || field.value == Value::micro_time;
-    if (is_time && canonical->starts_with("0001-01-01T00:00:00"))
-      keep = false;  // Go's zero time, written as null
+    if (is_time && canonical->starts_with("0001-01-01T00:00:00")) keep = false;  // Go's zero time, written as null
     return true;
   }
 
   void set_text(Node* node, std::string_view given, std::string_view canonical) {
-    document_.set_borrowed(
-        node, canonical.data() == given.data() ? canonical : document_.intern(canonical));
+    document_.set_borrowed(node, canonical.data() == given.data() ? canonical : document_.intern(canonical));
   }
 
   bool quantity(Node* node, const Field& field, const Frame* frame, int depth, bool& keep) {
@@ -285,8 +278,7 @@ class Decoder {
     return true;
   }
 
-  bool int_or_string(Node* node, const Field& field, const Type* owner, const Frame* frame,
-                     int depth, bool& keep) {
+  bool int_or_string(Node* node, const Field& field, const Type* owner, const Frame* frame, int depth, bool& keep) {
     const char c = scan_.peek();
     if (c == '"') {
       std::string_view text;
@@ -307,16 +299,14 @@ class Decoder {
     return true;
   }
 
-  bool alternative(Node* node, const Field& field, const Type* owner, const Frame* frame,
-                   int depth) {
+  bool alternative(Node* node, const Field& field, const Type* owner, const Frame* frame, int depth) {
     const char c = scan_.peek();
     if (c == '{') {
       document_.make_object(node);
       return members(node, *field.type, frame, depth);
     }
     if (c == '[' && field.value != Value::message_or_boolean) return untyped(node, depth);
-    if ((c == 't' || c == 'f') && field.value == Value::message_or_boolean)
-      return untyped(node, depth);
+    if ((c == 't' || c == 'f') && field.value == Value::message_or_boolean) return untyped(node, depth);
     return skip_mismatched(go_type(field), owner, frame, depth);
   }
 
@@ -362,8 +352,7 @@ class Decoder {
 
   bool enter(int depth) { return depth < kDepthMax || scan_.fail("exceeded max depth"); }
 
-  bool list(Node* node, const Field& field, const Type* owner, const Frame* frame, int depth,
-            bool& keep) {
+  bool list(Node* node, const Field& field, const Type* owner, const Frame* frame, int depth, bool& keep) {
     if (scan_.peek() != '[') {
       keep = false;
       return skip_mismatched(go_type(field), owner, frame, depth);
@@ -392,8 +381,7 @@ class Decoder {
     }
   }
 
-  bool map(Node* node, const Field& field, const Type* owner, const Frame* frame, int depth,
-           bool& keep) {
+  bool map(Node* node, const Field& field, const Type* owner, const Frame* frame, int depth, bool& keep) {
     if (scan_.peek() != '{') {
       keep = false;
       return skip_mismatched(go_type(field), owner, frame, depth);
@@ -403,8 +391,7 @@ class Decoder {
     const bool good = each_member(depth, [&](std::string_view key) {
       if (const Node* last = node->last(); last && last->key() >= key) sorted = false;
       Frame here{frame, key, 0, Frame::Step::key};
-      return element(document_.append_member(node, key, field.item), *field.item, owner, &here,
-                     depth + 1);
+      return element(document_.append_member(node, key, field.item), *field.item, owner, &here, depth + 1);
     });
     if (!good) return false;
     if (!sorted) drop_duplicates(node, frame);
@@ -431,9 +418,8 @@ class Decoder {
     bool sorted = true;
     uint32_t next = 0;  // rows at and after this one have not been read
     const bool good = each_member(depth, [&](std::string_view key) {
-      const Field* field = next < type.fields.size() && type.fields[next].name == key
-                               ? &type.fields[next]
-                               : type.find(key);
+      const Field* field =
+          next < type.fields.size() && type.fields[next].name == key ? &type.fields[next] : type.find(key);
       if (!field || field->internal) {
         problem("unknown", frame, key);
         return skip(depth);
@@ -472,8 +458,7 @@ class Decoder {
       return true;
     }
     while (true) {
-      if (scan_.peek() != '"')
-        return scan_.unexpected("looking for beginning of object key string");
+      if (scan_.peek() != '"') return scan_.unexpected("looking for beginning of object key string");
       std::string_view key;
       if (!scan_.read_string(key)) return false;
       if (scan_.peek() != ':') return scan_.unexpected("after object key");
@@ -525,8 +510,7 @@ class Decoder {
     }
     double v = 0;
     if (std::from_chars(n.text.data(), n.text.data() + n.text.size(), v).ec != std::errc())
-      return scan_.fail("json: cannot unmarshal number " + std::string(n.text) +
-                        " into Go value of type float64");
+      return scan_.fail("json: cannot unmarshal number " + std::string(n.text) + " into Go value of type float64");
     document_.set(node, v + 0.0);  // no -0
     return true;
   }
@@ -601,8 +585,7 @@ class Decoder {
     return scan_.read_number(n);
   }
 
-  bool skip_mismatched(const std::string& wanted, const Type* owner, const Frame* frame,
-                       int depth) {
+  bool skip_mismatched(const std::string& wanted, const Type* owner, const Frame* frame, int depth) {
     const char c = scan_.peek();
     const char* found = c == '{'               ? "object"
                         : c == '['             ? "array"

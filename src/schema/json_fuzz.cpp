@@ -13,11 +13,9 @@ namespace {
 void check(const Result<schema::Document>& first, const schema::Type* type) {
   if (!first) return;
   const std::string text = schema::to_json(*first);
-  auto second = type ? schema::decode_json(SharedBytes(text), *type,
-                                           {.strictness = schema::Strictness::strict})
+  auto second = type ? schema::decode_json(SharedBytes(text), *type, {.strictness = schema::Strictness::strict})
                      : schema::decode_json(SharedBytes(text));
-  if (!second || schema::to_json(*second) != text || !schema::equal(first->root(), second->root()))
-    std::abort();
+  if (!second || schema::to_json(*second) != text || !schema::equal(first->root(), second->root())) std::abort();
   schema::Document copy = first->clone();
   if (schema::to_json(copy) != text) std::abort();
   if (!type) return;

@@ -11,7 +11,8 @@ namespace {
 constexpr uint32_t kOperationsMax = 10'000;  // upstream's limit
 
 std::unexpected<Error> refused(std::string_view why) {
-  return fail(Error{422, "Invalid", "the server rejected our request due to an error in our request: " + std::string(why)});
+  return fail(
+      Error{422, "Invalid", "the server rejected our request due to an error in our request: " + std::string(why)});
 }
 
 // RFC 6901.
@@ -81,7 +82,9 @@ class Patcher {
     return node;
   }
 
-  static std::unexpected<Error> missing(std::string_view path) { return refused("path \"" + std::string(path) + "\" does not exist"); }
+  static std::unexpected<Error> missing(std::string_view path) {
+    return refused("path \"" + std::string(path) + "\" does not exist");
+  }
 
   Status add(const std::vector<std::string>& steps, const Node* value, std::string_view path) {
     if (steps.empty()) {
@@ -134,7 +137,8 @@ class Patcher {
 
   Status test(const std::vector<std::string>& steps, const Node* value, std::string_view path) {
     const Node* node = find(steps, steps.size());
-    if (!(node ? equal(node, value) : value->is_null())) return refused("testing value " + std::string(path) + " failed");
+    if (!(node ? equal(node, value) : value->is_null()))
+      return refused("testing value " + std::string(path) + " failed");
     return {};
   }
 
@@ -159,8 +163,9 @@ Result<Document> apply_json_patch(const Document& current, std::string_view text
   DURE_TRY(const Document patch, decode_json(SharedBytes(std::string(text))));
   if (patch.root()->kind() != Kind::list) return fail(bad_request("a JSON patch must be a list of operations"));
   if (patch.root()->size() > kOperationsMax)
-    return fail(Error{413, "RequestEntityTooLarge", "the allowed maximum operations in a JSON patch is 10000, got " +
-                                                        std::to_string(patch.root()->size())});
+    return fail(
+        Error{413, "RequestEntityTooLarge",
+              "the allowed maximum operations in a JSON patch is 10000, got " + std::to_string(patch.root()->size())});
   DURE_TRY(Document result, decode_json(SharedBytes(to_json(current))));
   for (const Node* operation = patch.root()->first(); operation; operation = operation->next())
     DURE_CHECK(Patcher(result).apply(operation));

@@ -25,9 +25,7 @@ const char* skip_plain(const char* p, const char* end) {
     if (hit) return p + (__builtin_ctzll(hit) >> 3);
     p += 8;
   }
-  while (p < end && *p != '"' && *p != '\\' && static_cast<uint8_t>(*p) >= 0x20 &&
-         static_cast<uint8_t>(*p) < 0x80)
-    ++p;
+  while (p < end && *p != '"' && *p != '\\' && static_cast<uint8_t>(*p) >= 0x20 && static_cast<uint8_t>(*p) < 0x80) ++p;
   return p;
 }
 
@@ -182,8 +180,7 @@ bool JsonScanner::read_escape(std::string& out) {
   ++position_;
   uint32_t code;
   if (!read_hex(code)) return false;
-  if (code >= 0xD800 && code < 0xDC00 && end_ - position_ >= 6 && position_[0] == '\\' &&
-      position_[1] == 'u') {
+  if (code >= 0xD800 && code < 0xDC00 && end_ - position_ >= 6 && position_[0] == '\\' && position_[1] == 'u') {
     const char* const rest = position_;
     position_ += 2;
     uint32_t low;
@@ -241,8 +238,7 @@ bool JsonScanner::read_number(Number& out) {
 bool JsonScanner::read_literal(std::string_view word) {
   for (size_t i = 0; i < word.size(); ++i, ++position_)
     if (position_ >= end_ || *position_ != word[i])
-      return unexpected("in literal " + std::string(word) + " (expecting " +
-                        quote_character(word[i]) + ")");
+      return unexpected("in literal " + std::string(word) + " (expecting " + quote_character(word[i]) + ")");
   return true;
 }
 

@@ -18,10 +18,7 @@ class JsonScanner {
   };
 
   JsonScanner(std::string_view text, Document& document)
-      : position_(text.data()),
-        start_(text.data()),
-        end_(text.data() + text.size()),
-        document_(document) {}
+      : position_(text.data()), start_(text.data()), end_(text.data() + text.size()), document_(document) {}
 
   bool failed() const { return !error_.empty(); }
   const std::string& error() const { return error_; }
@@ -31,8 +28,7 @@ class JsonScanner {
   }
 
   void skip_space() {
-    while (position_ < end_ &&
-           (*position_ == ' ' || *position_ == '\n' || *position_ == '\t' || *position_ == '\r'))
+    while (position_ < end_ && (*position_ == ' ' || *position_ == '\n' || *position_ == '\t' || *position_ == '\r'))
       ++position_;
   }
   // Next character after white space, 0 at the end.

@@ -9,7 +9,8 @@ namespace dure::schema {
 
 namespace {
 
-constexpr std::string_view media_types[] = {"application/json", "application/yaml", "application/vnd.kubernetes.protobuf"};
+constexpr std::string_view media_types[] = {"application/json", "application/yaml",
+                                            "application/vnd.kubernetes.protobuf"};
 constexpr std::string_view patch_types[] = {"application/json-patch+json", "application/merge-patch+json",
                                             "application/strategic-merge-patch+json", "application/apply-patch+yaml"};
 
@@ -54,8 +55,9 @@ class Paths {
 
   void add(const Resource& resource) {
     resource_ = &resource;
-    const std::string root = resource.group.empty() ? "/api/" + std::string(resource.version)
-                                                    : "/apis/" + std::string(resource.group) + "/" + std::string(resource.version);
+    const std::string root = resource.group.empty()
+                                 ? "/api/" + std::string(resource.version)
+                                 : "/apis/" + std::string(resource.group) + "/" + std::string(resource.version);
     const std::string scope = resource.namespaced ? "/namespaces/{namespace}/" : "/";
     const std::string collection = root + scope + std::string(resource.plural), object = collection + "/{name}";
     if (resource.namespaced && resource.has_verb("list"))
@@ -118,8 +120,10 @@ class Paths {
     std::string out = "{" + join(operations, ",");
     std::string list = parameter(pretty);
     if (which.find('n') != std::string_view::npos)
-      list += "," + parameter({"namespace", "string", "object name and auth scope, such as for teams and projects"}, "path");
-    if (which.find('N') != std::string_view::npos) list += "," + parameter({"name", "string", "name of the " + std::string(resource_->kind)}, "path");
+      list += "," +
+              parameter({"namespace", "string", "object name and auth scope, such as for teams and projects"}, "path");
+    if (which.find('N') != std::string_view::npos)
+      list += "," + parameter({"name", "string", "name of the " + std::string(resource_->kind)}, "path");
     return out + ",\"parameters\":[" + list + "]}";
   }
 
@@ -136,37 +140,48 @@ class Paths {
 
   std::string response(const Type& type) {
     const std::string schema = schemas_.reference(type);
-    if (!v3_) return R"("responses":{"200":{"description":"OK","schema":)" + schema + R"(},"401":{"description":"Unauthorized"}})";
+    if (!v3_)
+      return R"("responses":{"200":{"description":"OK","schema":)" + schema +
+             R"(},"401":{"description":"Unauthorized"}})";
     std::string content;
     for (const std::string_view media : media_types) {
       if (!content.empty()) content += ',';
       content += text(media) + ":{\"schema\":" + schema + "}";
     }
-    return R"("responses":{"200":{"description":"OK","content":{)" + content + R"(}},"401":{"description":"Unauthorized"}})";
+    return R"("responses":{"200":{"description":"OK","content":{)" + content +
+           R"(}},"401":{"description":"Unauthorized"}})";
   }
 
   // `query`: ready-made parameters. `sent`: the body's type.
-  std::string operation(std::string_view method, std::string_view action, const Type* answered, std::string query, const Type* sent,
-                        bool is_patch = false) {
+  std::string operation(std::string_view method, std::string_view action, const Type* answered, std::string query,
+                        const Type* sent, bool is_patch = false) {
     std::string out = text(method) + ":{\"tags\":[" + text(tag()) + "],\"operationId\":" + text(operation_id(action));
     std::string request;
-    if (sent) request = body(*sent, is_patch ? std::span<const std::string_view>(patch_types) : std::span<const std::string_view>(media_types), is_patch);
+    if (sent)
+      request = body(
+          *sent,
+          is_patch ? std::span<const std::string_view>(patch_types) : std::span<const std::string_view>(media_types),
+          is_patch);
     if (!v3_ && !request.empty()) query = request + (query.empty() ? "" : ",") + query;
     if (!query.empty()) out += ",\"parameters\":[" + query + "]";
     if (v3_ && !request.empty()) out += "," + request;
     if (!v3_) {
       out += ",\"produces\":[\"application/json\",\"application/yaml\",\"application/vnd.kubernetes.protobuf\"]";
-      if (is_patch) out += ",\"consumes\":[\"application/json-patch+json\",\"application/merge-patch+json\",\"application/strategic-merge-patch+json\"]";
+      if (is_patch)
+        out +=
+            ",\"consumes\":[\"application/json-patch+json\",\"application/merge-patch+json\",\"application/"
+            "strategic-merge-patch+json\"]";
     }
     if (answered) out += "," + response(*answered);
     out += ",\"x-kubernetes-action\":" + text(action);
-    out += ",\"x-kubernetes-group-version-kind\":{\"group\":" + text(resource_->group) + ",\"version\":" + text(resource_->version) +
-           ",\"kind\":" + text(resource_->kind) + "}";
+    out += ",\"x-kubernetes-group-version-kind\":{\"group\":" + text(resource_->group) +
+           ",\"version\":" + text(resource_->version) + ",\"kind\":" + text(resource_->kind) + "}";
     return out + "}";
   }
 
   std::string get_list() {
-    return operation("get", "list", resource_->list_type ? resource_->list_type : resource_->type, parameters(list_parameters), nullptr);
+    return operation("get", "list", resource_->list_type ? resource_->list_type : resource_->type,
+                     parameters(list_parameters), nullptr);
   }
   std::string write(std::string_view method, std::string_view action, const Type* type) {
     return operation(method, action, type, parameters(write_parameters), type);
@@ -175,12 +190,14 @@ class Paths {
     return operation("patch", "patch", type, parameters(write_parameters) + "," + parameter(force), type, true);
   }
   std::string removal(std::string_view action) {
-    const std::string query = action == "delete" ? parameters(delete_parameters) : parameters(delete_parameters) + "," + parameters(list_parameters);
+    const std::string query = action == "delete" ? parameters(delete_parameters)
+                                                 : parameters(delete_parameters) + "," + parameters(list_parameters);
     return operation("delete", action, input_.status, query, input_.delete_options);
   }
 
   std::string tag() const {
-    std::string out(resource_->group.empty() ? std::string_view("core") : resource_->group.substr(0, resource_->group.find('.')));
+    std::string out(resource_->group.empty() ? std::string_view("core")
+                                             : resource_->group.substr(0, resource_->group.find('.')));
     return out + "_" + std::string(resource_->version);
   }
   std::string operation_id(std::string_view action) {
@@ -197,7 +214,6 @@ class Paths {
   std::map<std::string, int> operation_ids_;
 };
 
-
 }  // namespace
 
 std::string openapi_document(OpenApiVersion version, const OpenApiInput& input) {
@@ -209,7 +225,8 @@ std::string openapi_document(OpenApiVersion version, const OpenApiInput& input) 
   const std::string path_text = paths.write_all(), schema_text = schemas.write_all();
   if (version == OpenApiVersion::v2)
     return R"({"swagger":"2.0",)" + info + ",\"paths\":{" + path_text + "},\"definitions\":{" + schema_text + "}}";
-  return R"({"openapi":"3.0.0",)" + info + ",\"paths\":{" + path_text + "},\"components\":{\"schemas\":{" + schema_text + "}}}";
+  return R"({"openapi":"3.0.0",)" + info + ",\"paths\":{" + path_text + "},\"components\":{\"schemas\":{" +
+         schema_text + "}}}";
 }
 
 uint64_t openapi_fingerprint(const OpenApiInput& input) {

@@ -1,5 +1,5 @@
-// OpenAPI from rows: what kubectl explain, completion and client generators read. Version 3 is one document per group-version,
-// version 2 one for everything.
+// OpenAPI from rows: what kubectl explain, completion and client generators read. Version 3 is one document per
+// group-version, version 2 one for everything.
 //
 // Texts are made when asked for (a few milliseconds, up to about 2 MB) and kept by nobody. Pure; thread: any.
 #pragma once
@@ -17,7 +17,7 @@ enum class OpenApiVersion { v2, v3 };
 
 struct OpenApiInput {
   std::span<const Resource* const> resources;
-  std::string_view server_version;  // "v1.34.0"
+  std::string_view server_version;       // "v1.34.0"
   const Type* status = nullptr;          // meta/v1 Status
   const Type* delete_options = nullptr;  // meta/v1 DeleteOptions
 };

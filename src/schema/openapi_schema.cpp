@@ -53,11 +53,15 @@ std::string default_of(const Field& field) {
   if (field.is_message() && !field.omit_zero) return "{}";
   if (field.omit_empty || field.omit_zero) return {};
   switch (field.value) {
-    case Value::string: return "\"\"";
-    case Value::boolean: return "false";
+    case Value::string:
+      return "\"\"";
+    case Value::boolean:
+      return "false";
     case Value::int32:
-    case Value::int64: return "0";
-    default: return {};
+    case Value::int64:
+      return "0";
+    default:
+      return {};
   }
 }
 
@@ -68,8 +72,10 @@ void append_json_text(std::string& out, std::string_view value) {
   out += '"';
   for (const char c : value) {
     if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) out.append("\\u00") += {hex[c >> 4], hex[c & 15]};
-    else out += c;
+    if (static_cast<unsigned char>(c) < 0x20)
+      out.append("\\u00") += {hex[c >> 4], hex[c & 15]};
+    else
+      out += c;
   }
   out += '"';
 }
@@ -102,18 +108,25 @@ std::string OpenApiSchemas::element(const Field& field) {
   switch (field.value) {
     case Value::string: {
       std::string out = R"({"type":"string"})";
-      if (field.rules && !field.rules->enum_values.empty()) extend(out, member("enum", text_list(field.rules->enum_values)));
+      if (field.rules && !field.rules->enum_values.empty())
+        extend(out, member("enum", text_list(field.rules->enum_values)));
       return out;
     }
-    case Value::boolean: return R"({"type":"boolean"})";
+    case Value::boolean:
+      return R"({"type":"boolean"})";
     case Value::int32:
-    case Value::uint32: return R"({"type":"integer","format":"int32"})";
+    case Value::uint32:
+      return R"({"type":"integer","format":"int32"})";
     case Value::int64:
-    case Value::uint64: return R"({"type":"integer","format":"int64"})";
+    case Value::uint64:
+      return R"({"type":"integer","format":"int64"})";
     case Value::float64:
-    case Value::float32: return R"({"type":"number","format":"double"})";
-    case Value::bytes: return R"({"type":"string","format":"byte"})";
-    case Value::any: return "{}";
+    case Value::float32:
+      return R"({"type":"number","format":"double"})";
+    case Value::bytes:
+      return R"({"type":"string","format":"byte"})";
+    case Value::any:
+      return "{}";
     case Value::quantity:
       return special("io.k8s.apimachinery.pkg.api.resource.Quantity",
                      v3 ? R"({"oneOf":[{"type":"string"},{"type":"number"}]})" : R"({"type":"string"})");
@@ -121,15 +134,22 @@ std::string OpenApiSchemas::element(const Field& field) {
       return special("io.k8s.apimachinery.pkg.util.intstr.IntOrString",
                      v3 ? R"({"format":"int-or-string","oneOf":[{"type":"integer"},{"type":"string"}]})"
                         : R"({"type":"string","format":"int-or-string"})");
-    case Value::time: return special(std::string(meta_v1) + "Time", R"({"type":"string","format":"date-time"})");
-    case Value::micro_time: return special(std::string(meta_v1) + "MicroTime", R"({"type":"string","format":"date-time"})");
-    case Value::duration: return special(std::string(meta_v1) + "Duration", R"({"type":"string"})");
-    case Value::raw_extension: return special("io.k8s.apimachinery.pkg.runtime.RawExtension", R"({"type":"object"})");
-    case Value::fields_v1: return special(std::string(meta_v1) + "FieldsV1", R"({"type":"object"})");
-    case Value::message: return field.type ? reference(*field.type) : std::string("{}");
+    case Value::time:
+      return special(std::string(meta_v1) + "Time", R"({"type":"string","format":"date-time"})");
+    case Value::micro_time:
+      return special(std::string(meta_v1) + "MicroTime", R"({"type":"string","format":"date-time"})");
+    case Value::duration:
+      return special(std::string(meta_v1) + "Duration", R"({"type":"string"})");
+    case Value::raw_extension:
+      return special("io.k8s.apimachinery.pkg.runtime.RawExtension", R"({"type":"object"})");
+    case Value::fields_v1:
+      return special(std::string(meta_v1) + "FieldsV1", R"({"type":"object"})");
+    case Value::message:
+      return field.type ? reference(*field.type) : std::string("{}");
     case Value::message_or_list:
     case Value::message_or_boolean:
-    case Value::message_or_strings: return "{}";
+    case Value::message_or_strings:
+      return "{}";
   }
   return "{}";
 }
@@ -143,7 +163,8 @@ void OpenApiSchemas::add_list_extensions(std::string& out, const Field& field) {
       extend(out, R"("x-kubernetes-list-type":"map")");
     }
   }
-  if (field.rules && !field.rules->merge_key.empty()) extend(out, member("x-kubernetes-patch-merge-key", text(field.rules->merge_key)));
+  if (field.rules && !field.rules->merge_key.empty())
+    extend(out, member("x-kubernetes-patch-merge-key", text(field.rules->merge_key)));
   std::string strategy = field.patch_merge ? "merge" : field.patch_replace ? "replace" : "";
   if (field.patch_retain_keys) strategy += strategy.empty() ? "retainKeys" : ",retainKeys";
   if (!strategy.empty()) extend(out, member("x-kubernetes-patch-strategy", text(strategy)));
@@ -193,8 +214,8 @@ std::string OpenApiSchemas::type_schema(const Type& type) {
     const size_t slash = api_version.find('/');
     const std::string_view group = slash == std::string_view::npos ? std::string_view{} : api_version.substr(0, slash);
     const std::string_view version = slash == std::string_view::npos ? api_version : api_version.substr(slash + 1);
-    extend(out, "\"x-kubernetes-group-version-kind\":[{" + member("group", text(group)) + "," + member("kind", text(type.name)) + "," +
-                    member("version", text(version)) + "}]");
+    extend(out, "\"x-kubernetes-group-version-kind\":[{" + member("group", text(group)) + "," +
+                    member("kind", text(type.name)) + "," + member("version", text(version)) + "}]");
   }
   if (type.atomic) extend(out, R"("x-kubernetes-map-type":"atomic")");
   return out;
@@ -202,7 +223,8 @@ std::string OpenApiSchemas::type_schema(const Type& type) {
 
 std::string OpenApiSchemas::write_all() {
   std::map<std::string, std::string> schemas;
-  for (size_t i = 0; i < queue_.size(); ++i) schemas[openapi_name(*queue_[i])] = type_schema(*queue_[i]);  // grows while it runs
+  for (size_t i = 0; i < queue_.size(); ++i)
+    schemas[openapi_name(*queue_[i])] = type_schema(*queue_[i]);  // grows while it runs
   for (const auto& [name, schema] : specials_) schemas[name] = schema;
   std::string out;
   for (const auto& [name, schema] : schemas) {

@@ -43,7 +43,6 @@ inline void encode_message(const Document& document, std::string& out) {
 
 // A WatchEvent in its envelope around an object that is encoded already, as protobuf watch streams
 // carry it (each such frame after its length in four bytes, big endian, which the caller writes).
-void encode_watch_event(std::string_view event_type, std::string_view encoded_object,
-                        std::string& out);
+void encode_watch_event(std::string_view event_type, std::string_view encoded_object, std::string& out);
 
 }  // namespace dure::schema

@@ -39,8 +39,7 @@ class Decoder {
     bool sorted = true;
     const Node* last = nullptr;
     for (const Node* child = node->first(); child; last = child, child = child->next())
-      if (last && child->field() && last->field() && last->field()->index > child->field()->index)
-        sorted = false;
+      if (last && child->field() && last->field() && last->field()->index > child->field()->index) sorted = false;
     if (!sorted) document_.sort_members(node);
     for (Node* child = node->first(); child; child = child->next()) {
       const Field* field = child->field();
@@ -64,8 +63,7 @@ class Decoder {
       uint32_t number;
       Wire kind;
       if (!reader.read_tag(number, kind)) return fail("unexpected EOF");
-      const int16_t place =
-          number <= type.by_number.size() ? type.by_number[number - 1] : Type::none;
+      const int16_t place = number <= type.by_number.size() ? type.by_number[number - 1] : Type::none;
       if (place == Type::none) {
         if (!reader.skip(kind)) return fail("unexpected EOF");
         continue;
@@ -105,14 +103,12 @@ class Decoder {
     }
     Node* container = member(node, field);
     if (container->is_null())
-      field.shape == Shape::list ? document_.make_list(container)
-                                 : document_.make_object(container);
+      field.shape == Shape::list ? document_.make_list(container) : document_.make_object(container);
     if (field.shape == Shape::map) return entry(container, *field.item, reader, kind, depth);
     if (field.wrapped) {
       std::string_view inner;
-      return kind == delimited && reader.read_delimited(inner)
-                 ? items(container, *field.item, inner, depth)
-                 : fail("wrong wireType");
+      return kind == delimited && reader.read_delimited(inner) ? items(container, *field.item, inner, depth)
+                                                               : fail("wrong wireType");
     }
     if (kind == delimited && is_packable(field.item->value)) {
       std::string_view packed;
@@ -129,9 +125,8 @@ class Decoder {
   }
 
   static bool is_packable(Value value) {
-    return value == Value::boolean || value == Value::int32 || value == Value::int64 ||
-           value == Value::uint32 || value == Value::uint64 || value == Value::float64 ||
-           value == Value::float32;
+    return value == Value::boolean || value == Value::int32 || value == Value::int64 || value == Value::uint32 ||
+           value == Value::uint64 || value == Value::float64 || value == Value::float32;
   }
 
   bool element(Node* list, const Field& item, Reader& reader, Wire kind, int depth) {
@@ -301,8 +296,7 @@ class Decoder {
     while (!reader.done()) {
       uint32_t number;
       Wire kind;
-      if (!reader.read_tag(number, kind) || !each(number, kind, reader))
-        return fail("unexpected EOF");
+      if (!reader.read_tag(number, kind) || !each(number, kind, reader)) return fail("unexpected EOF");
     }
     return true;
   }
@@ -315,8 +309,7 @@ class Decoder {
     if (!good) return false;
     const auto canonical = canonical_quantity(text, scratch_);
     if (!canonical) return fail(scratch_);
-    document_.set_borrowed(node,
-                           canonical->data() == text.data() ? text : document_.intern(*canonical));
+    document_.set_borrowed(node, canonical->data() == text.data() ? text : document_.intern(*canonical));
     return true;
   }
 
@@ -386,8 +379,7 @@ class Decoder {
     const uint32_t message_number = field.value == Value::message_or_boolean ? 2 : 1;
     uint64_t allows = 0;
     const bool good = fields_of(bytes, [&](uint32_t number, Wire kind, Reader& reader) {
-      if (field.value == Value::message_or_boolean && number == 1 && kind == varint)
-        return reader.read_varint(allows);
+      if (field.value == Value::message_or_boolean && number == 1 && kind == varint) return reader.read_varint(allows);
       std::string_view inner;
       if (number > 2 || kind != delimited) return reader.skip(kind);
       if (!reader.read_delimited(inner)) return false;
@@ -408,8 +400,7 @@ class Decoder {
       return decode_json_into(document_, item, kept.view(), depth).has_value();
     });
     if (!good) return false;
-    if (field.value == Value::message_or_boolean && node->kind() != Kind::object)
-      document_.set(node, allows != 0);
+    if (field.value == Value::message_or_boolean && node->kind() != Kind::object) document_.set(node, allows != 0);
     keep = !node->is_null();
     return true;
   }
@@ -429,8 +420,7 @@ Status decode_root(Document& document, std::string_view bytes, const Type& type)
 
 Result<ProtoEnvelope> open_envelope(std::string_view bytes) {
   if (!bytes.starts_with(kMagic))
-    return fail(bad_request(
-        "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"));
+    return fail(bad_request("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"));
   ProtoEnvelope envelope;
   Reader reader(bytes.substr(kMagic.size()));
   const auto broken = [] { return fail(bad_request("proto: unexpected EOF")); };
@@ -469,9 +459,7 @@ Result<Document> decode_proto(SharedBytes input, const Type& type) {
   if (type.is_kind && !type.fields.empty() && type.fields[0].name == "kind") {
     const auto set = [&](size_t row, std::string_view text) {
       if (!text.empty())
-        document.set_borrowed(
-            document.append_member(document.root(), type.fields[row].name, &type.fields[row]),
-            text);
+        document.set_borrowed(document.append_member(document.root(), type.fields[row].name, &type.fields[row]), text);
     };
     set(0, envelope.kind);
     set(1, envelope.api_version);

@@ -27,8 +27,7 @@ class Encoder {
     if (type.fields.size() > kFewFields) many.resize(type.fields.size());
     const Node** members = many.empty() ? few : many.data();
     for (const Node* child = node ? node->first() : nullptr; child; child = child->next())
-      if (const Field* field = child->field();
-          field && !child->is_null() && field->index < type.fields.size())
+      if (const Field* field = child->field(); field && !child->is_null() && field->index < type.fields.size())
         members[field->index] = child;
     rows(type, type.fields.data(), members);
   }
@@ -51,8 +50,7 @@ class Encoder {
     if (field.shape == Shape::list) return node ? list(field, node, proto3) : void();
     if (field.shape == Shape::map) return node ? map(field, node, proto3) : void();
     if (!node) {
-      if (!field.pointer && !proto3 && field.value != Value::bytes)
-        value(field.number, field, nullptr, proto3);
+      if (!field.pointer && !proto3 && field.value != Value::bytes) value(field.number, field, nullptr, proto3);
       return;
     }
     if (proto3 && field.value != Value::message && is_zero(node)) return;
@@ -75,25 +73,22 @@ class Encoder {
   }
 
   static bool packs(Value value) {
-    return value == Value::boolean || value == Value::int32 || value == Value::int64 ||
-           value == Value::uint32 || value == Value::uint64 || value == Value::float64 ||
-           value == Value::float32;
+    return value == Value::boolean || value == Value::int32 || value == Value::int64 || value == Value::uint32 ||
+           value == Value::uint64 || value == Value::float64 || value == Value::float32;
   }
 
   void list(const Field& field, const Node* node, bool proto3) {
     const Field& item = *field.item;
     if (field.wrapped) {
       Delimited frame(out_, field.number);
-      for (const Node* child = node->first(); child; child = child->next())
-        value(1, item, child, proto3);
+      for (const Node* child = node->first(); child; child = child->next()) value(1, item, child, proto3);
       frame.close();
     } else if (proto3 && packs(item.value) && node->size() > 0) {
       Delimited frame(out_, field.number);
       for (const Node* child = node->first(); child; child = child->next()) scalar(item, child);
       frame.close();
     } else {
-      for (const Node* child = node->first(); child; child = child->next())
-        value(field.number, item, child, proto3);
+      for (const Node* child = node->first(); child; child = child->next()) value(field.number, item, child, proto3);
     }
   }
 
@@ -101,11 +96,9 @@ class Encoder {
     for (const Node* child = node->first(); child; child = child->next()) {
       Delimited entry(out_, field.number);
       put_text(out_, 1, child->key());
-      if (field.item->shape ==
-          Shape::list) {  // map of lists: the value is a message {repeated items = 1}
+      if (field.item->shape == Shape::list) {  // map of lists: the value is a message {repeated items = 1}
         Delimited inner(out_, 2);
-        for (const Node* item = child->first(); item; item = item->next())
-          value(1, *field.item->item, item, proto3);
+        for (const Node* item = child->first(); item; item = item->next()) value(1, *field.item->item, item, proto3);
         inner.close();
       } else if (!child->is_null() || field.item->value != Value::bytes) {
         value(2, *field.item, child, proto3);
@@ -253,12 +246,9 @@ class Encoder {
 
 }  // namespace
 
-void encode_message(const Node* node, const Type& type, std::string& out) {
-  Encoder(out).message(node, type);
-}
+void encode_message(const Node* node, const Type& type, std::string& out) { Encoder(out).message(node, type); }
 
-void encode_envelope(std::string_view api_version, std::string_view kind, std::string_view raw,
-                     std::string& out) {
+void encode_envelope(std::string_view api_version, std::string_view kind, std::string_view raw, std::string& out) {
   out += kMagic;
   Delimited type_meta(out, 1);
   put_text(out, 1, api_version);
@@ -291,8 +281,7 @@ void encode_proto(const Document& document, std::string& out) {
   put_text(out, 4, {});
 }
 
-void encode_watch_event(std::string_view event_type, std::string_view encoded_object,
-                        std::string& out) {
+void encode_watch_event(std::string_view event_type, std::string_view encoded_object, std::string& out) {
   out += kMagic;
   Delimited type_meta(out, 1);
   put_text(out, 1, {});

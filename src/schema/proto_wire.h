@@ -17,9 +17,7 @@ inline void put_varint(std::string& out, uint64_t value) {
   }
   out += static_cast<char>(value);
 }
-inline void put_tag(std::string& out, uint32_t number, Wire kind) {
-  put_varint(out, number << 3 | kind);
-}
+inline void put_tag(std::string& out, uint32_t number, Wire kind) { put_varint(out, number << 3 | kind); }
 inline void put_text(std::string& out, uint32_t number, std::string_view text) {
   put_tag(out, number, delimited);
   put_varint(out, text.size());
@@ -42,8 +40,7 @@ class Delimited {
     uint64_t length = out_.size() - start_;
     char bytes[10];
     size_t count = 0;
-    for (uint64_t rest = length; rest >= 0x80; rest >>= 7)
-      bytes[count++] = static_cast<char>(rest | 0x80);
+    for (uint64_t rest = length; rest >= 0x80; rest >>= 7) bytes[count++] = static_cast<char>(rest | 0x80);
     bytes[count] = static_cast<char>(length >> (7 * count));
     out_[start_ - 1] = bytes[0];
     if (count > 0) out_.insert(start_, bytes + 1, count);

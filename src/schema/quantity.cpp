@@ -45,8 +45,7 @@ Wide scaled(Wide mantissa, int ten, int two, bool sticky) {
       const Wide factor = static_cast<Wide>(1) << two;
       const Wide whole = multiply(mantissa / divisor, factor);
       const Wide rest = mantissa % divisor;  // < 10^18, factor <= 2^60
-      return std::min(kLargest,
-                      whole + divide_away_from_zero(rest * factor + (sticky ? 1 : 0), divisor));
+      return std::min(kLargest, whole + divide_away_from_zero(rest * factor + (sticky ? 1 : 0), divisor));
     }
     if (-ten > static_cast<int>(kDigitsMax)) return mantissa != 0 || sticky ? 1 : 0;
     const Wide divisor = power_of_ten(-ten);
@@ -104,8 +103,7 @@ std::string decimal(Wide value) {
   char buffer[48];
   char* p = buffer + sizeof buffer;
   const bool negative = value < 0;
-  unsigned __int128 rest =
-      negative ? -static_cast<unsigned __int128>(value) : static_cast<unsigned __int128>(value);
+  unsigned __int128 rest = negative ? -static_cast<unsigned __int128>(value) : static_cast<unsigned __int128>(value);
   do {
     *--p = static_cast<char>('0' + static_cast<int>(rest % 10));
     rest /= 10;
@@ -114,9 +112,7 @@ std::string decimal(Wide value) {
   return std::string(p, static_cast<size_t>(buffer + sizeof buffer - p));
 }
 
-int64_t capped(Wide value) {
-  return static_cast<int64_t>(std::clamp<Wide>(value, INT64_MIN, INT64_MAX));
-}
+int64_t capped(Wide value) { return static_cast<int64_t>(std::clamp<Wide>(value, INT64_MIN, INT64_MAX)); }
 
 }  // namespace
 
@@ -158,20 +154,16 @@ Result<Quantity> Quantity::parse(std::string_view text) {
   }
   if (digits == 0 && !point) return fail(wrong_format());
   const size_t suffix_start = i;
-  while (i < text.size() &&
-         std::string_view("eEinumkKMGTP").find(text[i]) != std::string_view::npos)
-    ++i;
+  while (i < text.size() && std::string_view("eEinumkKMGTP").find(text[i]) != std::string_view::npos) ++i;
   if (i < text.size() && (text[i] == '+' || text[i] == '-')) ++i;
   while (i < text.size() && is_digit(text[i])) ++i;
   if (i != text.size()) return fail(wrong_format());
   if (digits == 0) return fail(bad_request("unable to parse numeric part of quantity"));
   Suffix suffix;
-  if (!interpret(text.substr(suffix_start), suffix))
-    return fail(bad_request("unable to parse quantity's suffix"));
+  if (!interpret(text.substr(suffix_start), suffix)) return fail(bad_request("unable to parse quantity's suffix"));
   Quantity q;
   q.format_ = suffix.format;
-  const int ten = std::clamp(suffix.ten, -100000, 100000) -
-                  static_cast<int>(std::min<size_t>(fraction, 1'000'000)) +
+  const int ten = std::clamp(suffix.ten, -100000, 100000) - static_cast<int>(std::min<size_t>(fraction, 1'000'000)) +
                   static_cast<int>(std::min<size_t>(dropped, 1'000'000));
   q.nano_ = scaled(mantissa, ten, suffix.two, sticky);
   if (negative) q.nano_ = -q.nano_;

@@ -69,8 +69,7 @@ enum class Format : uint8_t {
 
 // What only some rows have.
 struct Rules {
-  std::string_view
-      default_json;  // "TCP" for strings (bare), otherwise JSON: 30, true, {}, ["Persistent"]
+  std::string_view default_json;  // "TCP" for strings (bare), otherwise JSON: 30, true, {}, ["Persistent"]
   // Of the same object: "", "type=A|B" and "field" (looked at after plain defaults), "!field" (the
   // object as it came).
   std::string_view default_when;
@@ -88,15 +87,13 @@ struct Rules {
 };
 
 struct Field {
-  std::string_view name;       // in JSON
-  const Type* type = nullptr;  // of messages
-  const Field* item =
-      nullptr;  // of lists and maps: one element, its shape may again be list; named ""
+  std::string_view name;        // in JSON
+  const Type* type = nullptr;   // of messages
+  const Field* item = nullptr;  // of lists and maps: one element, its shape may again be list; named ""
   const Rules* rules = nullptr;
-  const char* doc = nullptr;  // one line, or null
-  uint16_t number = 0;        // in protobuf; 0: not there. For a map or list item: 0
-  uint16_t index =
-      0;  // place in Type::fields; of an inline row: index of its first flattened field
+  const char* doc = nullptr;    // one line, or null
+  uint16_t number = 0;          // in protobuf; 0: not there. For a map or list item: 0
+  uint16_t index = 0;           // place in Type::fields; of an inline row: index of its first flattened field
   Value value = Value::string;  // of the element when shape is list or map and it is not nested
   Shape shape = Shape::single;
   ListKind list_kind = ListKind::unspecified;
@@ -115,9 +112,8 @@ struct Field {
   bool patch_replace : 1 = false;
   bool patch_retain_keys : 1 = false;
   bool internal : 1 = false;  // not part of the published API
-  bool nonempty : 1 =
-      false;  // absent or empty is "Required value"; `required` is only what OpenAPI says
-  bool unique : 1 = false;  // list: no two items with the same keys (or the same value)
+  bool nonempty : 1 = false;  // absent or empty is "Required value"; `required` is only what OpenAPI says
+  bool unique : 1 = false;    // list: no two items with the same keys (or the same value)
 
   bool is_message() const { return shape == Shape::single && type != nullptr; }
   bool has_format(Format f) const { return rules && rules->format == f; }
@@ -127,19 +123,16 @@ struct Type {
   std::string_view name;            // "PodSpec"
   std::string_view group, version;  // "apps", "v1"
   std::string_view package;         // protobuf package, and the start of OpenAPI names
-  std::span<const Field>
-      fields;  // JSON order; inline rows flattened; kind and apiVersion first when is_kind
-  std::span<const Field>
-      inlines;  // rows whose fields sit in this JSON object but in protobuf stay a message
+  std::span<const Field> fields;    // JSON order; inline rows flattened; kind and apiVersion first when is_kind
+  std::span<const Field> inlines;   // rows whose fields sit in this JSON object but in protobuf stay a message
   // Open hash of names: slot = name_hash(name) & (size - 1), linear probing; 0 empty, otherwise
   // index + 1.
   std::span<const uint16_t> by_name;
-  std::span<const int16_t> by_number;  // protobuf number - 1 -> index, ~index into inlines, or none
-  std::span<const int16_t> wire_order;  // the same values in the order of numbers
-  std::span<const uint16_t> always;     // indexes of fields that JSON always writes
-  std::span<const uint16_t> defaults;   // indexes of fields with a default
-  std::span<const uint16_t>
-      absent_defaults;  // ... of structs (no pointers) that get defaults even when absent
+  std::span<const int16_t> by_number;         // protobuf number - 1 -> index, ~index into inlines, or none
+  std::span<const int16_t> wire_order;        // the same values in the order of numbers
+  std::span<const uint16_t> always;           // indexes of fields that JSON always writes
+  std::span<const uint16_t> defaults;         // indexes of fields with a default
+  std::span<const uint16_t> absent_defaults;  // ... of structs (no pointers) that get defaults even when absent
   const Hooks* hooks = nullptr;
   const char* doc = nullptr;
   bool is_kind = false;  // has kind and apiVersion
@@ -151,11 +144,7 @@ struct Type {
   bool has_validation = false;
   std::string_view api_version = {};               // "apps/v1"; Status and options of meta say "v1"
   Format name_format = Format::dns1123_subdomain;  // of metadata.name of a kind
-  enum class Scope : uint8_t {
-    none,
-    namespaced,
-    cluster
-  } scope = Scope::none;  // of a kind that is a resource
+  enum class Scope : uint8_t { none, namespaced, cluster } scope = Scope::none;  // of a kind that is a resource
 
   static constexpr int16_t none = INT16_MIN;
   const Field* find(std::string_view field_name) const;

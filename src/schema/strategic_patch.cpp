@@ -36,7 +36,9 @@ int position(const Node* list, const Node* key, std::string_view merge_key) {
 }
 
 // What an element is known by: itself, or the value of its merge key.
-const Node* identity(const Node* item, std::string_view merge_key) { return merge_key.empty() ? item : item->find(merge_key); }
+const Node* identity(const Node* item, std::string_view merge_key) {
+  return merge_key.empty() ? item : item->find(merge_key);
+}
 
 class Merger {
  public:
@@ -75,11 +77,13 @@ class Merger {
       return {};
     }
     Node* now = node->find(change->key());
-    if (!now || now->kind() != change->kind() || !now->is_container() || (field && field->patch_replace && !field->patch_merge)) {
+    if (!now || now->kind() != change->kind() || !now->is_container() ||
+        (field && field->patch_replace && !field->patch_merge)) {
       take(target_.member(node, change->key()), change);
       return {};
     }
-    if (change->kind() == Kind::object) return merge_object(now, change, field && field->shape == Shape::single ? field->type : nullptr);
+    if (change->kind() == Kind::object)
+      return merge_object(now, change, field && field->shape == Shape::single ? field->type : nullptr);
     if (!field || !field->patch_merge) {
       take(now, change);
       return {};
@@ -87,14 +91,17 @@ class Merger {
     return merge_list(now, change, *field);
   }
 
-  static std::string_view merge_key_of(const Field& field) { return field.rules ? field.rules->merge_key : std::string_view{}; }
+  static std::string_view merge_key_of(const Field& field) {
+    return field.rules ? field.rules->merge_key : std::string_view{};
+  }
 
   Status merge_list(Node* list, const Node* patch, const Field& field) {
     const std::string_view merge_key = merge_key_of(field);
     Document before;
     before.copy(before.root(), list);
     bool replace_all = false;
-    for (const Node* item = patch->first(); item; item = item->next()) replace_all = replace_all || directive_of(item) == "replace";
+    for (const Node* item = patch->first(); item; item = item->next())
+      replace_all = replace_all || directive_of(item) == "replace";
     if (replace_all) target_.make_list(list);
     for (const Node* item = patch->first(); item; item = item->next()) {
       const std::string_view directive = directive_of(item);
@@ -105,7 +112,8 @@ class Merger {
       }
       const Node* key = item->find(merge_key);
       if (!key)
-        return fail(bad_request("map: " + text_of(item) + " does not contain declared merge key: " + std::string(merge_key)));
+        return fail(
+            bad_request("map: " + text_of(item) + " does not contain declared merge key: " + std::string(merge_key)));
       Node* found = find(list, key, merge_key);
       if (directive == "delete") {
         for (; found; found = find(list, key, merge_key)) target_.erase(list, found);
@@ -157,7 +165,8 @@ class Merger {
     const std::string_view name = order->key().substr(kOrder.size());
     Node* list = node->find(name);
     if (!list || list->kind() != Kind::list) return {};
-    if (order->kind() != Kind::list) return fail(bad_request("$setElementOrder/" + std::string(name) + " must be a list"));
+    if (order->kind() != Kind::list)
+      return fail(bad_request("$setElementOrder/" + std::string(name) + " must be a list"));
     const Field* field = type ? type->find(name) : nullptr;
     if (!field || !field->patch_merge) return {};
     Document before;

@@ -109,8 +109,10 @@ Cell value_cell(const Node* node, const Column& column, WallTime now) {
     case Kind::integer:
       if (column.type == "string") return std::to_string(node->integer());
       return node->integer();
-    case Kind::string: return std::string(node->string());
-    default: break;
+    case Kind::string:
+      return std::string(node->string());
+    default:
+      break;
   }
   std::string text;
   encode_json(node, nullptr, text);

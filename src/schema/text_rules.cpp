@@ -36,9 +36,7 @@ bool is_name(std::string_view text) {
   return true;
 }
 
-std::string too_long(int most) {
-  return "must be no more than " + std::to_string(most) + " characters";
-}
+std::string too_long(int most) { return "must be no more than " + std::to_string(most) + " characters"; }
 
 constexpr std::string_view kNameRule =
     "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
@@ -50,8 +48,7 @@ constexpr std::string_view kNameExamples =
 bool is_ip_v4(std::string_view text) {
   int parts = 0;
   for (const std::string_view part : split(text, '.')) {
-    if (++parts > 4 || part.empty() || part.size() > 3 || (part.size() > 1 && part[0] == '0'))
-      return false;
+    if (++parts > 4 || part.empty() || part.size() > 3 || (part.size() > 1 && part[0] == '0')) return false;
     int value = 0;
     for (const char c : part) {
       if (!is_digit(c)) return false;
@@ -87,8 +84,7 @@ bool is_ip_v6(std::string_view text) {
   if (gap == text.npos) return ip_v6_groups(text, true) == 8;
   const std::string_view right = text.substr(gap + 2);
   if (right.find("::") != right.npos) return false;
-  const int left_groups = ip_v6_groups(text.substr(0, gap), false),
-            right_groups = ip_v6_groups(right, true);
+  const int left_groups = ip_v6_groups(text.substr(0, gap), false), right_groups = ip_v6_groups(right, true);
   return left_groups >= 0 && right_groups >= 0 && left_groups + right_groups <= 7;
 }
 
@@ -180,11 +176,8 @@ std::string check_cidr(std::string_view text) {
   if (slash != text.npos) {
     const std::string_view address = text.substr(0, slash), digits = text.substr(slash + 1);
     const auto length = parse_int(digits);
-    const bool plain =
-        !digits.empty() && is_digit(digits[0]) && (digits.size() == 1 || digits[0] != '0');
-    if (length && plain &&
-        ((is_ip_v4(address) && *length <= 32) || (is_ip_v6(address) && *length <= 128)))
-      return {};
+    const bool plain = !digits.empty() && is_digit(digits[0]) && (digits.size() == 1 || digits[0] != '0');
+    if (length && plain && ((is_ip_v4(address) && *length <= 32) || (is_ip_v6(address) && *length <= 128))) return {};
   }
   return "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 }

@@ -51,19 +51,16 @@ class Walk {
     return false;
   }
 
-  void member(const Node* value, const Node* old, bool updating, const Field& field,
-              const Path& path) {
+  void member(const Node* value, const Node* old, bool updating, const Field& field, const Path& path) {
     const std::string_view says = field.rules ? field.rules->says : std::string_view();
     if (field.nonempty && is_empty(value, field)) {
       add(required(path, field.immutable ? std::string_view() : says));
       return;
     }
-    if (field.immutable && updating && !equal(value, old))
-      add(invalid(path, value, says.empty() ? kImmutable : says));
+    if (field.immutable && updating && !equal(value, old)) add(invalid(path, value, says.empty() ? kImmutable : says));
     if (!value && has_least(field)) range(0, *field.rules, path);
     if (!value) {
-      if (field.is_message() && field.value == Value::message && !field.pointer &&
-          field.type->has_validation)
+      if (field.is_message() && field.value == Value::message && !field.pointer && field.type->has_validation)
         object(nullptr, nullptr, *field.type, path, false);
       return;
     }
@@ -82,8 +79,7 @@ class Walk {
 
   void single(const Node* value, const Node* old, const Field& field, const Path& path) {
     if (field.type) {
-      if (field.type->has_validation && value->kind() == Kind::object)
-        object(value, old, *field.type, path, false);
+      if (field.type->has_validation && value->kind() == Kind::object) object(value, old, *field.type, path, false);
       return;
     }
     if (const Rules* rules = field.rules) check(value, *rules, path);
@@ -94,8 +90,7 @@ class Walk {
     if (!value->is_string()) return;
     const std::string_view text = value->string();
     if (!rules.enum_values.empty()) {
-      if (std::find(rules.enum_values.begin(), rules.enum_values.end(), text) ==
-          rules.enum_values.end())
+      if (std::find(rules.enum_values.begin(), rules.enum_values.end(), text) == rules.enum_values.end())
         add(not_supported(path, text, rules.enum_values));
       return;
     }
@@ -113,11 +108,10 @@ class Walk {
     const bool low = rules.min != INT64_MIN, high = rules.max != INT64_MAX;
     std::string wrong;
     if (low && high)
-      wrong = "must be between " + std::to_string(rules.min) + " and " + std::to_string(rules.max) +
-              ", inclusive";
+      wrong = "must be between " + std::to_string(rules.min) + " and " + std::to_string(rules.max) + ", inclusive";
     else if (low)
-      wrong = rules.min == 1 ? "must be greater than 0"
-                             : "must be greater than or equal to " + std::to_string(rules.min);
+      wrong =
+          rules.min == 1 ? "must be greater than 0" : "must be greater than or equal to " + std::to_string(rules.min);
     else
       wrong = "must be less than or equal to " + std::to_string(rules.max);
     add(invalid(path, value, wrong));
@@ -169,8 +163,7 @@ class Walk {
     std::sort(texts.begin(), texts.end());
     std::vector<uint32_t> found;
     for (size_t i = 1; i < texts.size(); ++i)
-      if (texts[i].first == texts[i - 1].first && !texts[i].first.empty())
-        found.push_back(texts[i].second);
+      if (texts[i].first == texts[i - 1].first && !texts[i].first.empty()) found.push_back(texts[i].second);
     std::sort(found.begin(), found.end());
     for (const uint32_t index : found) add(duplicate_item(nodes[index], field, path.index(index)));
   }
@@ -208,8 +201,7 @@ class Walk {
       const std::string_view key = child->key();
       switch (format) {
         case Format::labels:
-          if (const std::string wrong = check_qualified_name(key); !wrong.empty())
-            add(invalid(path, key, wrong));
+          if (const std::string wrong = check_qualified_name(key); !wrong.empty()) add(invalid(path, key, wrong));
           if (const std::string wrong = check_label_value(child->string()); !wrong.empty())
             add(invalid(path, child->string(), wrong));
           break;
@@ -219,8 +211,7 @@ class Walk {
             add(invalid(path, key, wrong));
           break;
         case Format::config_key:
-          if (const std::string wrong = check_config_key(key); !wrong.empty())
-            add(invalid(path.key(key), key, wrong));
+          if (const std::string wrong = check_config_key(key); !wrong.empty()) add(invalid(path.key(key), key, wrong));
           break;
         case Format::resource_name:
           if (const std::string wrong = check_qualified_name(key); !wrong.empty())
@@ -314,30 +305,25 @@ std::string Path::text() const {
 }
 
 Cause required(const Path& path, std::string_view detail) {
-  return cause("FieldValueRequired",
-               detail.empty() ? "Required value" : "Required value: " + std::string(detail), path);
+  return cause("FieldValueRequired", detail.empty() ? "Required value" : "Required value: " + std::string(detail),
+               path);
 }
 Cause invalid(const Path& path, std::string_view value, std::string_view detail) {
-  return cause("FieldValueInvalid", "Invalid value: " + quote(value) + ": " + std::string(detail),
-               path);
+  return cause("FieldValueInvalid", "Invalid value: " + quote(value) + ": " + std::string(detail), path);
 }
 Cause invalid(const Path& path, int64_t value, std::string_view detail) {
-  return cause("FieldValueInvalid",
-               "Invalid value: " + std::to_string(value) + ": " + std::string(detail), path);
+  return cause("FieldValueInvalid", "Invalid value: " + std::to_string(value) + ": " + std::string(detail), path);
 }
 Cause invalid(const Path& path, const Node* value, std::string_view detail) {
-  return cause("FieldValueInvalid", "Invalid value: " + shown(value) + ": " + std::string(detail),
-               path);
+  return cause("FieldValueInvalid", "Invalid value: " + shown(value) + ": " + std::string(detail), path);
 }
-Cause not_supported(const Path& path, std::string_view value,
-                    std::span<const std::string_view> supported) {
+Cause not_supported(const Path& path, std::string_view value, std::span<const std::string_view> supported) {
   std::vector<std::string> sorted;
   for (const std::string_view text : supported) sorted.push_back(quote(text));
   std::sort(sorted.begin(), sorted.end());
   std::string all;
   for (const std::string& text : sorted) all += (all.empty() ? "" : ", ") + text;
-  return cause("FieldValueNotSupported",
-               "Unsupported value: " + quote(value) + ": supported values: " + all, path);
+  return cause("FieldValueNotSupported", "Unsupported value: " + quote(value) + ": supported values: " + all, path);
 }
 Cause duplicate(const Path& path, const Node* value) {
   return cause("FieldValueDuplicate", "Duplicate value: " + shown(value), path);
@@ -349,13 +335,12 @@ Cause forbidden(const Path& path, std::string_view detail) {
   return cause("FieldValueForbidden", "Forbidden: " + std::string(detail), path);
 }
 Cause too_long(const Path& path, int64_t bytes_max) {
-  return cause("FieldValueTooLong",
-               "Too long: may not be more than " + std::to_string(bytes_max) + " bytes", path);
+  return cause("FieldValueTooLong", "Too long: may not be more than " + std::to_string(bytes_max) + " bytes", path);
 }
 Cause too_many(const Path& path, int64_t actual, int64_t most) {
   return cause("FieldValueTooMany",
-               "Too many: " + std::to_string(actual) + ": must have at most " +
-                   std::to_string(most) + (most == 1 ? " item" : " items"),
+               "Too many: " + std::to_string(actual) + ": must have at most " + std::to_string(most) +
+                   (most == 1 ? " item" : " items"),
                path);
 }
 Cause reference_not_found(const Path& path, std::string_view value) {
@@ -370,16 +355,14 @@ Error invalid_object(const Type& kind, std::string_view name, std::vector<Cause>
   std::vector<std::string> texts;
   for (const Cause& c : causes) {
     std::string text = cause_text(c);
-    if (std::find(texts.begin(), texts.end(), text) == texts.end())
-      texts.push_back(std::move(text));
+    if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(std::move(text));
   }
   std::string all;
   for (const std::string& text : texts) all += (all.empty() ? "" : ", ") + text;
   if (texts.size() > 1) all = "[" + all + "]";
   Error error{.code = 422, .reason = "Invalid"};
-  error.message = std::string(kind.name) +
-                  (kind.group.empty() ? "" : "." + std::string(kind.group)) + " " + quote(name) +
-                  " is invalid: " + all;
+  error.message = std::string(kind.name) + (kind.group.empty() ? "" : "." + std::string(kind.group)) + " " +
+                  quote(name) + " is invalid: " + all;
   error.causes = std::move(causes);
   error.details_group = kind.group;
   error.details_kind = kind.name;
@@ -387,8 +370,7 @@ Error invalid_object(const Type& kind, std::string_view name, std::vector<Cause>
   return error;
 }
 
-void validate(const Node* node, const Node* old, const Type& type, const Path& path,
-              std::vector<Cause>& causes) {
+void validate(const Node* node, const Node* old, const Type& type, const Path& path, std::vector<Cause>& causes) {
   Walk(causes).object(node, old, type, path, false);
 }
 

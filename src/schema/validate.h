@@ -42,8 +42,7 @@ Cause invalid(const Path& path, std::string_view value,
               std::string_view detail);  // Invalid value: "x": detail
 Cause invalid(const Path& path, int64_t value, std::string_view detail);
 Cause invalid(const Path& path, const Node* value, std::string_view detail);  // objects as JSON
-Cause not_supported(const Path& path, std::string_view value,
-                    std::span<const std::string_view> supported);
+Cause not_supported(const Path& path, std::string_view value, std::span<const std::string_view> supported);
 Cause duplicate(const Path& path, const Node* value);
 Cause duplicate(const Path& path, std::string_view value);
 Cause forbidden(const Path& path, std::string_view detail);
@@ -60,8 +59,7 @@ Error invalid_object(const Type& kind, std::string_view name, std::vector<Cause>
 // Call after defaulting.
 std::vector<Cause> validate(const Document& object, const Document* old = nullptr);
 // A part that stands for an object of `type`.
-void validate(const Node* node, const Node* old, const Type& type, const Path& path,
-              std::vector<Cause>& causes);
+void validate(const Node* node, const Node* old, const Type& type, const Path& path, std::vector<Cause>& causes);
 
 // metadata of a whole object: name or generateName, namespace, owner references, finalizers; on
 // update what must not change.

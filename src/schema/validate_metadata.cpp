@@ -39,21 +39,18 @@ void owners(const Node* metadata, const Path& path, std::vector<Cause>& causes) 
   for (const Node* owner = list ? list->first() : nullptr; owner; owner = owner->next(), ++index) {
     const Path here = at.index(index);
     const std::string_view version = text(owner, "apiVersion");
-    if (version.empty())
-      causes.push_back(invalid(here.child("apiVersion"), version, "version must not be empty"));
+    if (version.empty()) causes.push_back(invalid(here.child("apiVersion"), version, "version must not be empty"));
     for (const std::string_view name : {"kind", "name", "uid"}) {
       if (!text(owner, name).empty()) continue;
-      causes.push_back(
-          invalid(here.child(name), std::string_view(), std::string(name) + " must not be empty"));
+      causes.push_back(invalid(here.child(name), std::string_view(), std::string(name) + " must not be empty"));
     }
     const Node* flag = owner->find("controller");
     if (!flag || !flag->boolean()) continue;
     const std::string who(text(owner, "name"));
     if (!controller.empty())
-      causes.push_back(invalid(
-          at, list,
-          "Only one reference can have Controller set to true. Found \"true\" in references for " +
-              controller + " and " + who));
+      causes.push_back(invalid(at, list,
+                               "Only one reference can have Controller set to true. Found \"true\" in references for " +
+                                   controller + " and " + who));
     else
       controller = who;
   }
@@ -70,14 +67,12 @@ void finalizers(const Node* metadata, const Path& path, std::vector<Cause>& caus
     foreground = foreground || item->string() == "foregroundDeletion";
   }
   if (orphan && foreground)
-    causes.push_back(
-        invalid(at, list, "finalizer orphan and foregroundDeletion cannot be both set"));
+    causes.push_back(invalid(at, list, "finalizer orphan and foregroundDeletion cannot be both set"));
 }
 
-void unchanged(const Node* metadata, const Node* old, const Path& path,
-               std::vector<Cause>& causes) {
-  for (const std::string_view name : {"name", "namespace", "uid", "creationTimestamp",
-                                      "deletionTimestamp", "deletionGracePeriodSeconds"}) {
+void unchanged(const Node* metadata, const Node* old, const Path& path, std::vector<Cause>& causes) {
+  for (const std::string_view name :
+       {"name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"}) {
     const Node *now = metadata->find(name), *before = old->find(name);
     if (!equal(now, before)) causes.push_back(invalid(path.child(name), now, "field is immutable"));
   }
@@ -87,14 +82,11 @@ void unchanged(const Node* metadata, const Node* old, const Path& path,
 
 void validate_metadata(const Node* metadata, const Node* old, const Type& kind, const Path& path,
                        std::vector<Cause>& causes) {
-  if (kind.scope == Type::Scope::none || kind.name_format == Format::none)
-    return;  // reviews have no names
+  if (kind.scope == Type::Scope::none || kind.name_format == Format::none) return;  // reviews have no names
   names(metadata, kind, path, causes);
   if (!metadata) return;
-  if (const Node* generation = metadata->find("generation");
-      generation && generation->integer() < 0)
-    causes.push_back(invalid(path.child("generation"), generation->integer(),
-                             "must be greater than or equal to 0"));
+  if (const Node* generation = metadata->find("generation"); generation && generation->integer() < 0)
+    causes.push_back(invalid(path.child("generation"), generation->integer(), "must be greater than or equal to 0"));
   owners(metadata, path, causes);
   finalizers(metadata, path, causes);
   if (old) unchanged(metadata, old, path, causes);

@@ -29,24 +29,22 @@ int two(std::string_view text, size_t at) { return (text[at] - '0') * 10 + text[
 // Fields in range and no day that needs a calendar to judge.
 bool plain_date(std::string_view t) {
   const int month = two(t, 5), day = two(t, 8);
-  return two(t, 0) + two(t, 2) > 0 && month >= 1 && month <= 12 && day >= 1 && day <= 28 &&
-         two(t, 11) < 24 && two(t, 14) < 60 && two(t, 17) < 60;
+  return two(t, 0) + two(t, 2) > 0 && month >= 1 && month <= 12 && day >= 1 && day <= 28 && two(t, 11) < 24 &&
+         two(t, 14) < 60 && two(t, 17) < 60;
 }
 
 std::string bad_time(std::string_view text, std::string_view layout) {
-  return "parsing time \"" + std::string(text) + "\" as \"" + std::string(layout) +
-         "\": cannot parse \"" + std::string(text) + "\" as \"2006\"";
+  return "parsing time \"" + std::string(text) + "\" as \"" + std::string(layout) + "\": cannot parse \"" +
+         std::string(text) + "\" as \"2006\"";
 }
 
 }  // namespace
 
 std::optional<Instant> parse_instant(std::string_view text) {
-  if (text.size() < 20 || !looks_like(text.substr(0, 19), "0000-00-00T00:00:00"))
-    return std::nullopt;
+  if (text.size() < 20 || !looks_like(text.substr(0, 19), "0000-00-00T00:00:00")) return std::nullopt;
   const int year = two(text, 0) * 100 + two(text, 2), month = two(text, 5), day = two(text, 8);
   const int hour = two(text, 11), minute = two(text, 14), second = two(text, 17);
-  const std::chrono::year_month_day date{std::chrono::year(year),
-                                         std::chrono::month(static_cast<unsigned>(month)),
+  const std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
                                          std::chrono::day(static_cast<unsigned>(day))};
   if (!date.ok() || hour > 23 || minute > 59 || second > 59) return std::nullopt;
   Instant instant;
@@ -54,8 +52,7 @@ std::optional<Instant> parse_instant(std::string_view text) {
   if (text[at] == '.') {
     int32_t scale = 100'000'000;
     const size_t start = ++at;
-    for (; at < text.size() && is_digit(text[at]); ++at, scale /= 10)
-      instant.nanoseconds += (text[at] - '0') * scale;
+    for (; at < text.size() && is_digit(text[at]); ++at, scale /= 10) instant.nanoseconds += (text[at] - '0') * scale;
     if (at == start) return std::nullopt;
   }
   const std::string_view zone = text.substr(at);
@@ -66,8 +63,8 @@ std::optional<Instant> parse_instant(std::string_view text) {
     if (hours > 23 || minutes > 59) return std::nullopt;
     offset = (hours * 60 + minutes) * 60 * (zone[0] == '-' ? -1 : 1);
   }
-  instant.seconds = int64_t{std::chrono::sys_days(date).time_since_epoch().count()} * 86400 +
-                    hour * 3600 + minute * 60 + second - offset;
+  instant.seconds = int64_t{std::chrono::sys_days(date).time_since_epoch().count()} * 86400 + hour * 3600 +
+                    minute * 60 + second - offset;
   if (instant.seconds < kInstantFirst || instant.seconds > kInstantLast) return std::nullopt;
   return instant;
 }
@@ -166,10 +163,8 @@ std::optional<std::string_view> canonical_base64(std::string_view text, std::str
       int8_t of[256];
     } table{};
     for (auto& entry : table.of) entry = -1;
-    constexpr std::string_view kAlphabet =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < kAlphabet.size(); ++i)
-      table.of[static_cast<uint8_t>(kAlphabet[i])] = static_cast<int8_t>(i);
+    constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < kAlphabet.size(); ++i) table.of[static_cast<uint8_t>(kAlphabet[i])] = static_cast<int8_t>(i);
     return table;
   }();
   std::string compact;
@@ -193,8 +188,7 @@ std::optional<std::string_view> canonical_base64(std::string_view text, std::str
   if (compact.empty() && (last & unused) == 0) return text;
   scratch = std::string(body);
   if (last & unused) {
-    constexpr std::string_view kAlphabet =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     scratch[digits - 1] = kAlphabet[static_cast<size_t>(last & ~unused)];
   }
   return scratch;
@@ -246,8 +240,7 @@ constexpr auto kSpecial = [] {
     bool of[256];
   } table{};
   for (int i = 0; i < 256; ++i) table.of[i] = i < 0x20 || i >= 0x80;
-  for (const char c : {'"', '\\', '<', '>', '&', '\x7f'})
-    table.of[static_cast<uint8_t>(c)] = c != '\x7f';
+  for (const char c : {'"', '\\', '<', '>', '&', '\x7f'}) table.of[static_cast<uint8_t>(c)] = c != '\x7f';
   return table;
 }();
 
@@ -306,8 +299,7 @@ void append_json_string(std::string& out, std::string_view text) {
       flush();
       out += "\\ufffd";
       plain = ++p;
-    } else if (length == 3 && std::memcmp(p, "\xE2\x80", 2) == 0 &&
-               (p[2] == '\xA8' || p[2] == '\xA9')) {
+    } else if (length == 3 && std::memcmp(p, "\xE2\x80", 2) == 0 && (p[2] == '\xA8' || p[2] == '\xA9')) {
       flush();
       out += p[2] == '\xA8' ? "\\u2028" : "\\u2029";
       p += 3;

@@ -27,7 +27,7 @@ struct Instant {
   int32_t nanoseconds = 0;
 };
 inline constexpr int64_t kInstantFirst = -62135596800,
-                         kInstantLast = 253402300799;  // Go's zero time; the end of year 9999
+                         kInstantLast = 253402300799;         // Go's zero time; the end of year 9999
 std::optional<Instant> parse_instant(std::string_view text);  // RFC 3339
 std::string format_instant(Instant instant, bool micro);
 

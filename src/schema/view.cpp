@@ -25,24 +25,14 @@ Node* View::make_entry(std::string_view name, std::string_view key, bool object)
   return entry;
 }
 
-void View::put(std::string_view name, std::string_view value) const {
-  document_->set(make_member(name), value);
-}
-void View::put(std::string_view name, int64_t value) const {
-  document_->set(make_member(name), value);
-}
-void View::put_boolean(std::string_view name, bool value) const {
-  document_->set(make_member(name), value);
-}
-void View::put_number(std::string_view name, double value) const {
-  document_->set(make_member(name), value);
-}
+void View::put(std::string_view name, std::string_view value) const { document_->set(make_member(name), value); }
+void View::put(std::string_view name, int64_t value) const { document_->set(make_member(name), value); }
+void View::put_boolean(std::string_view name, bool value) const { document_->set(make_member(name), value); }
+void View::put_number(std::string_view name, double value) const { document_->set(make_member(name), value); }
 void View::put_item(std::string_view name, std::string_view value) const {
   document_->set(add_item(name, false), value);
 }
-void View::put_item(std::string_view name, int64_t value) const {
-  document_->set(add_item(name, false), value);
-}
+void View::put_item(std::string_view name, int64_t value) const { document_->set(add_item(name, false), value); }
 void View::put_entry(std::string_view name, std::string_view key, std::string_view value) const {
   document_->set(make_entry(name, key, false), value);
 }
@@ -50,8 +40,7 @@ void View::put_entry(std::string_view name, std::string_view key, int64_t value)
   document_->set(make_entry(name, key, false), value);
 }
 
-void View::put_entry_item(std::string_view name, std::string_view key,
-                          std::string_view value) const {
+void View::put_entry_item(std::string_view name, std::string_view key, std::string_view value) const {
   document_->set(document_->append(make_entry(name, key, false)), value);
 }
 

@@ -152,9 +152,7 @@ class Map {
   bool empty() const { return size() == 0; }
   bool contains(std::string_view key) const { return map_ && map_->find(key); }
   // The value, or a zero value when the key is missing.
-  T get(std::string_view key) const {
-    return detail::read<T>(document_, map_ ? map_->find(key) : nullptr);
-  }
+  T get(std::string_view key) const { return detail::read<T>(document_, map_ ? map_->find(key) : nullptr); }
   const Node* node() const { return map_; }
 
  private:
@@ -191,15 +189,9 @@ class View {
   std::string_view get_text(std::string_view name) const {
     return detail::read<std::string_view>(nullptr, get_node(name));
   }
-  int64_t get_integer(std::string_view name) const {
-    return detail::read<int64_t>(nullptr, get_node(name));
-  }
-  bool get_boolean(std::string_view name) const {
-    return detail::read<bool>(nullptr, get_node(name));
-  }
-  double get_number(std::string_view name) const {
-    return detail::read<double>(nullptr, get_node(name));
-  }
+  int64_t get_integer(std::string_view name) const { return detail::read<int64_t>(nullptr, get_node(name)); }
+  bool get_boolean(std::string_view name) const { return detail::read<bool>(nullptr, get_node(name)); }
+  double get_number(std::string_view name) const { return detail::read<double>(nullptr, get_node(name)); }
   template <class T>
   List<T> get_list(std::string_view name) const {
     return {document_, get_node(name)};

@@ -17,8 +17,7 @@ namespace dure::schema {
 // and what aliases may multiply are bounded.
 Result<std::string> yaml_to_json(std::string_view yaml);
 
-Result<Document> decode_yaml(std::string_view yaml, const Type& type,
-                             const DecodeOptions& options = {});
+Result<Document> decode_yaml(std::string_view yaml, const Type& type, const DecodeOptions& options = {});
 Result<Document> decode_yaml(std::string_view yaml);  // untyped
 
 // The documents of a text that are separated by lines of `---`; empty ones are left out. Views into

@@ -37,8 +37,7 @@ class Builder {
  public:
   explicit Builder(std::string_view text) {
     yaml_parser_initialize(&parser_);
-    yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()),
-                                 text.size());
+    yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()), text.size());
   }
   Builder(const Builder&) = delete;
   Builder& operator=(const Builder&) = delete;
@@ -63,8 +62,7 @@ class Builder {
     if (event_.next(parser_)) return true;
     if (parser_.error == YAML_MEMORY_ERROR) return broken("out of memory");
     const size_t line =
-        parser_.problem_mark.line +
-        (parser_.error == YAML_SCANNER_ERROR || parser_.error == YAML_PARSER_ERROR ? 1 : 0);
+        parser_.problem_mark.line + (parser_.error == YAML_SCANNER_ERROR || parser_.error == YAML_PARSER_ERROR ? 1 : 0);
     return broken((line > 0 ? "line " + std::to_string(line) + ": " : "") +
                   (parser_.problem ? parser_.problem : "unreadable"));
   }
@@ -225,8 +223,7 @@ class Builder {
       if (!value(scratch, depth + 1, is_merge)) return false;
       if (!is_merge && !key_text(scratch, key)) return false;
       if (!next()) return false;
-      Node* child =
-          is_merge ? tree_.append(holder()) : tree_.append_member(node, tree_.intern(key), nullptr);
+      Node* child = is_merge ? tree_.append(holder()) : tree_.append_member(node, tree_.intern(key), nullptr);
       if (!value(child, depth + 1, ignored)) return false;
       if (is_merge) merged.push_back(child);
     }
@@ -244,11 +241,9 @@ class Builder {
           return broken("map merge requires map or sequence of maps as the value");
       return true;
     }
-    if (source->kind() != Kind::object)
-      return broken("map merge requires map or sequence of maps as the value");
+    if (source->kind() != Kind::object) return broken("map merge requires map or sequence of maps as the value");
     for (const Node* child = source->first(); child; child = child->next())
-      if (!node->find(child->key()))
-        tree_.copy(tree_.append_member(node, child->key(), nullptr), child);
+      if (!node->find(child->key())) tree_.copy(tree_.append_member(node, child->key(), nullptr), child);
     return true;
   }
 
@@ -264,8 +259,7 @@ class Builder {
 
 Result<std::string> yaml_to_json(std::string_view yaml) { return Builder(yaml).to_json(); }
 
-Result<Document> decode_yaml(std::string_view yaml, const Type& type,
-                             const DecodeOptions& options) {
+Result<Document> decode_yaml(std::string_view yaml, const Type& type, const DecodeOptions& options) {
   DURE_TRY(std::string json, yaml_to_json(yaml));
   return decode_json(SharedBytes(std::move(json)), type, options);
 }
@@ -288,16 +282,14 @@ std::vector<std::string_view> split_yaml(std::string_view text) {
   while (line <= text.size()) {
     const size_t end = std::min(text.find('\n', line), text.size());
     const std::string_view content = text.substr(line, end - line);
-    const bool separator = content.starts_with("---") &&
-                           (content.size() == 3 || content[3] == ' ' || content[3] == '\r');
+    const bool separator =
+        content.starts_with("---") && (content.size() == 3 || content[3] == ' ' || content[3] == '\r');
     if (separator || end == text.size()) {
       const std::string_view part = text.substr(start, (separator ? line : end) - start);
       if (has_content(part)) parts.push_back(part);
-      start = std::min(
-          separator && trim(content.substr(3)).empty() ? end + 1 : line + (separator ? 3 : 0),
-          text.size());
-      if (separator && end == text.size() && has_content(text.substr(start)))
-        parts.push_back(text.substr(start));
+      start =
+          std::min(separator && trim(content.substr(3)).empty() ? end + 1 : line + (separator ? 3 : 0), text.size());
+      if (separator && end == text.size() && has_content(text.substr(start))) parts.push_back(text.substr(start));
     }
     line = end + 1;
   }

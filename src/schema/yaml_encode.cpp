@@ -12,9 +12,7 @@ namespace dure::schema {
 namespace {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_letter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || static_cast<uint8_t>(c) >= 0x80;
-}
+bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || static_cast<uint8_t>(c) >= 0x80; }
 
 // The order of keys that Go's YAML writes: runs of digits by number, digits before letters only at
 // the start of a run.
@@ -50,8 +48,7 @@ bool key_before(std::string_view a, std::string_view b) {
 
 // 190:20:30 reads as a number in YAML 1.1 parsers other than Go's.
 bool is_base_60(std::string_view text) {
-  if (text.empty() || (text[0] != '+' && text[0] != '-' && !is_digit(text[0])) ||
-      text.find(':') == text.npos)
+  if (text.empty() || (text[0] != '+' && text[0] != '-' && !is_digit(text[0])) || text.find(':') == text.npos)
     return false;
   size_t i = text[0] == '+' || text[0] == '-' ? 1 : 0;
   if (i >= text.size() || !is_digit(text[i])) return false;
@@ -105,15 +102,14 @@ class Writer {
 
   void scalar(std::string_view text, yaml_scalar_style_t style) {
     yaml_event_t event;
-    yaml_scalar_event_initialize(&event, nullptr, nullptr,
-                                 reinterpret_cast<const yaml_char_t*>(text.data()),
+    yaml_scalar_event_initialize(&event, nullptr, nullptr, reinterpret_cast<const yaml_char_t*>(text.data()),
                                  static_cast<int>(text.size()), 1, 1, style);
     emit(event);
   }
 
   void text(std::string_view text) {
-    const bool reads_as_text = read_yaml_scalar(text).kind == YamlScalar::Kind::string &&
-                               !is_yaml_timestamp(text) && !is_base_60(text);
+    const bool reads_as_text =
+        read_yaml_scalar(text).kind == YamlScalar::Kind::string && !is_yaml_timestamp(text) && !is_base_60(text);
     if (text.find('\n') != text.npos) return scalar(text, YAML_LITERAL_SCALAR_STYLE);
     scalar(text, reads_as_text ? YAML_PLAIN_SCALAR_STYLE : YAML_DOUBLE_QUOTED_SCALAR_STYLE);
   }
@@ -132,9 +128,7 @@ class Writer {
         char buffer[64];
         const double v = node->number();
         const bool exponent = v != 0 && (v < 0 ? -v : v) >= 1e21;
-        const auto end = exponent ? std::to_chars(buffer, buffer + sizeof buffer, v,
-                                                  std::chars_format::scientific)
-                                        .ptr
+        const auto end = exponent ? std::to_chars(buffer, buffer + sizeof buffer, v, std::chars_format::scientific).ptr
                                   : std::to_chars(buffer, buffer + sizeof buffer, v).ptr;
         return scalar({buffer, static_cast<size_t>(end - buffer)}, YAML_PLAIN_SCALAR_STYLE);
       }
@@ -149,9 +143,8 @@ class Writer {
 
   void list(const Node* node) {
     yaml_event_t event;
-    yaml_sequence_start_event_initialize(
-        &event, nullptr, nullptr, 1,
-        node->size() ? YAML_BLOCK_SEQUENCE_STYLE : YAML_FLOW_SEQUENCE_STYLE);
+    yaml_sequence_start_event_initialize(&event, nullptr, nullptr, 1,
+                                         node->size() ? YAML_BLOCK_SEQUENCE_STYLE : YAML_FLOW_SEQUENCE_STYLE);
     emit(event);
     for (const Node* child = node->first(); child; child = child->next()) value(child);
     yaml_sequence_end_event_initialize(&event);
@@ -160,9 +153,8 @@ class Writer {
 
   void object(const Node* node) {
     yaml_event_t event;
-    yaml_mapping_start_event_initialize(
-        &event, nullptr, nullptr, 1,
-        node->size() ? YAML_BLOCK_MAPPING_STYLE : YAML_FLOW_MAPPING_STYLE);
+    yaml_mapping_start_event_initialize(&event, nullptr, nullptr, 1,
+                                        node->size() ? YAML_BLOCK_MAPPING_STYLE : YAML_FLOW_MAPPING_STYLE);
     emit(event);
     std::vector<const Node*> members;
     for (const Node* child = node->first(); child; child = child->next()) members.push_back(child);

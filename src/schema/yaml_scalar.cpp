@@ -51,8 +51,7 @@ bool read_integer(std::string_view text, int64_t& out, double& as_double, bool& 
     text.remove_prefix(base == 16 || base == 2 || mark == 'o' || mark == 'O' ? 2 : 1);
   }
   uint64_t magnitude = 0;
-  const auto [end, error] =
-      std::from_chars(text.data(), text.data() + text.size(), magnitude, base);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), magnitude, base);
   if (text.empty() || end != text.data() + text.size() || error != std::errc()) return false;
   const uint64_t limit = static_cast<uint64_t>(INT64_MAX) + (negative ? 1 : 0);
   wide = magnitude > limit;
@@ -102,14 +101,12 @@ bool is_yaml_timestamp(std::string_view text) {
 
 YamlScalar read_yaml_scalar(std::string_view plain) {
   using Kind = YamlScalar::Kind;
-  static constexpr std::string_view kTrue[] = {"y",    "Y",    "yes", "Yes", "YES", "true",
-                                               "True", "TRUE", "on",  "On",  "ON"};
+  static constexpr std::string_view kTrue[] = {"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"};
   static constexpr std::string_view kFalse[] = {"n",     "N",     "no",  "No",  "NO", "false",
                                                 "False", "FALSE", "off", "Off", "OFF"};
   static constexpr std::string_view kNull[] = {"", "~", "null", "Null", "NULL"};
-  static constexpr std::string_view kNoJson[] = {".nan",  ".NaN",  ".NAN",  ".inf",
-                                                 ".Inf",  ".INF",  "+.inf", "+.Inf",
-                                                 "+.INF", "-.inf", "-.Inf", "-.INF"};
+  static constexpr std::string_view kNoJson[] = {".nan",  ".NaN",  ".NAN",  ".inf",  ".Inf",  ".INF",
+                                                 "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF"};
   YamlScalar scalar;
   if (one_of(plain, kNull)) {
     scalar.kind = Kind::null;
@@ -140,8 +137,7 @@ YamlScalar read_yaml_scalar(std::string_view plain) {
   }
   if (!is_float(text)) return scalar;
   const char* start = text.data() + (text[0] == '+' ? 1 : 0);
-  if (std::from_chars(start, text.data() + text.size(), scalar.number).ec == std::errc())
-    scalar.kind = Kind::number;
+  if (std::from_chars(start, text.data() + text.size(), scalar.number).ec == std::errc()) scalar.kind = Kind::number;
   return scalar;
 }
 

@@ -7,15 +7,7 @@
 namespace dure::schema {
 
 struct YamlScalar {
-  enum class Kind : uint8_t {
-    string,
-    null,
-    boolean,
-    integer,
-    number,
-    merge,
-    not_json
-  };  // not_json: NaN, infinities
+  enum class Kind : uint8_t { string, null, boolean, integer, number, merge, not_json };  // not_json: NaN, infinities
   Kind kind = Kind::string;
   bool boolean = false;
   int64_t integer = 0;

@@ -11,16 +11,13 @@ namespace dure::store {
 namespace {
 
 constexpr size_t frame_payload = 256 << 10;
-constexpr uint64_t sync_every =
-    4 << 20;  // so that a commit's sync never waits for much more than this
+constexpr uint64_t sync_every = 4 << 20;  // so that a commit's sync never waits for much more than this
 constexpr std::string_view prefix = "checkpoint-", half_made = "checkpoint.tmp";
 
 class Writer {
  public:
   Writer(const LogPlace& place, CheckpointState state, os::File& file)
-      : state_(state),
-        file_(file),
-        salt_(frame_salt(place.identity, "checkpoint", state.sequence)) {}
+      : state_(state), file_(file), salt_(frame_salt(place.identity, "checkpoint", state.sequence)) {}
 
   Status add(const Record& record) {
     frame_.add(record);
@@ -35,10 +32,7 @@ class Writer {
 
  private:
   Status write(FrameKind kind) {
-    FrameHeader header{.sequence = ++count_,
-                       .revision = state_.revision,
-                       .reserved = state_.reserved,
-                       .kind = kind};
+    FrameHeader header{.sequence = ++count_, .revision = state_.revision, .reserved = state_.reserved, .kind = kind};
     const std::string_view bytes = frame_.seal(header, salt_);
     DURE_CHECK(file_.write_at(offset_, bytes));
     offset_ += bytes.size();
@@ -114,8 +108,7 @@ class Reader {
     if (bytes > size - offset_) return fail(damaged("a frame is longer than the file"));
     if (bytes > block_bytes) DURE_CHECK(fill(bytes));
     const auto frame = read_frame(buffer_, salt_);
-    if (!frame || frame->header.sequence != ++count_)
-      return fail(damaged("a checksum does not match"));
+    if (!frame || frame->header.sequence != ++count_) return fail(damaged("a checksum does not match"));
     offset_ += frame->bytes_on_disk;
     return *frame;
   }
@@ -151,11 +144,9 @@ Result<LoadedCheckpoint> load_checkpoint(const LogPlace& place) {
   (void)place.disk.remove(place.path(half_made));
   DURE_TRY(const auto names, place.disk.list(place.folder));
   uint64_t newest = 0;
-  for (const std::string& name : names)
-    newest = std::max(newest, numbered_file(name, prefix).value_or(0));
+  for (const std::string& name : names) newest = std::max(newest, numbered_file(name, prefix).value_or(0));
   if (newest == 0) return LoadedCheckpoint{};
-  DURE_TRY(auto file,
-           place.disk.open(place.path(numbered_name(prefix, newest)), os::OpenMode::read));
+  DURE_TRY(auto file, place.disk.open(place.path(numbered_name(prefix, newest)), os::OpenMode::read));
   auto loaded = Reader(place, newest, *file).read();
   if (loaded) drop_checkpoints_before(place, newest);
   return loaded;
@@ -168,8 +159,7 @@ void drop_checkpoints_before(const LogPlace& place, uint64_t sequence) {
     const auto number = numbered_file(name, prefix);
     if (!number || *number >= sequence) continue;
     if (auto removed = place.disk.remove(place.path(name)); !removed) {
-      log(LogLevel::warn, "store", "an old checkpoint cannot be removed",
-          {{"error", removed.error().message}});
+      log(LogLevel::warn, "store", "an old checkpoint cannot be removed", {{"error", removed.error().message}});
     }
   }
 }

@@ -17,9 +17,7 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 
 Write put(std::string key, std::string value, std::optional<Revision> expected = {}) {
-  return {.key = std::move(key),
-          .value = SharedBytes(std::move(value)),
-          .expect_mod_revision = expected};
+  return {.key = std::move(key), .value = SharedBytes(std::move(value)), .expect_mod_revision = expected};
 }
 Write remove(std::string key, std::optional<Revision> expected = {}) {
   return {.key = std::move(key), .value = {}, .expect_mod_revision = expected};
@@ -47,8 +45,7 @@ struct Transcript : WatchSink {
 std::vector<std::string> texts(const Result<Page>& page) {
   std::vector<std::string> out;
   if (!page) return {page.error().message};
-  for (const Entry& entry : page->entries)
-    out.push_back(entry.key + "=" + std::string(entry.value.view()));
+  for (const Entry& entry : page->entries) out.push_back(entry.key + "=" + std::string(entry.value.view()));
   return out;
 }
 
@@ -149,8 +146,7 @@ TEST_P(StoreConformance, RangesHaveBoundsLimitsAndOrder) {
   for (const char* key : {"/b/2", "/a/1", "/b/1", "/c", "/b/3"})
     ASSERT_TRUE(commit_and_wait(*store, {{put(key, "v")}}));
   const auto list = [&](RangeRequest request) { return texts(store->range(request)); };
-  EXPECT_THAT(list({.start = "/b/", .end = prefix_end("/b/")}),
-              ElementsAre("/b/1=v", "/b/2=v", "/b/3=v"));
+  EXPECT_THAT(list({.start = "/b/", .end = prefix_end("/b/")}), ElementsAre("/b/1=v", "/b/2=v", "/b/3=v"));
   EXPECT_THAT(list({.start = "/b/2", .end = "/b/3"}),
               ElementsAre("/b/2=v"));  // the end does not belong to it
   EXPECT_THAT(list({.start = "/b/3", .end = ""}), ElementsAre("/b/3=v", "/c=v"));
@@ -190,10 +186,8 @@ TEST_P(StoreConformance, WatchBeginsInThePastThePresentAndTheFuture) {
   ASSERT_TRUE(commit_and_wait(*store, {{remove("/a/1")}}));
   ASSERT_TRUE(commit_and_wait(*store, {{put("/a/2", "w")}}));
   ASSERT_TRUE(commit_and_wait(*store, {{put("/other", "w")}}));
-  EXPECT_THAT(all.lines, ElementsAre("2: +/a/1=v", "3: +/a/2=v", "4: +/a/3=v", "5: -/a/1 was v",
-                                     "6: +/a/2=w was v"));
-  EXPECT_THAT(some.lines,
-              ElementsAre("3: +/a/2=v", "4: +/a/3=v", "5: -/a/1 was v", "6: +/a/2=w was v"));
+  EXPECT_THAT(all.lines, ElementsAre("2: +/a/1=v", "3: +/a/2=v", "4: +/a/3=v", "5: -/a/1 was v", "6: +/a/2=w was v"));
+  EXPECT_THAT(some.lines, ElementsAre("3: +/a/2=v", "4: +/a/3=v", "5: -/a/1 was v", "6: +/a/2=w was v"));
   EXPECT_THAT(now.lines, ElementsAre("5: -/a/1 was v", "6: +/a/2=w was v"));
   EXPECT_THAT(later.lines, ElementsAre("6: +/a/2=w was v"));
 }
@@ -220,8 +214,7 @@ TEST_P(StoreConformance, HistoryHasABound) {
   auto store = make({.events_max = 10, .bytes_max = 1 << 20});
   Transcript alive;
   auto watch = store->watch("", 0, alive);
-  for (int i = 0; i < 30; ++i)
-    ASSERT_TRUE(commit_and_wait(*store, {{put("/a", std::to_string(i)), put("/b", "x")}}));
+  for (int i = 0; i < 30; ++i) ASSERT_TRUE(commit_and_wait(*store, {{put("/a", std::to_string(i)), put("/b", "x")}}));
   EXPECT_EQ(alive.lines.size(), 30u);  // whoever keeps up misses nothing
   const Revision compacted = store->compacted();
   EXPECT_EQ(compacted, 26);  // five transactions of two events are left
@@ -233,22 +226,19 @@ TEST_P(StoreConformance, HistoryHasABound) {
   EXPECT_EQ(store->range({.start = "", .at_revision = compacted - 1}).error().code, 410);
   EXPECT_TRUE(store->watch("", compacted, seen));
   EXPECT_EQ(seen.lines.size(), 5u);
-  EXPECT_THAT(texts(store->range({.start = "", .at_revision = compacted})),
-              ElementsAre("/a=24", "/b=x"));
+  EXPECT_THAT(texts(store->range({.start = "", .at_revision = compacted})), ElementsAre("/a=24", "/b=x"));
 }
 
 TEST_P(StoreConformance, HistoryHasABoundInBytes) {
   auto store = make({.events_max = 1000, .bytes_max = 100'000});
-  for (int i = 0; i < 50; ++i)
-    ASSERT_TRUE(commit_and_wait(*store, {{put("/a", std::string(10'000, 'x'))}}));
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(commit_and_wait(*store, {{put("/a", std::string(10'000, 'x'))}}));
   EXPECT_GT(store->compacted(), 51 - 12);
   EXPECT_LT(store->compacted(), 51 - 5);
 }
 
 TEST_P(StoreConformance, CompactForgets) {
   auto store = make();
-  for (int i = 0; i < 5; ++i)
-    ASSERT_TRUE(commit_and_wait(*store, {{put("/a", std::to_string(i))}}));
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(commit_and_wait(*store, {{put("/a", std::to_string(i))}}));
   ASSERT_TRUE(store->compact(4));
   EXPECT_EQ(store->compacted(), 4);
   Transcript seen;
@@ -281,8 +271,7 @@ TEST_P(StoreConformance, CallbacksMayCommitAndWatch) {
   store->commit({{put("/a", "1")}}, [&](Result<Revision>) {
     second = std::move(*store->watch("", 0, inner));
     first.reset();
-    store->commit({{put("/a", "2")}},
-                  [&](Result<Revision> revision) { finished.set_value(*revision); });
+    store->commit({{put("/a", "2")}}, [&](Result<Revision> revision) { finished.set_value(*revision); });
   });
   EXPECT_EQ(finished.get_future().get(), 3);
   settle(*store);
@@ -302,8 +291,7 @@ TEST_P(StoreConformance, ASinkMayEndWatches) {
   Transcript witness;
   once.own = std::move(*store->watch("", 0, once));
   auto watch = store->watch("", 0, witness);
-  for (int i = 0; i < 3; ++i)
-    ASSERT_TRUE(commit_and_wait(*store, {{put("/a", std::to_string(i))}}));
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(commit_and_wait(*store, {{put("/a", std::to_string(i))}}));
   EXPECT_EQ(once.lines.size(), 1u);
   EXPECT_EQ(witness.lines.size(), 3u);
 }
@@ -353,8 +341,7 @@ TEST_P(StoreConformance, RandomHistoryAgreesWithAModel) {
     for (const auto& [key, value] : state) expected.push_back(key + "=" + value);
     // in pages, each of which says how much is left
     for (std::string start = "/";;) {
-      auto page = store->range(
-          {.start = start, .end = "0", .at_revision = revision, .limit = 1 + random() % 20});
+      auto page = store->range({.start = start, .end = "0", .at_revision = revision, .limit = 1 + random() % 20});
       ASSERT_TRUE(page);
       for (auto& text : texts(page)) got.push_back(text);
       ASSERT_EQ(page->remaining, expected.size() - got.size());
@@ -427,8 +414,7 @@ TEST_P(StoreConformance, WatchesSeeEveryChangeOnceWhileOthersWrite) {
   }
   settle(*store);
   std::map<std::string, Revision> truth;
-  for (const Entry& entry : store->range({.start = "/", .end = "0"})->entries)
-    truth[entry.key] = entry.mod_revision;
+  for (const Entry& entry : store->range({.start = "/", .end = "0"})->entries) truth[entry.key] = entry.mod_revision;
   for (const auto& one : all) {
     EXPECT_EQ(one->replica.mismatches, 0u);
     if (one->watch) EXPECT_EQ(one->replica.content, truth);
@@ -446,8 +432,7 @@ TEST_P(StoreConformance, CompareAndSwapLosesNoUpdate) {
         for (int i = 0; i < 100;) {
           const auto entry = store->get("/n");
           const int next = std::stoi(std::string(entry->value.view())) + 1;
-          auto done =
-              commit_and_wait(*store, {{put("/n", std::to_string(next), entry->mod_revision)}});
+          auto done = commit_and_wait(*store, {{put("/n", std::to_string(next), entry->mod_revision)}});
           done ? ++i : ++conflicts;
         }
       });
@@ -466,11 +451,10 @@ TEST_P(StoreConformance, RevisionsComeInOrder) {
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&, t] {
         for (int i = 0; i < 200; ++i) {
-          store->commit({{put("/" + std::to_string(t), std::to_string(i))}},
-                        [&](Result<Revision> revision) {
-                          std::lock_guard lock(mutex);
-                          answered.push_back(*revision);
-                        });
+          store->commit({{put("/" + std::to_string(t), std::to_string(i))}}, [&](Result<Revision> revision) {
+            std::lock_guard lock(mutex);
+            answered.push_back(*revision);
+          });
         }
       });
     }

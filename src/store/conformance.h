@@ -24,8 +24,6 @@ class StoreConformance : public testing::TestWithParam<Subject> {
   std::shared_ptr<Store> make(HistoryLimits limits = {}) { return GetParam().make(limits); }
 };
 
-inline std::string subject_name(const testing::TestParamInfo<Subject>& info) {
-  return info.param.name;
-}
+inline std::string subject_name(const testing::TestParamInfo<Subject>& info) { return info.param.name; }
 
 }  // namespace dure::store

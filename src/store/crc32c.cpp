@@ -21,8 +21,7 @@ constexpr std::array<std::array<uint32_t, 256>, 8> make_tables() {
     tables[0][i] = sum;
   }
   for (size_t t = 1; t < 8; ++t) {
-    for (size_t i = 0; i < 256; ++i)
-      tables[t][i] = (tables[t - 1][i] >> 8) ^ tables[0][tables[t - 1][i] & 0xff];
+    for (size_t i = 0; i < 256; ++i) tables[t][i] = (tables[t - 1][i] >> 8) ^ tables[0][tables[t - 1][i] & 0xff];
   }
   return tables;
 }
@@ -36,8 +35,7 @@ uint64_t load(const char* at) {
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) uint32_t by_instruction(const char* at, size_t size,
-                                                          uint32_t sum) {
+__attribute__((target("sse4.2"))) uint32_t by_instruction(const char* at, size_t size, uint32_t sum) {
   uint64_t wide = sum;
   for (; size >= 8; at += 8, size -= 8) wide = _mm_crc32_u64(wide, load(at));
   sum = static_cast<uint32_t>(wide);

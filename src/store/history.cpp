@@ -36,9 +36,8 @@ void History::forget(Revision revision) {
 }
 
 std::deque<Change>::const_iterator History::first_after(Revision revision) const {
-  return std::upper_bound(
-      changes_.begin(), changes_.end(), revision,
-      [](Revision wanted, const Change& change) { return wanted < change.revision(); });
+  return std::upper_bound(changes_.begin(), changes_.end(), revision,
+                          [](Revision wanted, const Change& change) { return wanted < change.revision(); });
 }
 
 std::vector<Change> History::after(Revision revision, size_t most) const {
@@ -54,8 +53,7 @@ size_t History::count_after(Revision revision) const {
   return static_cast<size_t>(changes_.end() - first_after(revision));
 }
 
-std::map<std::string, RecordRef, std::less<>> History::then(Revision revision,
-                                                            std::string_view start,
+std::map<std::string, RecordRef, std::less<>> History::then(Revision revision, std::string_view start,
                                                             std::string_view end) const {
   std::map<std::string, RecordRef, std::less<>> held;
   for (auto at = first_after(revision); at != changes_.end(); ++at) {

@@ -106,8 +106,7 @@ void insert_at(Leaf& leaf, size_t at, RecordRef record) {
 }
 
 void insert_at(Branch& branch, size_t at, Split split) {
-  std::move_backward(branch.low.begin() + at, branch.low.begin() + branch.count,
-                     branch.low.begin() + branch.count + 1);
+  std::move_backward(branch.low.begin() + at, branch.low.begin() + branch.count, branch.low.begin() + branch.count + 1);
   auto begin = branch.children.begin();
   std::move_backward(begin + at, begin + branch.count, begin + branch.count + 1);
   branch.low[at] = std::move(split.low);
@@ -155,8 +154,7 @@ Split split_branch(Branch& branch, size_t cut) {
   auto* right = new Branch;
   right->count = static_cast<uint16_t>(branch.count - cut);
   std::move(branch.low.begin() + cut, branch.low.begin() + branch.count, right->low.begin());
-  std::copy(branch.children.begin() + cut, branch.children.begin() + branch.count,
-            right->children.begin());
+  std::copy(branch.children.begin() + cut, branch.children.begin() + branch.count, right->children.begin());
   branch.count = static_cast<uint16_t>(cut);
   return {right->low[0], right};
 }
@@ -197,8 +195,7 @@ std::optional<Split> put_node(Node*& slot, RecordRef record, RecordRef& previous
 }
 
 void remove_child(Branch& branch, size_t at) {
-  std::move(branch.low.begin() + at + 1, branch.low.begin() + branch.count,
-            branch.low.begin() + at);
+  std::move(branch.low.begin() + at + 1, branch.low.begin() + branch.count, branch.low.begin() + at);
   auto begin = branch.children.begin();
   std::move(begin + at + 1, begin + branch.count, begin + at);
   --branch.count;
@@ -251,8 +248,7 @@ RecordRef erase_node(Node*& slot, std::string_view key) {
     Leaf& leaf = as_leaf(node);
     size_t at = lower_bound(leaf, key);
     RecordRef gone = std::move(leaf.records[at]);
-    std::move(leaf.records.begin() + at + 1, leaf.records.begin() + leaf.count,
-              leaf.records.begin() + at);
+    std::move(leaf.records.begin() + at + 1, leaf.records.begin() + leaf.count, leaf.records.begin() + at);
     --leaf.count;
     return gone;
   }
@@ -339,8 +335,7 @@ size_t Index::rank(std::string_view key) const {
   return before + lower_bound(as_leaf(node), key);
 }
 
-void Index::visit_erased(std::string_view start, std::string_view end, void* state,
-                         Call call) const {
+void Index::visit_erased(std::string_view start, std::string_view end, void* state, Call call) const {
   if (root_) visit_node(root_, start, end, state, call);
 }
 

@@ -37,9 +37,7 @@ class Index {
   // Records with start <= key < end (empty end: no bound) in order until `see` answers false.
   template <class See>
   void visit(std::string_view start, std::string_view end, See&& see) const {
-    auto call = [](void* state, const RecordRef& record) {
-      return (*static_cast<See*>(state))(record);
-    };
+    auto call = [](void* state, const RecordRef& record) { return (*static_cast<See*>(state))(record); };
     visit_erased(start, end, const_cast<void*>(static_cast<const void*>(&see)), call);
   }
 

@@ -8,19 +8,15 @@ namespace dure::store {
 namespace {
 
 constexpr size_t catch_up_slice = 256;  // past changes handed over per look into the history
-constexpr size_t hand_over_max =
-    64;  // past changes delivered while the commit thread may have to wait
+constexpr size_t hand_over_max = 64;    // past changes delivered while the commit thread may have to wait
 
 Event to_event(const Change& change) {
-  Event event{
-      change.now->removed() ? Event::Kind::remove : Event::Kind::put, change.now->entry(), {}};
+  Event event{change.now->removed() ? Event::Kind::remove : Event::Kind::put, change.now->entry(), {}};
   if (change.previous) event.previous = change.previous->entry();
   return event;
 }
 
-bool has_prefix(std::string_view text, std::string_view prefix) {
-  return text.substr(0, prefix.size()) == prefix;
-}
+bool has_prefix(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
 
 // The end of the run of changes that share the revision of the first one.
 size_t same_revision(std::span<const Change> changes) {
@@ -31,8 +27,7 @@ size_t same_revision(std::span<const Change> changes) {
 
 Error conflict_at(const Write& write, Revision found) {
   Error error{409, "Conflict",
-              fmt::format("key {}: expected revision {}, found {}", write.key,
-                          *write.expect_mod_revision, found)};
+              fmt::format("key {}: expected revision {}, found {}", write.key, *write.expect_mod_revision, found)};
   error.details_name = write.key;
   return error;
 }
@@ -50,9 +45,8 @@ Status check_keys(const std::vector<Write>& writes) {
 }
 
 Error expired(Revision wanted, Revision compacted) {
-  return gone(fmt::format(
-      "The resourceVersion for the provided watch or list is too old: {} (oldest kept: {})", wanted,
-      compacted));
+  return gone(fmt::format("The resourceVersion for the provided watch or list is too old: {} (oldest kept: {})", wanted,
+                          compacted));
 }
 
 }  // namespace
@@ -89,9 +83,7 @@ class Ledger::Watcher : public Watch {
   void deliver(Revision revision, std::span<const Event> events) {
     if (revision <= after_) return;
     after_ = revision;
-    const auto matches = [this](const Event& event) {
-      return has_prefix(event.entry.key, prefix_);
-    };
+    const auto matches = [this](const Event& event) { return has_prefix(event.entry.key, prefix_); };
     const auto matching = static_cast<size_t>(std::count_if(events.begin(), events.end(), matches));
     if (matching == 0) return;
     if (matching == events.size()) return sink_.on_events(revision, events);
@@ -162,8 +154,7 @@ void Ledger::dispatch(std::span<const Change> changes) {
   events.reserve(changes.size());
   for (const Change& change : changes) events.push_back(to_event(change));
   watchers_->dispatching = std::this_thread::get_id();
-  for (size_t i = 0; i < watchers_->live.size();
-       ++i) {  // by position: a sink may begin or end watches
+  for (size_t i = 0; i < watchers_->live.size(); ++i) {  // by position: a sink may begin or end watches
     if (Watcher* watcher = watchers_->live[i]) watcher->deliver(changes[0].revision(), events);
   }
   watchers_->dispatching = std::thread::id();
@@ -249,8 +240,7 @@ using Held = std::map<std::string, RecordRef, std::less<>>;
 
 // The index with what it held at an older revision laid over it, in key order.
 template <class See>
-void visit_older(const Index& index, const Held& held, std::string_view start, std::string_view end,
-                 See see) {
+void visit_older(const Index& index, const Held& held, std::string_view start, std::string_view end, See see) {
   auto over = held.lower_bound(start);
   bool more = true;
   const auto flush = [&](const std::string_view* until) {
@@ -273,8 +263,7 @@ void visit_older(const Index& index, const Held& held, std::string_view start, s
 }
 
 // Entries of the older picture from `from` on: the index's count, corrected by what differs.
-size_t count_older(const Index& index, const Held& held, std::string_view from,
-                   std::string_view end) {
+size_t count_older(const Index& index, const Held& held, std::string_view from, std::string_view end) {
   size_t count = (end.empty() ? index.size() : index.rank(end)) - index.rank(from);
   for (auto at = held.lower_bound(from); at != held.end(); ++at) {
     const bool now = index.find(at->first) != nullptr, then = static_cast<bool>(at->second);
@@ -294,12 +283,10 @@ Result<Page> Ledger::range(const RangeRequest& request) const {
     const Revision newest = revision_.load(std::memory_order_relaxed);
     page.revision = request.at_revision ? request.at_revision : newest;
     if (page.revision > newest) {
-      return fail(timed_out(
-          fmt::format("Too large resource version: {}, current: {}", page.revision, newest)));
+      return fail(timed_out(fmt::format("Too large resource version: {}, current: {}", page.revision, newest)));
     }
     if (page.revision < newest) {
-      if (page.revision < history_.forgotten())
-        return fail(expired(page.revision, history_.forgotten()));
+      if (page.revision < history_.forgotten()) return fail(expired(page.revision, history_.forgotten()));
       held = history_.then(page.revision, request.start, request.end);
     }
     index = index_;

@@ -49,8 +49,7 @@ class Ledger {
     Ledger& ledger_;
     Revision revision_;
     std::vector<Change> changes_;
-    std::unordered_map<std::string_view, RecordRef>
-        pending_;  // the batch's own view; the keys live in changes_
+    std::unordered_map<std::string_view, RecordRef> pending_;  // the batch's own view; the keys live in changes_
   };
 
   void publish(const Batch& batch);
@@ -76,8 +75,7 @@ class Ledger {
   Result<Revision> catch_up(const std::string& prefix, Revision after, WatchSink& sink);
   Result<std::vector<Change>> past(Revision after, size_t most) const;
 
-  mutable std::mutex
-      state_mutex_;  // index_, history_; held for single look-ups and for one publication
+  mutable std::mutex state_mutex_;  // index_, history_; held for single look-ups and for one publication
   Index index_;
   History history_;
   std::atomic<Revision> revision_;

@@ -108,10 +108,8 @@ RecordRef RecordReader::next() {
   rest_.remove_prefix(1);
   const auto create = varint(), mod = varint(), key_size = varint(), value_size = varint();
   if (!create || !mod || !key_size || !value_size) return {};
-  if (*key_size == 0 || *key_size > rest_.size() || *value_size > rest_.size() - *key_size)
-    return {};
-  const std::string_view key = rest_.substr(0, *key_size),
-                         value = rest_.substr(*key_size, *value_size);
+  if (*key_size == 0 || *key_size > rest_.size() || *value_size > rest_.size() - *key_size) return {};
+  const std::string_view key = rest_.substr(0, *key_size), value = rest_.substr(*key_size, *value_size);
   rest_.remove_prefix(*key_size + *value_size);
   --left_;
   malformed_ = false;

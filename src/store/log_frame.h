@@ -7,7 +7,8 @@
 //  24  i64  reserved: no revision above it has been handed out, even for writes that are not in the log
 //  32  u32  kind
 //  36  u32  records in the payload
-//  40  payload: records, each: flags u8 (1: removed), varints create revision, mod revision, key size, value size; key; value
+//  40  payload: records, each: flags u8 (1: removed), varints create revision, mod revision, key size, value size; key;
+//  value
 //
 // All little endian. A frame begins at a multiple of block_bytes and is padded with zeros to the next one: a block
 // that holds acknowledged writes is never written again, so a write that power loss tears cannot hurt them. A frame

@@ -37,13 +37,12 @@ struct Input {
 // Frames with right checksums around payloads and headers of the input's choice.
 std::string frames(Input& input, uint32_t salt) {
   std::string file;
-  for (uint64_t sequence = 1 + input.number(1) % 3;
-       !input.rest.empty() && file.size() < segment_bytes / 2; ++sequence) {
+  for (uint64_t sequence = 1 + input.number(1) % 3; !input.rest.empty() && file.size() < segment_bytes / 2;
+       ++sequence) {
     const uint64_t choice = input.number(1);
     std::string frame(frame_header_bytes, '\0');
     const uint64_t revision = input.number(2), reserved = revision + input.number(1);
-    const auto kind = static_cast<uint32_t>(1 + choice % 4),
-               records = static_cast<uint32_t>(input.number(1));
+    const auto kind = static_cast<uint32_t>(1 + choice % 4), records = static_cast<uint32_t>(input.number(1));
     frame += input.piece(2000);
     const auto payload = static_cast<uint32_t>(frame.size() - frame_header_bytes);
     sequence += choice >= 250;
@@ -68,19 +67,15 @@ void write(os::Disk& disk, const std::string& name, std::string_view bytes) {
 }
 
 Result<std::unique_ptr<LogStore>> open(os::Disk& disk, run::VirtualExecutor& executor) {
-  return LogStore::open("/s",
-                        {.segment_bytes = segment_bytes,
-                         .commit_executor = &executor,
-                         .background_executor = &executor},
-                        disk);
+  return LogStore::open(
+      "/s", {.segment_bytes = segment_bytes, .commit_executor = &executor, .background_executor = &executor}, disk);
 }
 
 std::string picture(const Store& store) {
   std::string text;
   auto page = store.range({.start = "", .end = ""});
   DURE_ASSERT(page.has_value());
-  for (const Entry& entry : page->entries)
-    text += entry.key + '=' + std::string(entry.value.view()) + '\n';
+  for (const Entry& entry : page->entries) text += entry.key + '=' + std::string(entry.value.view()) + '\n';
   return text;
 }
 
@@ -101,13 +96,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (mode & 8) {
       const uint64_t covers = 1 + input.number(1) % 4;
       Input part{input.piece(4000)};
-      write(disk, numbered_name("checkpoint-", covers),
-            frames(part, frame_salt(identity, "checkpoint", covers)));
+      write(disk, numbered_name("checkpoint-", covers), frames(part, frame_salt(identity, "checkpoint", covers)));
     }
     Input first{input.piece(8000)};
     write(disk, numbered_name("log-", 1), frames(first, frame_salt(identity, "log", 1)));
-    if (mode & 16)
-      write(disk, numbered_name("log-", 2), frames(input, frame_salt(identity, "log", 2)));
+    if (mode & 16) write(disk, numbered_name("log-", 2), frames(input, frame_salt(identity, "log", 2)));
   }
 
   auto store = open(disk, executor);

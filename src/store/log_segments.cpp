@@ -13,9 +13,7 @@ constexpr std::string_view half_made = "segment.tmp";
 
 }  // namespace
 
-std::string numbered_name(std::string_view prefix, uint64_t number) {
-  return fmt::format("{}{:016x}", prefix, number);
-}
+std::string numbered_name(std::string_view prefix, uint64_t number) { return fmt::format("{}{:016x}", prefix, number); }
 
 std::optional<uint64_t> numbered_file(std::string_view name, std::string_view prefix) {
   if (name.size() != prefix.size() + 16 || name.substr(0, prefix.size()) != prefix) return {};
@@ -28,8 +26,7 @@ std::optional<uint64_t> numbered_file(std::string_view name, std::string_view pr
   return number;
 }
 
-Error store_corrupt(const std::string& path, uint64_t offset, Revision last_good,
-                    std::string_view what) {
+Error store_corrupt(const std::string& path, uint64_t offset, Revision last_good, std::string_view what) {
   Error error{500, "StoreCorrupt", fmt::format("{} is damaged at byte {}: {}", path, offset, what)};
   error.remedy = fmt::format(
       "Check the disk, then restore the folder from a backup. To go on with what is readable "
@@ -77,15 +74,13 @@ Status SegmentLog::scan_segment(uint64_t number, Scan& scan, const Apply& apply)
     }
     const uint64_t sequence = frame->header.sequence;
     if (!scan.expected) scan.expected = std::min(sequence, scan.after + 1);
-    const bool obsolete = sequence > *scan.expected &&
-                          sequence <= scan.after + 1;  // what is missing is in the checkpoint
+    const bool obsolete =
+        sequence > *scan.expected && sequence <= scan.after + 1;  // what is missing is in the checkpoint
     if (!obsolete && (!whole || sequence != *scan.expected)) {
       const bool missing = scan.bad_path.empty();
-      return fail(
-          store_corrupt(missing ? path(number) : scan.bad_path, missing ? at : scan.bad_offset,
-                        scan.last_revision,
-                        fmt::format("frame {} is unreadable, but frame {} after it is there",
-                                    *scan.expected, sequence)));
+      return fail(store_corrupt(
+          missing ? path(number) : scan.bad_path, missing ? at : scan.bad_offset, scan.last_revision,
+          fmt::format("frame {} is unreadable, but frame {} after it is there", *scan.expected, sequence)));
     }
     if (sequence > scan.after) {
       if (auto applied = apply(*frame); !applied) {

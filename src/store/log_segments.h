@@ -85,7 +85,6 @@ class SegmentLog {
 };
 
 // The error for a damaged file, with what a person can do about it.
-Error store_corrupt(const std::string& path, uint64_t offset, Revision last_good,
-                    std::string_view what);
+Error store_corrupt(const std::string& path, uint64_t offset, Revision last_good, std::string_view what);
 
 }  // namespace dure::store

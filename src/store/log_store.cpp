@@ -30,15 +30,13 @@ Result<uint64_t> read_identity(os::Disk& disk, const std::string& folder) {
     if (body.starts_with(identity_form)) {
       if (auto number = numbered_file(body.substr(identity_form.size()), "")) return *number;
     }
-    Error error{500, "StoreCorrupt",
-                fmt::format("{} is not the identity of a store that this version can read", path)};
+    Error error{500, "StoreCorrupt", fmt::format("{} is not the identity of a store that this version can read", path)};
     error.remedy = "Restore the folder from a backup, or use the version of dure that wrote it.";
     return fail(std::move(error));
   }
   DURE_TRY(const auto names, disk.list(folder));
   if (holds_data(names)) {
-    Error error{500, "StoreCorrupt",
-                fmt::format("{} is missing, and without it the log cannot be read", path)};
+    Error error{500, "StoreCorrupt", fmt::format("{} is missing, and without it the log cannot be read", path)};
     error.remedy = "Restore the folder from a backup.";
     return fail(std::move(error));
   }
@@ -72,39 +70,32 @@ Status apply_frame(const Frame& frame, Index& index) {
 
 LogStore::LogStore() = default;
 
-Result<std::unique_ptr<LogStore>> LogStore::open(std::string folder, LogOptions options,
-                                                 os::Disk& disk) {
-  DURE_ASSERT(options.segment_bytes % block_bytes == 0 &&
-              options.segment_bytes >= 16 * block_bytes);
+Result<std::unique_ptr<LogStore>> LogStore::open(std::string folder, LogOptions options, os::Disk& disk) {
+  DURE_ASSERT(options.segment_bytes % block_bytes == 0 && options.segment_bytes >= 16 * block_bytes);
   DURE_CHECK(disk.make_directories(folder));
   DURE_TRY(auto lock, lock_folder(disk, folder));
   DURE_TRY(const uint64_t identity, read_identity(disk, folder));
   LogPlace place{disk, std::move(folder), identity, options.segment_bytes};
   DURE_TRY(LoadedCheckpoint loaded, load_checkpoint(place));
-  FrameHeader last{.sequence = loaded.state.sequence,
-                   .revision = loaded.state.revision,
-                   .reserved = loaded.state.reserved};
+  FrameHeader last{
+      .sequence = loaded.state.sequence, .revision = loaded.state.revision, .reserved = loaded.state.reserved};
   auto segments = std::make_unique<SegmentLog>(place);
-  DURE_TRY(const auto replayed, segments->replay(loaded.state.sequence, [&](const Frame& frame) {
-    return apply_frame(frame, loaded.index);
-  }));
+  DURE_TRY(const auto replayed, segments->replay(loaded.state.sequence,
+                                                 [&](const Frame& frame) { return apply_frame(frame, loaded.index); }));
   if (replayed.last.sequence) last = replayed.last;
 
   // Not a clean stop: volatile writes may have been handed out revisions that nobody can see any more.
-  const Revision revision =
-      last.kind == FrameKind::clean ? last.revision : std::max(last.revision, last.reserved);
+  const Revision revision = last.kind == FrameKind::clean ? last.revision : std::max(last.revision, last.reserved);
   Ledger::Start start{std::move(loaded.index), revision, last.sequence ? revision : 0};
   std::unique_ptr<LogStore> store(new LogStore);
   store->lock_ = std::move(lock);
-  store->state_ = std::make_shared<State>(options, std::move(place), std::move(start),
-                                          State::Found{last, loaded.bytes});
+  store->state_ =
+      std::make_shared<State>(options, std::move(place), std::move(start), State::Found{last, loaded.bytes});
   store->state_->set_log(std::move(segments));
   if (!options.commit_executor) store->own_commits_ = run::make_pool("store", 1);
   if (!options.background_executor) store->own_background_ = run::make_pool("store-slow", 1);
-  store->state_->commits =
-      options.commit_executor ? options.commit_executor : store->own_commits_.get();
-  store->state_->background =
-      options.background_executor ? options.background_executor : store->own_background_.get();
+  store->state_->commits = options.commit_executor ? options.commit_executor : store->own_commits_.get();
+  store->state_->background = options.background_executor ? options.background_executor : store->own_background_.get();
   return store;
 }
 
@@ -119,20 +110,15 @@ LogStore::~LogStore() {
   } else {
     closed = state_->close();
   }
-  if (!closed)
-    log(LogLevel::warn, "store", "the store was not closed cleanly",
-        {{"error", closed.error().message}});
+  if (!closed) log(LogLevel::warn, "store", "the store was not closed cleanly", {{"error", closed.error().message}});
 }
 
 void LogStore::commit(Transaction transaction, Committed done) {
   state_->submit(std::move(transaction), std::move(done));
 }
 std::optional<Entry> LogStore::get(std::string_view key) const { return state_->ledger.get(key); }
-Result<Page> LogStore::range(const RangeRequest& request) const {
-  return state_->ledger.range(request);
-}
-Result<std::unique_ptr<Watch>> LogStore::watch(std::string prefix, Revision after,
-                                               WatchSink& sink) {
+Result<Page> LogStore::range(const RangeRequest& request) const { return state_->ledger.range(request); }
+Result<std::unique_ptr<Watch>> LogStore::watch(std::string prefix, Revision after, WatchSink& sink) {
   return state_->ledger.watch(std::move(prefix), after, sink);
 }
 Revision LogStore::revision() const { return state_->ledger.revision(); }
@@ -154,8 +140,7 @@ void LogStore::checkpoint() {
 
 LogStore::Counters LogStore::counters() const {
   const auto value = [](const Metric& metric) { return static_cast<uint64_t>(metric.value()); };
-  return {value(state_->syncs), value(state_->log_bytes), value(state_->checkpoints),
-          value(state_->transactions)};
+  return {value(state_->syncs), value(state_->log_bytes), value(state_->checkpoints), value(state_->transactions)};
 }
 
 }  // namespace dure::store

@@ -26,8 +26,7 @@ struct LogOptions {
   HistoryLimits history = {};
   size_t segment_bytes = 4 << 20;  // of a log file; a transaction may have half of it, larger: 413
   size_t checkpoint_log_bytes =
-      8
-      << 20;  // write a checkpoint when the log has grown by this (or by the size of the store) since
+      8 << 20;  // write a checkpoint when the log has grown by this (or by the size of the store) since
   Duration lazy_interval = 5min;
   Revision revisions_reserved = 10'000;
   size_t queue_bytes_max = 64 << 20;  // of commits that wait; overflow act: 503
@@ -41,16 +40,14 @@ class LogStore : public Store {
  public:
   // Makes the folder when it is missing. "FileLocked": another process has it open; "StoreCorrupt": damaged, with a
   // remedy.
-  static Result<std::unique_ptr<LogStore>> open(std::string folder, LogOptions options,
-                                                os::Disk& disk);
+  static Result<std::unique_ptr<LogStore>> open(std::string folder, LogOptions options, os::Disk& disk);
   // Carries out what is queued, writes what is pending and marks the stop as clean.
   ~LogStore() override;
 
   void commit(Transaction transaction, Committed done) override;
   std::optional<Entry> get(std::string_view key) const override;
   Result<Page> range(const RangeRequest& request) const override;
-  Result<std::unique_ptr<Watch>> watch(std::string prefix, Revision after,
-                                       WatchSink& sink) override;
+  Result<std::unique_ptr<Watch>> watch(std::string prefix, Revision after, WatchSink& sink) override;
   Revision revision() const override;
   Revision compacted() const override;
   Status compact(Revision revision) override;

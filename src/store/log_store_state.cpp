@@ -19,9 +19,7 @@ size_t size_of(const Transaction& transaction) {
   return bytes;
 }
 
-size_t size_of(const Record& record) {
-  return record.key().size() + record.value().size() + write_overhead;
-}
+size_t size_of(const Record& record) { return record.key().size() + record.value().size() + write_overhead; }
 
 bool durable(const Transaction& transaction) {
   return std::any_of(transaction.writes.begin(), transaction.writes.end(),
@@ -29,9 +27,8 @@ bool durable(const Transaction& transaction) {
 }
 
 Error too_large(size_t bytes, size_t most) {
-  return {
-      413, "RequestEntityTooLarge",
-      fmt::format("a transaction of {} bytes is larger than the store takes ({})", bytes, most)};
+  return {413, "RequestEntityTooLarge",
+          fmt::format("a transaction of {} bytes is larger than the store takes ({})", bytes, most)};
 }
 
 }  // namespace
@@ -133,8 +130,8 @@ void LogStore::State::carry_out(std::vector<Request> requests) {
       added = batch.add(request.transaction);
     }
     any_durable |= added && *added > 0 && durable(request.transaction);
-    outcomes.push_back({added ? Result<Revision>(batch.revision()) : fail(std::move(added).error()),
-                        batch.changes().size()});
+    outcomes.push_back(
+        {added ? Result<Revision>(batch.revision()) : fail(std::move(added).error()), batch.changes().size()});
   }
   if (batch.changes().empty()) return deliver(requests, outcomes, {});
   if (auto kept = keep(batch, any_durable); !kept) {
@@ -161,8 +158,7 @@ void LogStore::State::deliver(std::vector<Request>& requests, std::vector<Outcom
 
 // Makes the batch as durable as it has to be before anybody is told.
 Status LogStore::State::keep(const Ledger::Batch& batch, bool durable) {
-  const bool little =
-      pending_.bytes() + PendingWrites::bytes_of(batch.changes()) < options.segment_bytes / 8;
+  const bool little = pending_.bytes() + PendingWrites::bytes_of(batch.changes()) < options.segment_bytes / 8;
   if (!durable && batch.revision() <= reserved_ && little) {
     pending_.add(batch.changes());
     arm_lazy_flush();
@@ -180,20 +176,15 @@ Status LogStore::State::write_frame(FrameKind kind, Revision revision) {
   const size_t bytes = frame_.bytes_on_disk();
   if (auto room = log_->make_room(bytes); !room) {
     if (!room.error().is("DiskFull")) return fail_for_good(std::move(room).error());
-    Error error{507, "StoreFull",
-                fmt::format("no room for the log in {}: {}", place.folder, room.error().message)};
+    Error error{507, "StoreFull", fmt::format("no room for the log in {}: {}", place.folder, room.error().message)};
     error.remedy =
-        fmt::format("Free some space on the disk that holds {}; the store then goes on by itself.",
-                    place.folder);
+        fmt::format("Free some space on the disk that holds {}; the store then goes on by itself.", place.folder);
     error.retry_after_seconds = 5;
     return fail(std::move(error));
   }
-  const Revision reserved = kind == FrameKind::clean
-                                ? revision
-                                : std::max(reserved_, revision + options.revisions_reserved);
-  if (auto written =
-          log_->append(frame_, {.revision = revision, .reserved = reserved, .kind = kind});
-      !written) {
+  const Revision reserved =
+      kind == FrameKind::clean ? revision : std::max(reserved_, revision + options.revisions_reserved);
+  if (auto written = log_->append(frame_, {.revision = revision, .reserved = reserved, .kind = kind}); !written) {
     return fail_for_good(std::move(written).error());
   }
   reserved_ = reserved;
@@ -237,8 +228,7 @@ Status LogStore::State::close() {
 }
 
 Status LogStore::State::fail_for_good(Error cause) {
-  Error error{500, "StoreFailed",
-              fmt::format("the store in {} takes no more writes: {}", place.folder, cause.message)};
+  Error error{500, "StoreFailed", fmt::format("the store in {} takes no more writes: {}", place.folder, cause.message)};
   error.remedy =
       "Check the disk (dmesg, smartctl), then restart the server: it goes on with everything that "
       "was acknowledged.";
@@ -269,8 +259,7 @@ void LogStore::State::maintain() {
     });
   }
   // Not before the log has outgrown the last checkpoint: at most as many bytes again as the log itself.
-  if (log_bytes_since_checkpoint_ >=
-      std::max<uint64_t>(options.checkpoint_log_bytes, checkpoint_bytes_))
+  if (log_bytes_since_checkpoint_ >= std::max<uint64_t>(options.checkpoint_log_bytes, checkpoint_bytes_))
     request_checkpoint();
 }
 
@@ -279,16 +268,14 @@ void LogStore::State::request_checkpoint() {
   log_bytes_since_checkpoint_ = 0;
   auto snapshot = ledger.snapshot();
   // Revisions that volatile writes take later are covered by the log's own frames.
-  const CheckpointState state{
-      .sequence = log_->sequence(), .revision = snapshot.revision, .reserved = reserved_};
-  background->post([weak = weak_from_this(), state, index = std::move(snapshot.index),
-                    segment = log_->segment()]() mutable {
-    if (auto self = weak.lock()) self->background_checkpoint(state, index, segment);
-  });
+  const CheckpointState state{.sequence = log_->sequence(), .revision = snapshot.revision, .reserved = reserved_};
+  background->post(
+      [weak = weak_from_this(), state, index = std::move(snapshot.index), segment = log_->segment()]() mutable {
+        if (auto self = weak.lock()) self->background_checkpoint(state, index, segment);
+      });
 }
 
-void LogStore::State::background_checkpoint(const CheckpointState& state, const Index& index,
-                                            uint64_t segment) {
+void LogStore::State::background_checkpoint(const CheckpointState& state, const Index& index, uint64_t segment) {
   auto written = write_checkpoint(place, state, index, closing);
   if (written) {
     log_->drop_before(segment);
@@ -296,8 +283,7 @@ void LogStore::State::background_checkpoint(const CheckpointState& state, const 
     checkpoint_bytes_ = *written;
     checkpoints.add();
   } else if (!written.error().is("Cancelled")) {
-    dure::log(LogLevel::warn, "store", "the checkpoint failed; the log is kept",
-              {{"error", written.error().message}});
+    dure::log(LogLevel::warn, "store", "the checkpoint failed; the log is kept", {{"error", written.error().message}});
   }
   checkpointing_ = false;
 }

@@ -68,20 +68,16 @@ struct LogStore::State : std::enable_shared_from_this<LogStore::State> {
   void set_log(std::unique_ptr<SegmentLog> log) { log_ = std::move(log); }
 
   std::atomic<bool> closing = false;
-  Metric transactions{
-      Metric::Kind::counter, "dure_store_transactions_total", {}, "Committed transactions."};
+  Metric transactions{Metric::Kind::counter, "dure_store_transactions_total", {}, "Committed transactions."};
   Metric syncs{Metric::Kind::counter, "dure_store_syncs_total", {}, "Synced log writes."};
-  Metric log_bytes{
-      Metric::Kind::counter, "dure_store_log_bytes_total", {}, "Bytes written to the log."};
-  Metric checkpoints{
-      Metric::Kind::counter, "dure_store_checkpoints_total", {}, "Checkpoints written."};
+  Metric log_bytes{Metric::Kind::counter, "dure_store_log_bytes_total", {}, "Bytes written to the log."};
+  Metric checkpoints{Metric::Kind::counter, "dure_store_checkpoints_total", {}, "Checkpoints written."};
 
  private:
   std::vector<Request> take();
   Status keep(const Ledger::Batch& batch, bool durable);
   Status write_frame(FrameKind kind, Revision revision);
-  void deliver(std::vector<Request>& requests, std::vector<Outcome>& outcomes,
-               std::span<const Change> changes);
+  void deliver(std::vector<Request>& requests, std::vector<Outcome>& outcomes, std::span<const Change> changes);
   void maintain();
   void arm_lazy_flush();
   Status fail_for_good(Error error);

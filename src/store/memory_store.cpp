@@ -30,8 +30,7 @@ class MemoryStore : public Store {
 
   std::optional<Entry> get(std::string_view key) const override { return ledger_.get(key); }
   Result<Page> range(const RangeRequest& request) const override { return ledger_.range(request); }
-  Result<std::unique_ptr<Watch>> watch(std::string prefix, Revision after,
-                                       WatchSink& sink) override {
+  Result<std::unique_ptr<Watch>> watch(std::string prefix, Revision after, WatchSink& sink) override {
     return ledger_.watch(std::move(prefix), after, sink);
   }
   Revision revision() const override { return ledger_.revision(); }
@@ -63,8 +62,6 @@ class MemoryStore : public Store {
 
 }  // namespace
 
-std::unique_ptr<Store> make_memory_store(HistoryLimits limits) {
-  return std::make_unique<MemoryStore>(limits);
-}
+std::unique_ptr<Store> make_memory_store(HistoryLimits limits) { return std::make_unique<MemoryStore>(limits); }
 
 }  // namespace dure::store

@@ -71,8 +71,7 @@ inline RecordRef::RecordRef(const RecordRef& other) : record_(other.record_) {
 }
 
 inline RecordRef::~RecordRef() {
-  if (record_ && record_->references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
-    Record::destroy(record_);
+  if (record_ && record_->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) Record::destroy(record_);
 }
 
 }  // namespace dure::store

@@ -7,8 +7,7 @@ namespace dure::store {
 Result<Revision> commit_and_wait(Store& store, Transaction transaction) {
   std::promise<Result<Revision>> promise;
   auto answer = promise.get_future();
-  store.commit(std::move(transaction),
-               [&promise](Result<Revision> result) { promise.set_value(std::move(result)); });
+  store.commit(std::move(transaction), [&promise](Result<Revision> result) { promise.set_value(std::move(result)); });
   return answer.get();
 }
 

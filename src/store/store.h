@@ -59,10 +59,9 @@ struct Event {
 
 struct RangeRequest {
   std::string start,
-      end;  // [start, end); end empty: no upper bound; for a prefix: end = prefix_end(start)
-  Revision at_revision =
-      0;  // 0: newest; older ones within the history window, else 410; not yet reached: 504
-  size_t limit = 0;  // 0: all
+      end;                   // [start, end); end empty: no upper bound; for a prefix: end = prefix_end(start)
+  Revision at_revision = 0;  // 0: newest; older ones within the history window, else 410; not yet reached: 504
+  size_t limit = 0;          // 0: all
 };
 
 struct Page {
@@ -96,10 +95,8 @@ class Store {
   // Events with revision > `after`; 410 "Expired" when `after` is older than the history window. Past events are
   // delivered before `watch` returns or on the commit thread, always in order, without gap or repeat. An empty
   // prefix: everything.
-  virtual Result<std::unique_ptr<Watch>> watch(std::string prefix, Revision after,
-                                               WatchSink& sink) = 0;
-  virtual Revision revision()
-      const = 0;  // newest; 1 in a new store, because 0 means "any" to API clients
+  virtual Result<std::unique_ptr<Watch>> watch(std::string prefix, Revision after, WatchSink& sink) = 0;
+  virtual Revision revision() const = 0;  // newest; 1 in a new store, because 0 means "any" to API clients
   // `watch` after it and `range` at it still work; everything older is 410. A new store: 0.
   virtual Revision compacted() const = 0;
   virtual Status compact(Revision revision) = 0;  // forget history up to and including it

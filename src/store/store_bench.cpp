@@ -24,9 +24,7 @@ constexpr size_t value_bytes = 1024;
 
 std::unique_ptr<os::Clock> machine_clock = os::make_clock();
 
-double seconds_since(Monotonic start) {
-  return static_cast<double>((machine_clock->now() - start).count()) / 1e9;
-}
+double seconds_since(Monotonic start) { return static_cast<double>((machine_clock->now() - start).count()) / 1e9; }
 
 template <class T>
 T must(Result<T> result) {
@@ -54,8 +52,7 @@ struct Latencies {
   }
 };
 
-Transaction put(int object, size_t bytes = value_bytes,
-                Durability durability = Durability::durable) {
+Transaction put(int object, size_t bytes = value_bytes, Durability durability = Durability::durable) {
   Write write{.key = fmt::format("/registry/pods/default/pod-{:08}", object),
               .value = SharedBytes(std::string(bytes, 'v')),
               .durability = durability};
@@ -102,8 +99,7 @@ void one_client(os::Disk& disk, const std::string& folder, Report& report) {
   report.line("raw_fdatasync_of_68_KB_p50_us", large.percentile(0.5), "us");
   report.line("durable_commit_1_client_p50_us", commits.percentile(0.5), "us");
   report.line("durable_commit_1_client_p99_us", commits.percentile(0.99), "us");
-  report.line("durable_commit_1_client_p50_over_raw_x100",
-              100 * commits.percentile(0.5) / bare.percentile(0.5), "%");
+  report.line("durable_commit_1_client_p50_over_raw_x100", 100 * commits.percentile(0.5) / bare.percentile(0.5), "%");
 }
 
 // Each of 64 clients has one commit under way, and begins the next when it is answered.
@@ -134,8 +130,7 @@ void many_clients(os::Disk& disk, const std::string& folder, Report& report) {
   std::atomic<bool> stop = false;
   std::atomic<int> running = 64;
   std::vector<std::unique_ptr<Client>> clients;
-  for (int i = 0; i < 64; ++i)
-    clients.push_back(std::make_unique<Client>(*store, stop, running, i));
+  for (int i = 0; i < 64; ++i) clients.push_back(std::make_unique<Client>(*store, stop, running, i));
   const Monotonic start = machine_clock->now();
   for (auto& client : clients) client->next();
   std::this_thread::sleep_for(3s);
@@ -144,18 +139,14 @@ void many_clients(os::Disk& disk, const std::string& folder, Report& report) {
   const double seconds = seconds_since(start);
   Latencies all;
   for (auto& client : clients)
-    all.micros.insert(all.micros.end(), client->latencies.micros.begin(),
-                      client->latencies.micros.end());
+    all.micros.insert(all.micros.end(), client->latencies.micros.begin(), client->latencies.micros.end());
   const auto counters = store->counters();
-  report.line("durable_commit_64_clients_per_s",
-              static_cast<double>(counters.transactions) / seconds, "/s");
+  report.line("durable_commit_64_clients_per_s", static_cast<double>(counters.transactions) / seconds, "/s");
   report.line("durable_commit_64_clients_p99_us", all.percentile(0.99), "us");
-  report.line("durable_commit_64_clients_syncs_per_s",
-              static_cast<double>(counters.syncs) / seconds, "/s");
-  report.line("log_bytes_per_value_byte_64_clients_x100",
-              100.0 * static_cast<double>(counters.log_bytes) /
-                  static_cast<double>(counters.transactions * value_bytes),
-              "%");
+  report.line("durable_commit_64_clients_syncs_per_s", static_cast<double>(counters.syncs) / seconds, "/s");
+  report.line(
+      "log_bytes_per_value_byte_64_clients_x100",
+      100.0 * static_cast<double>(counters.log_bytes) / static_cast<double>(counters.transactions * value_bytes), "%");
 }
 
 void many_threads(os::Disk& disk, const std::string& folder, Report& report) {
@@ -191,8 +182,7 @@ void watches(Report& report) {
   const double seconds = seconds_since(start);
   size_t delivered = 0;
   for (const Counting& sink : sinks) delivered += sink.events;
-  report.line("watch_deliveries_1000_watches_per_s", static_cast<double>(delivered) / seconds,
-              "/s");
+  report.line("watch_deliveries_1000_watches_per_s", static_cast<double>(delivered) / seconds, "/s");
 }
 
 void memory_commits(Report& report) {
@@ -213,8 +203,7 @@ void readers(os::Disk& disk, const std::string& folder, Report& report) {
   for (int i = 0; i < 2000; ++i) alone.time([&] { must(commit_and_wait(*store, put(i))); });
   std::atomic<bool> stop = false;
   std::jthread reader([&] {
-    while (!stop)
-      ranges.time([&] { must(store->range({.start = "/registry/", .end = "/registry0"})); });
+    while (!stop) ranges.time([&] { must(store->range({.start = "/registry/", .end = "/registry0"})); });
   });
   for (int i = 0; i < 2000; ++i) beside.time([&] { must(commit_and_wait(*store, put(i))); });
   stop = true;

@@ -43,7 +43,8 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
   void dial() {
     auto upgraded = connect();
     if (!upgraded) {
-      log(LogLevel::warn, "tunnel", "cannot reach the server", {{"server", options_.server_url}, {"why", upgraded.error().message}});
+      log(LogLevel::warn, "tunnel", "cannot reach the server",
+          {{"server", options_.server_url}, {"why", upgraded.error().message}});
       pause_ = std::clamp(pause_ * 2, kFirstPause, kLongestPause);
       return dial_soon(pause_);
     }

@@ -53,7 +53,8 @@ Result<std::unique_ptr<wire::Stream>> Hub::dial(std::string_view node) {
     if (const auto found = table_->nodes.find(node); found != table_->nodes.end()) mux = found->second;
   }
   if (!mux || mux->closed())
-    return fail(Error{502, "NodeNotConnected", "the agent of node \"" + std::string(node) + "\" is not connected to this server"});
+    return fail(Error{502, "NodeNotConnected",
+                      "the agent of node \"" + std::string(node) + "\" is not connected to this server"});
   return mux->open();
 }
 

@@ -1,5 +1,5 @@
-// Hub: the server's end of all tunnels. A node upgrades `GET /apis/dure.dev/v1/tunnel` (Upgrade: dure-tunnel) with its own
-// certificate; `dial` then opens a stream to it.
+// Hub: the server's end of all tunnels. A node upgrades `GET /apis/dure.dev/v1/tunnel` (Upgrade: dure-tunnel) with its
+// own certificate; `dial` then opens a stream to it.
 //
 // Thread: any. A node that connects again replaces its former connection.
 #pragma once

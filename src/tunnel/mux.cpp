@@ -15,7 +15,10 @@ class MuxStream;
 class MuxOverStream final : public Mux {
  public:
   MuxOverStream(std::unique_ptr<wire::Stream> connection, bool dialled, Callbacks callbacks)
-      : connection_(std::move(connection)), loop_(connection_->loop()), core_(dialled), callbacks_(std::move(callbacks)) {}
+      : connection_(std::move(connection)),
+        loop_(connection_->loop()),
+        core_(dialled),
+        callbacks_(std::move(callbacks)) {}
 
   void begin();
   Result<std::unique_ptr<wire::Stream>> open() override;
@@ -126,7 +129,8 @@ class MuxStream final : public wire::Stream {
       state->callbacks = std::move(callbacks);
       state->started = true;
       if (state->over && state->incoming.empty()) {
-        if (!state->dropped && state->callbacks.on_close) state->callbacks.on_close(Error{502, "TunnelClosed", "the tunnel is gone"});
+        if (!state->dropped && state->callbacks.on_close)
+          state->callbacks.on_close(Error{502, "TunnelClosed", "the tunnel is gone"});
         return;
       }
       state->deliver();
@@ -225,9 +229,14 @@ void MuxOverStream::deliver() {
         state->ended = true;
         state->deliver();
         break;
-      case MuxCore::Event::Kind::reset: state->close(Error{502, "StreamReset", "the other side gave the stream up"}); break;
-      case MuxCore::Event::Kind::writable: state->pump(); break;
-      default: break;
+      case MuxCore::Event::Kind::reset:
+        state->close(Error{502, "StreamReset", "the other side gave the stream up"});
+        break;
+      case MuxCore::Event::Kind::writable:
+        state->pump();
+        break;
+      default:
+        break;
     }
   }
 }
@@ -241,7 +250,8 @@ void MuxOverStream::flush() {
 // Silence is not trusted: a half-open connection answers no ping.
 void MuxOverStream::beat() {
   if (closed_) return;
-  if (loop_.now() - heard_ > 3 * ping_interval) return end(Error{504, "TunnelSilent", "the peer has not answered for 15 s"});
+  if (loop_.now() - heard_ > 3 * ping_interval)
+    return end(Error{504, "TunnelSilent", "the peer has not answered for 15 s"});
   core_.ping(++beats_);
   flush();
   std::weak_ptr<MuxOverStream> weak = self();

@@ -1,8 +1,9 @@
 // Mux: streams over one connection, each a wire::Stream that HTTP/1.1 and everything else can be spoken on.
 //
-// Owner: shared; streams hold the Mux alive, the Mux holds the connection. When the connection ends every stream's on_close is
-// called and `on_end` runs once. Pings go out every `ping_interval`; silence for three of them is death. Thread: methods any;
-// callbacks the connection's loop. Bounds: a stream queues what the peer does not take yet (the writer sees `unsent`).
+// Owner: shared; streams hold the Mux alive, the Mux holds the connection. When the connection ends every stream's
+// on_close is called and `on_end` runs once. Pings go out every `ping_interval`; silence for three of them is death.
+// Thread: methods any; callbacks the connection's loop. Bounds: a stream queues what the peer does not take yet (the
+// writer sees `unsent`).
 #pragma once
 
 #include <functional>

@@ -51,8 +51,10 @@ Status MuxCore::feed(std::string_view bytes) {
 Status MuxCore::on_frame(Type type, uint32_t id, uint32_t number, std::string_view payload) {
   const auto found = streams_.find(id);
   switch (type) {
-    case kOpen: return on_open(id, number);
-    case kData: return on_data(id, payload);
+    case kOpen:
+      return on_open(id, number);
+    case kData:
+      return on_data(id, payload);
     case kWindow:
       if (found == streams_.end()) return {};
       if (number > UINT32_MAX - found->second.credit) return broken("window overflow");
@@ -68,8 +70,12 @@ Status MuxCore::on_frame(Type type, uint32_t id, uint32_t number, std::string_vi
     case kReset:
       if (streams_.erase(id)) events_.push_back({Event::Kind::reset, id});
       return {};
-    case kPing: frame(kPong, 0, number); return {};
-    case kPong: events_.push_back({Event::Kind::pong, 0, {}, number}); return {};
+    case kPing:
+      frame(kPong, 0, number);
+      return {};
+    case kPong:
+      events_.push_back({Event::Kind::pong, 0, {}, number});
+      return {};
     case kGoaway:
       refused_ = true;
       events_.push_back({Event::Kind::goaway});

@@ -1,5 +1,6 @@
-// MuxCore: many byte streams in both directions over one ordered byte connection, as a state machine without I/O: bytes and calls go in,
-// frames to send and events come out. Either side may open streams; the side that dialled uses odd ids.
+// MuxCore: many byte streams in both directions over one ordered byte connection, as a state machine without I/O: bytes
+// and calls go in, frames to send and events come out. Either side may open streams; the side that dialled uses odd
+// ids.
 //
 // Frame: 1 byte type, 4 bytes stream id, 4 bytes number (big endian), then `number` bytes of payload for DATA only.
 //   OPEN      number = the opener's receive window          DATA    number = length of what follows (1 to 16384)
@@ -7,8 +8,9 @@
 //   RESET     number = reason, both directions are over     PING, PONG  id 0, number is echoed
 //   GOAWAY    id 0: the sender opens and accepts no more streams
 //
-// Bounds: at most `streams_max` open streams (further OPENs are answered RESET refused); at most `window` bytes received and not
-// consumed per stream: a peer that sends more breaks the protocol, and the connection is over. Thread: one.
+// Bounds: at most `streams_max` open streams (further OPENs are answered RESET refused); at most `window` bytes
+// received and not consumed per stream: a peer that sends more breaks the protocol, and the connection is over. Thread:
+// one.
 #pragma once
 
 #include <cstdint>
@@ -61,9 +63,9 @@ class MuxCore {
  private:
   enum Type : uint8_t { kOpen = 1, kData, kWindow, kFinish, kReset, kPing, kPong, kGoaway };
   struct Stream {
-    uint32_t credit = 0;       // what we may send
+    uint32_t credit = 0;           // what we may send
     uint32_t receivable = window;  // what the peer may send
-    uint32_t owed = 0;         // consumed, not yet told
+    uint32_t owed = 0;             // consumed, not yet told
     bool sent_finish = false, got_finish = false;
   };
   void frame(Type type, uint32_t stream, uint32_t number);

@@ -16,8 +16,10 @@ constexpr const char* data_name = "..data";
 std::string hidden_name(WallTime now) {
   std::string out = "..";
   for (char c : format_time(now)) {
-    if (c >= '0' && c <= '9') out += c;
-    else if (c != 'Z') out += '_';
+    if (c >= '0' && c <= '9')
+      out += c;
+    else if (c != 'Z')
+      out += '_';
   }
   return out + fmt::format(".{:09}", now.nanoseconds % 1'000'000'000);
 }
@@ -50,7 +52,8 @@ Status write_files(const std::string& folder, const Payload& payload) {
   DURE_CHECK(make_folders(folder, 0755));
   DURE_CHECK(set_mode(folder, 0755));
   for (const auto& [path, file] : payload) {
-    if (const size_t slash = path.rfind('/'); slash != std::string::npos) DURE_CHECK(make_folders(folder + "/" + path.substr(0, slash), 0755));
+    if (const size_t slash = path.rfind('/'); slash != std::string::npos)
+      DURE_CHECK(make_folders(folder + "/" + path.substr(0, slash), 0755));
     DURE_CHECK(write_file(folder + "/" + path, file.bytes, file.mode));
     if (file.owner) DURE_CHECK(set_owner(folder + "/" + path, file.owner, std::nullopt));
   }

@@ -1,6 +1,7 @@
-// AtomicWriter: a folder whose files change all at once. The files live in a hidden folder with a time in its name, `..data` is a link to
-// it, and each visible name is a link through `..data`; replacing that one link replaces everything. Containers that watch `..data` see one
-// change. The layout is the one Kubernetes documents for ConfigMap and Secret volumes.
+// AtomicWriter: a folder whose files change all at once. The files live in a hidden folder with a time in its name,
+// `..data` is a link to it, and each visible name is a link through `..data`; replacing that one link replaces
+// everything. Containers that watch `..data` see one change. The layout is the one Kubernetes documents for ConfigMap
+// and Secret volumes.
 #pragma once
 
 #include <functional>
@@ -22,7 +23,8 @@ struct FileProjection {
 };
 using Payload = std::map<std::string, FileProjection>;  // relative path -> file
 
-// Answers whether anything changed. `prepare` is called with the new hidden folder before it becomes visible. Thread: one per target.
+// Answers whether anything changed. `prepare` is called with the new hidden folder before it becomes visible. Thread:
+// one per target.
 Result<bool> write_payload(const std::string& target, const Payload& payload, WallTime now,
                            const std::function<Status(const std::string& folder)>& prepare = {});
 

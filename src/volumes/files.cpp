@@ -35,13 +35,20 @@ class Descriptor {
 
 FileKind kind_of(mode_t mode) {
   switch (mode & S_IFMT) {
-    case S_IFREG: return FileKind::file;
-    case S_IFDIR: return FileKind::directory;
-    case S_IFLNK: return FileKind::link;
-    case S_IFSOCK: return FileKind::socket;
-    case S_IFCHR: return FileKind::character_device;
-    case S_IFBLK: return FileKind::block_device;
-    default: return FileKind::other;
+    case S_IFREG:
+      return FileKind::file;
+    case S_IFDIR:
+      return FileKind::directory;
+    case S_IFLNK:
+      return FileKind::link;
+    case S_IFSOCK:
+      return FileKind::socket;
+    case S_IFCHR:
+      return FileKind::character_device;
+    case S_IFBLK:
+      return FileKind::block_device;
+    default:
+      return FileKind::other;
   }
 }
 
@@ -53,7 +60,7 @@ Status check(int answer, std::string_view what) {
 }  // namespace
 
 FileFacts facts_of(const std::string& path, bool follow) {
-  struct stat st {};
+  struct stat st{};
   if ((follow ? ::stat(path.c_str(), &st) : ::lstat(path.c_str(), &st)) != 0) return {};
   return {kind_of(st.st_mode), static_cast<mode_t>(st.st_mode & 07777), st.st_uid, st.st_gid, st.st_dev};
 }
@@ -69,7 +76,8 @@ Status make_folders(const std::string& path, mode_t mode) {
 Status set_mode(const std::string& path, mode_t mode) { return check(::chmod(path.c_str(), mode), "chmod " + path); }
 
 Status set_owner(const std::string& path, std::optional<uid_t> uid, std::optional<gid_t> gid) {
-  return check(::lchown(path.c_str(), uid.value_or(static_cast<uid_t>(-1)), gid.value_or(static_cast<gid_t>(-1))), "chown " + path);
+  return check(::lchown(path.c_str(), uid.value_or(static_cast<uid_t>(-1)), gid.value_or(static_cast<gid_t>(-1))),
+               "chown " + path);
 }
 
 Status write_file(const std::string& path, std::string_view bytes, mode_t mode) {
@@ -133,7 +141,7 @@ Result<std::vector<std::string>> names_in(const std::string& folder) {
 namespace {
 
 Status remove_below(int parent, const std::string& name, uint64_t device, const std::string& shown) {
-  struct stat st {};
+  struct stat st{};
   if (::fstatat(parent, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
     if (errno == ENOENT) return {};
     return fail(from_errno("stat " + shown, errno));
@@ -155,12 +163,13 @@ Status remove_below(int parent, const std::string& name, uint64_t device, const 
   }
   ::closedir(dir);
   if (!done) return done;
-  if (::unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) return fail(from_errno("remove " + shown, errno));
+  if (::unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
+    return fail(from_errno("remove " + shown, errno));
   return {};
 }
 
 Status give_below(int parent, const std::string& name, gid_t group, bool read_only, const std::string& shown) {
-  struct stat st {};
+  struct stat st{};
   if (::fstatat(parent, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return fail(from_errno("stat " + shown, errno));
   if (::fchownat(parent, name.c_str(), static_cast<uid_t>(-1), group, AT_SYMLINK_NOFOLLOW) != 0)
     return fail(from_errno("chown " + shown, errno));
@@ -205,7 +214,7 @@ Status give_to_group(const std::string& path, gid_t group, bool read_only) {
 namespace {
 
 int open_in_root(int root, const char* path) {
-  struct open_how how {};
+  struct open_how how{};
   how.flags = O_PATH | O_CLOEXEC;
   how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
   return static_cast<int>(::syscall(SYS_openat2, root, path, &how, sizeof how));

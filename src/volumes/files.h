@@ -1,7 +1,7 @@
 // Files: folders, links, owners and modes of the real file system, for what ends up inside containers.
 //
-// os::Disk knows bytes that must survive; this knows who may read them. Nothing here follows a symbolic link that a container could have
-// planted. Thread: any.
+// os::Disk knows bytes that must survive; this knows who may read them. Nothing here follows a symbolic link that a
+// container could have planted. Thread: any.
 #pragma once
 
 #include <sys/types.h>
@@ -43,8 +43,8 @@ Status remove_tree(const std::string& path);
 // Gives everything below `path` to the group, as fsGroup asks: readable (and writable) for it, folders with setgid.
 Status give_to_group(const std::string& path, gid_t group, bool read_only);
 
-// An open descriptor of `inside` below `root`; links are resolved as if `root` were the top of the world. Missing parts are made as
-// folders when `make` is set. The caller closes it.
+// An open descriptor of `inside` below `root`; links are resolved as if `root` were the top of the world. Missing parts
+// are made as folders when `make` is set. The caller closes it.
 Result<int> open_inside(const std::string& root, const std::string& inside, bool make);
 
 }  // namespace dure::volumes

@@ -41,8 +41,8 @@ struct ObjectSource::State : std::enable_shared_from_this<ObjectSource::State> {
     std::unique_ptr<run::Timer> timer;
   };
 
-  State(client::Client& client, run::Executor& executor, run::Executor& jobs, std::function<void(const std::string&)> on_change,
-        Duration stale_after)
+  State(client::Client& client, run::Executor& executor, run::Executor& jobs,
+        std::function<void(const std::string&)> on_change, Duration stale_after)
       : client(client), executor(executor), jobs(jobs), on_change(std::move(on_change)), stale_after(stale_after) {}
 
   void tell(const std::set<std::string>& users) {
@@ -58,7 +58,8 @@ struct ObjectSource::State : std::enable_shared_from_this<ObjectSource::State> {
     if (found == entries.end() || found->second.generation != generation) return;
     Entry& entry = found->second;
     schema::Object now = event.kind == client::WatchEvent::Kind::deleted ? nullptr : event.object;
-    const bool same = now && entry.object && client::resource_version_of(now) == client::resource_version_of(entry.object);
+    const bool same =
+        now && entry.object && client::resource_version_of(now) == client::resource_version_of(entry.object);
     entry.object = std::move(now);
     if (!same) tell(entry.users);
   }
@@ -167,7 +168,8 @@ ObjectSource::~ObjectSource() {
   }
 }
 
-Result<schema::Object> ObjectSource::get(const client::Resource& resource, const client::Key& key, const std::string& user) {
+Result<schema::Object> ObjectSource::get(const client::Resource& resource, const client::Key& key,
+                                         const std::string& user) {
   const State::Id id{resource.qualified(), key};
   {
     std::lock_guard lock(state_->mutex);

@@ -25,18 +25,21 @@ using Contents = std::map<std::string, std::string>;
 Contents contents_of(const schema::Object& object, bool secret) {
   Contents out;
   if (secret) {
-    for (const auto& [key, value] : Secret(object).data()) out[std::string(key)] = base64_decode(value).value_or(std::string());
+    for (const auto& [key, value] : Secret(object).data())
+      out[std::string(key)] = base64_decode(value).value_or(std::string());
     return out;
   }
   const ConfigMap map(object);
   for (const auto& [key, value] : map.data()) out[std::string(key)] = std::string(value);
-  for (const auto& [key, value] : map.binaryData()) out[std::string(key)] = base64_decode(value).value_or(std::string());
+  for (const auto& [key, value] : map.binaryData())
+    out[std::string(key)] = base64_decode(value).value_or(std::string());
   return out;
 }
 
 class Maker {
  public:
-  Maker(const schema::Object& object, const PayloadSources& sources) : object_(object), pod_(object), sources_(sources) {}
+  Maker(const schema::Object& object, const PayloadSources& sources)
+      : object_(object), pod_(object), sources_(sources) {}
 
   Result<Payload> run(const Volume& volume) {
     if (volume.has_configMap()) {
@@ -46,7 +49,8 @@ class Maker {
       const auto v = volume.secret();
       DURE_CHECK(add_object(true, v.secretName(), v.items(), mode_of(v), v.optional()));
     } else if (volume.has_downwardAPI()) {
-      for (DownwardAPIVolumeFile file : volume.downwardAPI().items()) DURE_CHECK(add_downward(file, mode_of(volume.downwardAPI())));
+      for (DownwardAPIVolumeFile file : volume.downwardAPI().items())
+        DURE_CHECK(add_downward(file, mode_of(volume.downwardAPI())));
     } else if (volume.has_projected()) {
       const int64_t mode = mode_of(volume.projected());
       for (VolumeProjection source : volume.projected().sources()) DURE_CHECK(add_projection(source, mode));
@@ -66,7 +70,8 @@ class Maker {
 
   Status add_object(bool secret, std::string_view name, const auto& items, int64_t mode, bool optional) {
     const auto& resource = secret ? kinds::core_v1::secrets : kinds::core_v1::configmaps;
-    DURE_TRY(schema::Object found, sources_.object(resource, {std::string(pod_.metadata().namespace_()), std::string(name)}));
+    DURE_TRY(schema::Object found,
+             sources_.object(resource, {std::string(pod_.metadata().namespace_()), std::string(name)}));
     if (!found) {
       if (optional) return {};
       return fail(Error{404, "NotFound", fmt::format("{} \"{}\" not found", secret ? "secret" : "configmap", name)});
@@ -80,7 +85,8 @@ class Maker {
       auto value = contents.find(std::string(item.key()));
       if (value == contents.end()) {
         if (optional) continue;
-        return fail(Error{404, "NotFound", fmt::format("references non-existent {} key: {}", secret ? "secret" : "config", item.key())});
+        return fail(Error{404, "NotFound",
+                          fmt::format("references non-existent {} key: {}", secret ? "secret" : "config", item.key())});
       }
       put(item.path(), value->second, item.has_mode() ? item.mode() : mode);
     }
@@ -144,8 +150,10 @@ std::optional<uid_t> single_user(const Pod& pod) {
   bool mixed = false;
   const auto add = [&](const Container& c) {
     std::optional<uid_t> own;
-    if (c.securityContext().has_runAsUser()) own = static_cast<uid_t>(c.securityContext().runAsUser());
-    else if (pod.spec().securityContext().has_runAsUser()) own = static_cast<uid_t>(pod.spec().securityContext().runAsUser());
+    if (c.securityContext().has_runAsUser())
+      own = static_cast<uid_t>(c.securityContext().runAsUser());
+    else if (pod.spec().securityContext().has_runAsUser())
+      own = static_cast<uid_t>(pod.spec().securityContext().runAsUser());
     if (!own || (user && *user != *own)) mixed = true;
     user = own;
   };

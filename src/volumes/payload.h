@@ -14,13 +14,15 @@ namespace dure::volumes {
 struct PayloadSources {
   // Null: there is no such object.
   std::function<Result<schema::Object>(const client::Resource&, const client::Key&)> object;
-  std::function<Result<std::string>(const schema::Object& pod, const kinds::core_v1::ServiceAccountTokenProjection&)> token;
+  std::function<Result<std::string>(const schema::Object& pod, const kinds::core_v1::ServiceAccountTokenProjection&)>
+      token;
   const PodFacts& facts;
 };
 
 // True for volumes that are made of files by this room.
 bool has_payload(const kinds::core_v1::Volume& volume);
-Result<Payload> payload_of(const schema::Object& pod, const kinds::core_v1::Volume& volume, const PayloadSources& sources);
+Result<Payload> payload_of(const schema::Object& pod, const kinds::core_v1::Volume& volume,
+                           const PayloadSources& sources);
 
 // The one user all containers run as, when they agree: tokens are given to it.
 std::optional<uid_t> single_user(const kinds::core_v1::Pod& pod);

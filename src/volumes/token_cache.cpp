@@ -40,7 +40,8 @@ Result<std::string> TokenCache::get(const schema::Object& object, const ServiceA
   return fresh->text;
 }
 
-Result<TokenCache::Token> TokenCache::request(const schema::Object& object, const ServiceAccountTokenProjection& wanted) {
+Result<TokenCache::Token> TokenCache::request(const schema::Object& object,
+                                              const ServiceAccountTokenProjection& wanted) {
   const Pod pod(object);
   schema::Document document(TokenRequest::schema_type());
   TokenRequest out(document);
@@ -54,10 +55,12 @@ Result<TokenCache::Token> TokenCache::request(const schema::Object& object, cons
   bound.set_apiVersion("v1");
   bound.set_name(pod.metadata().name());
   bound.set_uid(pod.metadata().uid());
-  const std::string_view account = pod.spec().serviceAccountName().empty() ? "default" : pod.spec().serviceAccountName();
-  DURE_TRY(schema::Object answer,
-           client_.create_subresource(kinds::core_v1::serviceaccounts, {std::string(pod.metadata().namespace_()), std::string(account)},
-                                      "token", document));
+  const std::string_view account =
+      pod.spec().serviceAccountName().empty() ? "default" : pod.spec().serviceAccountName();
+  DURE_TRY(
+      schema::Object answer,
+      client_.create_subresource(kinds::core_v1::serviceaccounts,
+                                 {std::string(pod.metadata().namespace_()), std::string(account)}, "token", document));
   const auto status = TokenRequest(answer).status();
   const WallTime now = executor_.wall_now();
   Token token{std::string(status.token()), {}, parse_time(status.expirationTimestamp()).value_or(now + 1h)};

@@ -1,5 +1,5 @@
-// TokenCache: service account tokens bound to pods, asked for once and renewed at four fifths of their life (or after a day).
-// Thread: any; `get` blocks on the API when a token is due.
+// TokenCache: service account tokens bound to pods, asked for once and renewed at four fifths of their life (or after a
+// day). Thread: any; `get` blocks on the API when a token is due.
 #pragma once
 
 #include <map>

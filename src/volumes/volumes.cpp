@@ -48,7 +48,8 @@ Status check_host_path(const std::string& path, std::string_view type) {
     return fail(bad_request(fmt::format("hostPath type check failed: {} is not a {}", path, what)));
   };
   if (type.empty()) return {};
-  if (type == "DirectoryOrCreate") return kind == FileKind::none ? make_folders(path, 0755) : must(FileKind::directory, "directory");
+  if (type == "DirectoryOrCreate")
+    return kind == FileKind::none ? make_folders(path, 0755) : must(FileKind::directory, "directory");
   if (type == "FileOrCreate") return kind == FileKind::none ? write_file(path, "", 0644) : must(FileKind::file, "file");
   if (type == "Directory") return must(FileKind::directory, "directory");
   if (type == "File") return must(FileKind::file, "file");
@@ -72,10 +73,16 @@ std::optional<int64_t> memory_limit(const Pod& pod) {
 }  // namespace
 
 struct Volumes::State : std::enable_shared_from_this<Volumes::State> {
-  State(client::Client& client, run::Executor& executor_behind, run::Executor& jobs_behind, kernel::Mounts& mounts, PodFacts facts,
-        VolumesOptions options)
-      : client(client), executor(executor_behind), jobs(jobs_behind), mounts(mounts), facts(std::move(facts)), options(std::move(options)),
-        tokens(client, executor), objects(client, executor, jobs, [this](const std::string& uid) { refresh(uid); }) {}
+  State(client::Client& client, run::Executor& executor_behind, run::Executor& jobs_behind, kernel::Mounts& mounts,
+        PodFacts facts, VolumesOptions options)
+      : client(client),
+        executor(executor_behind),
+        jobs(jobs_behind),
+        mounts(mounts),
+        facts(std::move(facts)),
+        options(std::move(options)),
+        tokens(client, executor),
+        objects(client, executor, jobs, [this](const std::string& uid) { refresh(uid); }) {}
 
   std::string pod_folder(std::string_view uid) const { return fmt::format("{}/pods/{}", options.root, uid); }
 
@@ -153,8 +160,10 @@ struct Volumes::State : std::enable_shared_from_this<Volumes::State> {
     DURE_TRY(schema::Object claim_object,
              client.get(kinds::core_v1::persistentvolumeclaims, {std::string(pod.metadata().namespace_()), name}));
     const PersistentVolumeClaim claim(claim_object);
-    if (claim.status().phase() != "Bound") return fail(unavailable(fmt::format("persistentvolumeclaim \"{}\" is not bound", name)));
-    DURE_TRY(schema::Object volume_object, client.get(kinds::core_v1::persistentvolumes, {"", std::string(claim.spec().volumeName())}));
+    if (claim.status().phase() != "Bound")
+      return fail(unavailable(fmt::format("persistentvolumeclaim \"{}\" is not bound", name)));
+    DURE_TRY(schema::Object volume_object,
+             client.get(kinds::core_v1::persistentvolumes, {"", std::string(claim.spec().volumeName())}));
     const PersistentVolume persistent(volume_object);
     if (persistent.spec().has_local()) {
       const std::string path(persistent.spec().local().path());
@@ -167,8 +176,9 @@ struct Volumes::State : std::enable_shared_from_this<Volumes::State> {
       DURE_CHECK(check_host_path(path, type.empty() ? "DirectoryOrCreate" : type));
       return path;
     }
-    return fail(unsupported(fmt::format("the persistent volume \"{}\" is neither local nor hostPath; other kinds are not built yet",
-                                        persistent.metadata().name())));
+    return fail(unsupported(
+        fmt::format("the persistent volume \"{}\" is neither local nor hostPath; other kinds are not built yet",
+                    persistent.metadata().name())));
   }
 
   // --- Keeping up to date
@@ -193,7 +203,9 @@ struct Volumes::State : std::enable_shared_from_this<Volumes::State> {
       if (!has_payload(volume)) continue;
       if (auto done = set_up(object, volume); !done)
         log(LogLevel::warn, "volumes", "update a volume",
-            {{"pod", client::key_of(object).text()}, {"volume", std::string(volume.name())}, {"error", done.error().message}});
+            {{"pod", client::key_of(object).text()},
+             {"volume", std::string(volume.name())},
+             {"error", done.error().message}});
     }
   }
 
@@ -230,8 +242,8 @@ struct Volumes::State : std::enable_shared_from_this<Volumes::State> {
   ObjectSource objects;
 };
 
-Volumes::Volumes(client::Client& client, run::Executor& executor, run::Executor& jobs, kernel::Mounts& mounts, PodFacts facts,
-                 VolumesOptions options)
+Volumes::Volumes(client::Client& client, run::Executor& executor, run::Executor& jobs, kernel::Mounts& mounts,
+                 PodFacts facts, VolumesOptions options)
     : state_(std::make_shared<State>(client, executor, jobs, mounts, std::move(facts), std::move(options))) {
   state_->check_tokens_later();
 }

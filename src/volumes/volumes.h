@@ -1,9 +1,10 @@
-// Volumes: the volumes of this node's pods: emptyDir (disk and memory), hostPath, configMap, secret, projected (tokens among them),
-// downwardAPI, and claims that are bound to a hostPath or local volume.
+// Volumes: the volumes of this node's pods: emptyDir (disk and memory), hostPath, configMap, secret, projected (tokens
+// among them), downwardAPI, and claims that are bound to a hostPath or local volume.
 //
-// Everything is on disk below <root>/pods/<uid>/volumes, in the kubelet's layout; what is mounted is read back from the kernel, so a new agent
-// carries on where the old one ended. ConfigMaps, Secrets, labels and tokens are kept up to date while the pod is there.
-// Owner: the host's wiring. Thread: any; calls block on disk and API; calls for one pod are put in order.
+// Everything is on disk below <root>/pods/<uid>/volumes, in the kubelet's layout; what is mounted is read back from the
+// kernel, so a new agent carries on where the old one ended. ConfigMaps, Secrets, labels and tokens are kept up to date
+// while the pod is there. Owner: the host's wiring. Thread: any; calls block on disk and API; calls for one pod are put
+// in order.
 #pragma once
 
 #include <functional>
@@ -38,7 +39,8 @@ class Volumes {
           VolumesOptions options = {});
   ~Volumes();
 
-  // Volume name -> path on the node; idempotent; brings contents up to date. The first volume that cannot be had is the error, in upstream's words
+  // Volume name -> path on the node; idempotent; brings contents up to date. The first volume that cannot be had is the
+  // error, in upstream's words
   // (`MountVolume.SetUp failed for volume "x" : configmap "y" not found`).
   Result<std::map<std::string, std::string>> mount(const schema::Object& pod);
   // A path that shows what lies at `sub_path` of a volume; links cannot lead it outside.

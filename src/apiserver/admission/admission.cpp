@@ -5,11 +5,11 @@
 
 namespace dure::apiserver::admission {
 
-bool is_write_of(const AdmissionRequest& request, std::string_view operation,
-                 std::string_view group, std::string_view resource, std::string_view subresource) {
+bool is_write_of(const AdmissionRequest& request, std::string_view operation, std::string_view group,
+                 std::string_view resource, std::string_view subresource) {
   const ApiRequest& asked = *request.request;
-  return request.operation == operation && asked.resource->group == group &&
-         asked.resource->plural == resource && asked.subresource == subresource;
+  return request.operation == operation && asked.resource->group == group && asked.resource->plural == resource &&
+         asked.subresource == subresource;
 }
 
 std::unexpected<Error> refuse(const AdmissionRequest& request, std::string_view why) {

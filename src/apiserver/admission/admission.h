@@ -48,12 +48,10 @@ Status run(AdmissionRequest& request, const Context& context);
 // --- for the plugins
 
 // Is this the write: create of a pod, and not of one of its subresources?
-bool is_write_of(const AdmissionRequest& request, std::string_view operation,
-                 std::string_view group, std::string_view resource,
-                 std::string_view subresource = {});
+bool is_write_of(const AdmissionRequest& request, std::string_view operation, std::string_view group,
+                 std::string_view resource, std::string_view subresource = {});
 // 403 for the object of the request.
 std::unexpected<Error> refuse(const AdmissionRequest& request, std::string_view why);
-std::string random_suffix(
-    const std::function<uint64_t()>& random);  // five characters, upstream's alphabet
+std::string random_suffix(const std::function<uint64_t()>& random);  // five characters, upstream's alphabet
 
 }  // namespace dure::apiserver::admission

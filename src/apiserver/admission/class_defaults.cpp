@@ -13,9 +13,8 @@ using namespace kinds;
 
 // The class marked as default; of several the newest (storage) counts, then the first by name.
 template <class View>
-std::string default_class(const ClusterState& cluster, std::string_view group,
-                          std::string_view resource, std::string_view annotation, bool only_one,
-                          size_t& count) {
+std::string default_class(const ClusterState& cluster, std::string_view group, std::string_view resource,
+                          std::string_view annotation, bool only_one, size_t& count) {
   std::string best, best_time;
   count = 0;
   for (const schema::Object& object : cluster.list(group, resource, "")) {
@@ -23,8 +22,7 @@ std::string default_class(const ClusterState& cluster, std::string_view group,
     if (metadata.annotations().get(annotation) != "true") continue;
     ++count;
     const std::string time(metadata.creationTimestamp());
-    const bool better =
-        best.empty() || time > best_time || (time == best_time && metadata.name() < best);
+    const bool better = best.empty() || time > best_time || (time == best_time && metadata.name() < best);
     if (!better) continue;
     best = metadata.name();
     best_time = time;
@@ -38,23 +36,18 @@ void default_storage_class(AdmissionRequest& request, const ClusterState& cluste
   if (spec.has_storageClassName()) return;
   size_t count = 0;
   const std::string name = default_class<storage_v1::StorageClass>(
-      cluster, "storage.k8s.io", "storageclasses", "storageclass.kubernetes.io/is-default-class",
-      false, count);
+      cluster, "storage.k8s.io", "storageclasses", "storageclass.kubernetes.io/is-default-class", false, count);
   if (!name.empty()) spec.set_storageClassName(name);
 }
 
 Status default_ingress_class(AdmissionRequest& request, const ClusterState& cluster) {
   const networking_v1::Ingress ingress(*request.object);
-  if (ingress.spec().has_ingressClassName() ||
-      ingress.metadata().annotations().contains("kubernetes.io/ingress.class"))
+  if (ingress.spec().has_ingressClassName() || ingress.metadata().annotations().contains("kubernetes.io/ingress.class"))
     return {};
   size_t count = 0;
   const std::string name = default_class<networking_v1::IngressClass>(
-      cluster, "networking.k8s.io", "ingressclasses", "ingressclass.kubernetes.io/is-default-class",
-      true, count);
-  if (count > 1)
-    return refuse(request,
-                  std::to_string(count) + " default IngressClasses were found, only 1 allowed");
+      cluster, "networking.k8s.io", "ingressclasses", "ingressclass.kubernetes.io/is-default-class", true, count);
+  if (count > 1) return refuse(request, std::to_string(count) + " default IngressClasses were found, only 1 allowed");
   if (!name.empty()) ingress.mutable_spec().set_ingressClassName(name);
   return {};
 }
@@ -73,11 +66,9 @@ void taint_new_node(AdmissionRequest& request) {
 }  // namespace
 
 Status fill_class_defaults(AdmissionRequest& request, const ClusterState& cluster) {
-  if (is_write_of(request, "CREATE", "", "persistentvolumeclaims"))
-    default_storage_class(request, cluster);
+  if (is_write_of(request, "CREATE", "", "persistentvolumeclaims")) default_storage_class(request, cluster);
   if (is_write_of(request, "CREATE", "", "nodes")) taint_new_node(request);
-  if (is_write_of(request, "CREATE", "networking.k8s.io", "ingresses"))
-    return default_ingress_class(request, cluster);
+  if (is_write_of(request, "CREATE", "networking.k8s.io", "ingresses")) return default_ingress_class(request, cluster);
   return {};
 }
 

@@ -17,26 +17,19 @@ constexpr std::string_view certificates_group = "certificates.k8s.io";
 constexpr std::string_view requests = "certificatesigningrequests";
 
 // The right to act for one signer, or for all of its domain ("kubernetes.io/*").
-bool may_act_for(const User& user, const Authorize& authorize, std::string_view verb,
-                 std::string_view signer) {
-  Attributes attributes{.verb = verb,
-                        .group = certificates_group,
-                        .version = "v1",
-                        .resource = "signers",
-                        .name = signer};
+bool may_act_for(const User& user, const Authorize& authorize, std::string_view verb, std::string_view signer) {
+  Attributes attributes{
+      .verb = verb, .group = certificates_group, .version = "v1", .resource = "signers", .name = signer};
   if (authorize(user, attributes).allowed) return true;
   const std::string domain = std::string(signer.substr(0, signer.find('/'))) + "/*";
   attributes.name = domain;
   return authorize(user, attributes).allowed;
 }
 
-Status check_signer(const AdmissionRequest& request, const Authorize& authorize,
-                    std::string_view verb) {
-  const std::string signer(
-      certificates_v1::CertificateSigningRequest(*request.old).spec().signerName());
+Status check_signer(const AdmissionRequest& request, const Authorize& authorize, std::string_view verb) {
+  const std::string signer(certificates_v1::CertificateSigningRequest(*request.old).spec().signerName());
   if (may_act_for(*request.request->user, authorize, verb, signer)) return {};
-  return refuse(request, "user not permitted to " + std::string(verb) +
-                             " requests with signerName " + quoted(signer));
+  return refuse(request, "user not permitted to " + std::string(verb) + " requests with signerName " + quoted(signer));
 }
 
 bool has_failed(const certificates_v1::CertificateSigningRequest& request) {
@@ -47,8 +40,7 @@ bool has_failed(const certificates_v1::CertificateSigningRequest& request) {
 
 bool is_signing(const AdmissionRequest& request) {
   const certificates_v1::CertificateSigningRequest now(*request.object), before(*request.old);
-  return now.status().certificate() != before.status().certificate() ||
-         has_failed(now) != has_failed(before);
+  return now.status().certificate() != before.status().certificate() || has_failed(now) != has_failed(before);
 }
 
 Status check_subject(const AdmissionRequest& request) {
@@ -114,14 +106,12 @@ Status check_binding(AdmissionRequest& request, const Rbac& rbac, const Authoriz
   bind.resource = now.to_cluster_role ? "clusterroles" : "roles";
   bind.name = now.role;
   if (authorize(*request.request->user, bind).allowed) return {};
-  const auto rules =
-      rbac.role_rules(now.to_cluster_role ? "" : request.request->namespace_, now.role);
+  const auto rules = rbac.role_rules(now.to_cluster_role ? "" : request.request->namespace_, now.role);
   if (!rules) {
     Error error = not_found(std::string(bind.resource) + ".rbac.authorization.k8s.io", now.role);
     return fail(std::move(error));
   }
-  return check_no_escalation(rbac, *request.request->user,
-                             attributes_of(request, request.request->verb), *rules);
+  return check_no_escalation(rbac, *request.request->user, attributes_of(request, request.request->verb), *rules);
 }
 
 }  // namespace
@@ -141,8 +131,7 @@ Status guard_escalation(AdmissionRequest& request, const Rbac& rbac, const Autho
   if (asked.resource->group != names::rbac_group || !request.object || !asked.user) return {};
   if (asked.user->in_group(names::masters)) return {};
   const std::string_view resource = asked.resource->plural;
-  if (resource == "roles" || resource == "clusterroles")
-    return check_role(request, rbac, authorize);
+  if (resource == "roles" || resource == "clusterroles") return check_role(request, rbac, authorize);
   return check_binding(request, rbac, authorize);
 }
 

@@ -46,8 +46,8 @@ void note(std::string& text, const Filled& filled, std::string_view kind, std::s
 }
 
 template <class Containers>
-void fill_containers(const Containers& containers, const core_v1::LimitRangeItem& item,
-                     std::string_view kind, std::string& text) {
+void fill_containers(const Containers& containers, const core_v1::LimitRangeItem& item, std::string_view kind,
+                     std::string& text) {
   for (const auto& container : containers) {
     Filled filled;
     fill_from(container, item, filled);
@@ -72,10 +72,8 @@ std::optional<Quantity> find(const Amounts& amounts, std::string_view name) {
 
 Use use_of(const core_v1::ResourceRequirements& resources) {
   Use use;
-  for (const auto& [name, value] : resources.requests())
-    use.requests.emplace(name, Quantity::read(value));
-  for (const auto& [name, value] : resources.limits())
-    use.limits.emplace(name, Quantity::read(value));
+  for (const auto& [name, value] : resources.requests()) use.requests.emplace(name, Quantity::read(value));
+  for (const auto& [name, value] : resources.limits()) use.limits.emplace(name, Quantity::read(value));
   return use;
 }
 
@@ -84,35 +82,29 @@ void add_all(Amounts& sum, const Amounts& more) {
 }
 
 // Appends the sentences of broken bounds.
-void check_item(const core_v1::LimitRangeItem& item, const Use& use,
-                std::vector<std::string>& errors) {
+void check_item(const core_v1::LimitRangeItem& item, const Use& use, std::vector<std::string>& errors) {
   const std::string kind(item.type());
   for (const auto& [name, text] : item.min()) {
     const auto request = find(use.requests, name), limit = find(use.limits, name);
-    const std::string what =
-        "minimum " + std::string(name) + " usage per " + kind + " is " + std::string(text);
+    const std::string what = "minimum " + std::string(name) + " usage per " + kind + " is " + std::string(text);
     if (!request)
       errors.push_back(what + ".  No request is specified");
     else if (*request < Quantity::read(text))
       errors.push_back(what + ", but request is " + request->text());
-    if (limit && *limit < Quantity::read(text))
-      errors.push_back(what + ", but limit is " + limit->text());
+    if (limit && *limit < Quantity::read(text)) errors.push_back(what + ", but limit is " + limit->text());
   }
   for (const auto& [name, text] : item.max()) {
     const auto request = find(use.requests, name), limit = find(use.limits, name);
-    const std::string what =
-        "maximum " + std::string(name) + " usage per " + kind + " is " + std::string(text);
+    const std::string what = "maximum " + std::string(name) + " usage per " + kind + " is " + std::string(text);
     if (!limit)
       errors.push_back(what + ".  No limit is specified");
     else if (*limit > Quantity::read(text))
       errors.push_back(what + ", but limit is " + limit->text());
-    if (request && *request > Quantity::read(text))
-      errors.push_back(what + ", but request is " + request->text());
+    if (request && *request > Quantity::read(text)) errors.push_back(what + ", but request is " + request->text());
   }
 }
 
-std::vector<std::string> check_pod(const core_v1::PodSpec& spec,
-                                   const core_v1::LimitRangeItem& item) {
+std::vector<std::string> check_pod(const core_v1::PodSpec& spec, const core_v1::LimitRangeItem& item) {
   std::vector<std::string> errors;
   Use sum;
   const auto each = [&](const auto& containers) {
@@ -138,11 +130,11 @@ Status check_claim(const AdmissionRequest& request, const core_v1::LimitRangeIte
   if (item.type() != "PersistentVolumeClaim" || !asked) return {};
   const auto least = amount(item.min(), "storage"), most = amount(item.max(), "storage");
   if (least && *asked < *least)
-    return refuse(request, "minimum storage usage per PersistentVolumeClaim is " + least->text() +
-                               ", but request is " + asked->text());
+    return refuse(request, "minimum storage usage per PersistentVolumeClaim is " + least->text() + ", but request is " +
+                               asked->text());
   if (most && *asked > *most)
-    return refuse(request, "maximum storage usage per PersistentVolumeClaim is " + most->text() +
-                               ", but request is " + asked->text());
+    return refuse(request, "maximum storage usage per PersistentVolumeClaim is " + most->text() + ", but request is " +
+                               asked->text());
   return {};
 }
 
@@ -163,8 +155,7 @@ void fill_pod(AdmissionRequest& request, const std::vector<schema::Object>& rang
 Status apply_limit_ranges(AdmissionRequest& request, const ClusterState& cluster) {
   const bool pod = is_write_of(request, "CREATE", "", "pods");
   if (!pod && !is_write_of(request, "CREATE", "", "persistentvolumeclaims")) return {};
-  const std::vector<schema::Object> ranges =
-      cluster.list("", "limitranges", request.request->namespace_);
+  const std::vector<schema::Object> ranges = cluster.list("", "limitranges", request.request->namespace_);
   if (ranges.empty()) return {};
   if (pod) fill_pod(request, ranges);
   std::vector<std::string> errors;

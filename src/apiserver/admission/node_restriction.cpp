@@ -32,8 +32,7 @@ constexpr std::string_view own_labels[] = {"kubernetes.io/hostname",
                                            "node.kubernetes.io/windows-build"};
 
 bool is_within(std::string_view domain, std::string_view parent) {
-  return domain == parent ||
-         (domain.ends_with(parent) && domain[domain.size() - parent.size() - 1] == '.');
+  return domain == parent || (domain.ends_with(parent) && domain[domain.size() - parent.size() - 1] == '.');
 }
 
 bool may_set_label(std::string_view key) {
@@ -76,8 +75,7 @@ class Restriction {
     if (group.empty() && resource == "nodes") return judge_node();
     if (group == "coordination.k8s.io" && resource == "leases") return judge_lease();
     if (group == "storage.k8s.io" && resource == "csinodes") return judge_csi_node();
-    if (group == "certificates.k8s.io" && resource == "certificatesigningrequests")
-      return judge_signing_request();
+    if (group == "certificates.k8s.io" && resource == "certificatesigningrequests") return judge_signing_request();
     return {};
   }
 
@@ -86,9 +84,7 @@ class Restriction {
   bool updates() const { return request_.operation == "UPDATE"; }
   bool deletes() const { return request_.operation == "DELETE"; }
   std::unexpected<Error> no(std::string_view why) const { return refuse(request_, why); }
-  core_v1::Pod old_pod() const {
-    return request_.old ? core_v1::Pod(*request_.old) : core_v1::Pod();
-  }
+  core_v1::Pod old_pod() const { return request_.old ? core_v1::Pod(*request_.old) : core_v1::Pod(); }
 
   // --- pods
 
@@ -110,17 +106,13 @@ class Restriction {
     if (!is_mirror_pod(pod))
       return no("pod does not have " + quoted(mirror_annotation) + " annotation, " + who_ +
                 " can only create mirror pods");
-    if (pod.spec().nodeName() != node_)
-      return no(who_ + " can only create pods with spec.nodeName set to itself");
+    if (pod.spec().nodeName() != node_) return no(who_ + " can only create pods with spec.nodeName set to itself");
     DURE_CHECK(judge_owner(pod));
     const PodReferences refs = references_of(pod);
-    if (!refs.service_account.empty())
-      return no(who_ + " can not create pods that reference a service account");
+    if (!refs.service_account.empty()) return no(who_ + " can not create pods that reference a service account");
     if (!refs.secrets.empty()) return no(who_ + " can not create pods that reference secrets");
-    if (!refs.config_maps.empty())
-      return no(who_ + " can not create pods that reference configmaps");
-    if (!refs.claims.empty())
-      return no(who_ + " can not create pods that reference persistentvolumeclaims");
+    if (!refs.config_maps.empty()) return no(who_ + " can not create pods that reference configmaps");
+    if (!refs.claims.empty()) return no(who_ + " can not create pods that reference persistentvolumeclaims");
     return {};
   }
 
@@ -128,18 +120,14 @@ class Restriction {
     const auto owners = pod.metadata().ownerReferences();
     if (owners.empty()) return {};
     const auto owner = owners.front();
-    if (owners.size() > 1 || owner.apiVersion() != "v1" || owner.kind() != "Node" ||
-        owner.name() != node_)
+    if (owners.size() > 1 || owner.apiVersion() != "v1" || owner.kind() != "Node" || owner.name() != node_)
       return no(who_ + " can only create pods with an owner reference set to itself");
-    if (!owner.controller())
-      return no(who_ + " can only create pods with a controller owner reference set to itself");
-    if (owner.blockOwnerDeletion())
-      return no(who_ + " must not set blockOwnerDeletion on an owner reference");
+    if (!owner.controller()) return no(who_ + " can only create pods with a controller owner reference set to itself");
+    if (owner.blockOwnerDeletion()) return no(who_ + " must not set blockOwnerDeletion on an owner reference");
     const schema::Object node = cluster_.get("", "nodes", "", node_);
     if (!node || core_v1::Node(node).metadata().uid() != owner.uid())
-      return no(who_ + " UID mismatch: expected " +
-                std::string(node ? core_v1::Node(node).metadata().uid() : "") + " got " +
-                std::string(owner.uid()));
+      return no(who_ + " UID mismatch: expected " + std::string(node ? core_v1::Node(node).metadata().uid() : "") +
+                " got " + std::string(owner.uid()));
     return {};
   }
 
@@ -147,10 +135,8 @@ class Restriction {
     if (!updates()) return no("unexpected operation " + quoted(request_.operation));
     if (old_pod().spec().nodeName() != node_)
       return no(who_ + " can only update pod status for pods with spec.nodeName set to itself");
-    const auto now = core_v1::Pod(*request_.object).metadata().labels(),
-               before = old_pod().metadata().labels();
-    if (!changed_labels(now, before).empty())
-      return no(who_ + " cannot update labels through pod status");
+    const auto now = core_v1::Pod(*request_.object).metadata().labels(), before = old_pod().metadata().labels();
+    if (!changed_labels(now, before).empty()) return no(who_ + " cannot update labels through pod status");
     return {};
   }
 
@@ -170,17 +156,14 @@ class Restriction {
     const core_v1::Node node(*request_.object);
     if (creates()) {
       const std::string refused = forbidden_labels(changed_labels(node.metadata().labels(), {}));
-      return refused.empty() ? Status{}
-                             : no(who_ + " is not allowed to set the following labels: " + refused);
+      return refused.empty() ? Status{} : no(who_ + " is not allowed to set the following labels: " + refused);
     }
     const core_v1::Node old(*request_.old);
     if (!schema::equal(node.spec().taints().node(), old.spec().taints().node()))
       return no(who_ + " is not allowed to modify taints");
-    if (!schema::equal(node.metadata().ownerReferences().node(),
-                       old.metadata().ownerReferences().node()))
+    if (!schema::equal(node.metadata().ownerReferences().node(), old.metadata().ownerReferences().node()))
       return no(who_ + " is not allowed to modify ownerReferences");
-    const std::string refused =
-        forbidden_labels(changed_labels(node.metadata().labels(), old.metadata().labels()));
+    const std::string refused = forbidden_labels(changed_labels(node.metadata().labels(), old.metadata().labels()));
     return refused.empty() ? Status{} : no(who_ + " is not allowed to modify labels: " + refused);
   }
 
@@ -193,8 +176,7 @@ class Restriction {
   }
 
   Status judge_csi_node() {
-    if (request_.request->name != node_)
-      return no("can only access CSINode with the same name as the requesting node");
+    if (request_.request->name != node_) return no("can only access CSINode with the same name as the requesting node");
     return {};
   }
 
@@ -207,8 +189,7 @@ class Restriction {
     const Result<std::string> pem = base64_decode(spec.request());
     const auto asked = pem ? pki::SigningRequest::from_pem(*pem) : fail(pem.error());
     if (!asked) return no("unable to parse csr: " + asked.error().message);
-    if (asked->subject().common_name == std::string(names::node_prefix) + std::string(node_))
-      return {};
+    if (asked->subject().common_name == std::string(names::node_prefix) + std::string(node_)) return {};
     return no("can only create a node CSR with CN=system:node:" + std::string(node_));
   }
 
@@ -223,9 +204,7 @@ class Restriction {
 Status restrict_node(AdmissionRequest& request, const ClusterState& cluster) {
   if (!request.request->user || !request.request->user->in_group(names::nodes)) return {};
   const std::string_view node = node_of(*request.request->user);
-  if (node.empty())
-    return refuse(request,
-                  "could not determine node from user " + quoted(request.request->user->name));
+  if (node.empty()) return refuse(request, "could not determine node from user " + quoted(request.request->user->name));
   return Restriction(request, cluster, node).judge();
 }
 

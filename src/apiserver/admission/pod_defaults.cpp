@@ -34,15 +34,13 @@ schema::Object default_class(const ClusterState& cluster) {
 Status set_priority(const AdmissionRequest& request, const core_v1::PodSpec& spec, int64_t priority,
                     std::string_view policy) {
   if (spec.has_priority() && spec.priority() != priority)
-    return refuse(
-        request, "the integer value of priority (" + std::to_string(spec.priority()) +
-                     ") must not be provided in pod spec; priority admission controller computed " +
-                     std::to_string(priority) + " from the given PriorityClass name");
+    return refuse(request, "the integer value of priority (" + std::to_string(spec.priority()) +
+                               ") must not be provided in pod spec; priority admission controller computed " +
+                               std::to_string(priority) + " from the given PriorityClass name");
   if (spec.has_preemptionPolicy() && spec.preemptionPolicy() != policy)
-    return refuse(
-        request, "the string value of PreemptionPolicy (" + std::string(spec.preemptionPolicy()) +
-                     ") must not be provided in pod spec; priority admission controller computed " +
-                     std::string(policy) + " from the given PriorityClass name");
+    return refuse(request, "the string value of PreemptionPolicy (" + std::string(spec.preemptionPolicy()) +
+                               ") must not be provided in pod spec; priority admission controller computed " +
+                               std::string(policy) + " from the given PriorityClass name");
   spec.set_priority(priority);
   spec.set_preemptionPolicy(policy);
   return {};
@@ -58,8 +56,7 @@ Status prioritise_new_pod(AdmissionRequest& request, const ClusterState& cluster
   } else {
     object = cluster.get(scheduling_group, "priorityclasses", "", spec.priorityClassName());
     if (!object)
-      return refuse(request, "no PriorityClass with name " + std::string(spec.priorityClassName()) +
-                                 " was found");
+      return refuse(request, "no PriorityClass with name " + std::string(spec.priorityClassName()) + " was found");
   }
   const scheduling_v1::PriorityClass chosen(object);
   const std::string_view policy = chosen.preemptionPolicy();
@@ -72,8 +69,7 @@ void keep_priority(AdmissionRequest& request) {
   const auto spec = core_v1::Pod(*request.object).mutable_spec();
   const auto old = core_v1::Pod(*request.old).spec();
   if (!spec.has_priority() && old.has_priority()) spec.set_priority(old.priority());
-  if (!spec.has_preemptionPolicy() && old.has_preemptionPolicy())
-    spec.set_preemptionPolicy(old.preemptionPolicy());
+  if (!spec.has_preemptionPolicy() && old.has_preemptionPolicy()) spec.set_preemptionPolicy(old.preemptionPolicy());
 }
 
 Status check_single_default(const AdmissionRequest& request, const ClusterState& cluster) {
@@ -82,8 +78,7 @@ Status check_single_default(const AdmissionRequest& request, const ClusterState&
   if (!other) return {};
   const std::string name(scheduling_v1::PriorityClass(other).metadata().name());
   if (name == request.request->name) return {};
-  return refuse(request, "PriorityClass " + name +
-                             " is already marked as default. Only one default can exist");
+  return refuse(request, "PriorityClass " + name + " is already marked as default. Only one default can exist");
 }
 
 }  // namespace

@@ -14,8 +14,7 @@ constexpr int64_t token_seconds = 3607, file_mode = 0644;
 
 Status check_mirror_pod(const AdmissionRequest& request, const core_v1::Pod& pod) {
   const PodReferences refs = references_of(pod);
-  if (!refs.service_account.empty())
-    return refuse(request, "a mirror pod may not reference service accounts");
+  if (!refs.service_account.empty()) return refuse(request, "a mirror pod may not reference service accounts");
   if (!refs.secrets.empty()) return refuse(request, "a mirror pod may not reference secrets");
   for (const auto& volume : pod.spec().volumes())
     for (const auto& source : volume.projected().sources())
@@ -52,8 +51,7 @@ void add_token_volume(const core_v1::PodSpec& spec, std::string_view name) {
 
 std::string existing_token_volume(const core_v1::PodSpec& spec) {
   for (const auto& volume : spec.volumes())
-    if (volume.name().starts_with(volume_prefix) && volume.has_projected())
-      return std::string(volume.name());
+    if (volume.name().starts_with(volume_prefix) && volume.has_projected()) return std::string(volume.name());
   return {};
 }
 
@@ -94,13 +92,12 @@ Status add_service_account(AdmissionRequest& request, const ClusterState& cluste
   const std::string& ns = request.request->namespace_;
   const schema::Object object = cluster.get("", "serviceaccounts", ns, name);
   if (!object)
-    return refuse(request, "error looking up service account " + ns + "/" + name +
-                               ": serviceaccount " + quoted(name) + " not found");
+    return refuse(request, "error looking up service account " + ns + "/" + name + ": serviceaccount " + quoted(name) +
+                               " not found");
   const core_v1::ServiceAccount account(object);
   if (wants_token(spec, account)) mount_token_volume(spec, random);
   if (spec.imagePullSecrets().empty())
-    for (const auto& secret : account.imagePullSecrets())
-      spec.add_imagePullSecrets().set_name(secret.name());
+    for (const auto& secret : account.imagePullSecrets()) spec.add_imagePullSecrets().set_name(secret.name());
   return {};
 }
 

@@ -40,9 +40,7 @@ Auth::Auth(AuthOptions options, ClusterState cluster, os::Random& random)
       verifier_(verifier_of(options)),
       authenticator_(cluster_, verifier_of(options),
                      {audiences_of(options), options.anonymous, std::move(options.revoked)}),
-      authorize_([this](const User& user, const Attributes& attributes) {
-        return authorize(user, attributes);
-      }),
+      authorize_([this](const User& user, const Attributes& attributes) { return authorize(user, attributes); }),
       number_([this] {
         const std::scoped_lock lock(random_mutex_);
         return random_.number();
@@ -72,21 +70,16 @@ Status Auth::admit(AdmissionRequest& request) {
   return admission::run(request, {cluster_, rbac_, authorize_, number_});
 }
 
-Result<schema::Document> Auth::issue_service_account_token(const ApiRequest& request,
-                                                           schema::Document body) {
+Result<schema::Document> Auth::issue_service_account_token(const ApiRequest& request, schema::Document body) {
   const std::scoped_lock lock(random_mutex_);
   return issue_token(issuer_, cluster_, random_, request, std::move(body));
 }
 
 std::map<std::string, Compute> Auth::computed() {
-  const Decide decide = [this](const User& user, const Attributes& a) {
-    return this->decide(user, a, true);
-  };
+  const Decide decide = [this](const User& user, const Attributes& a) { return this->decide(user, a, true); };
   return {
       {"authorization.k8s.io/subjectaccessreviews",
-       [decide](const ApiRequest&, schema::Document body) {
-         return review_subject_access(decide, std::move(body));
-       }},
+       [decide](const ApiRequest&, schema::Document body) { return review_subject_access(decide, std::move(body)); }},
       {"authorization.k8s.io/localsubjectaccessreviews",
        [decide](const ApiRequest& r, schema::Document body) {
          return review_local_subject_access(decide, r.namespace_, std::move(body));
@@ -100,17 +93,11 @@ std::map<std::string, Compute> Auth::computed() {
          return review_self_rules(rbac_, asker(r), std::move(body));
        }},
       {"authentication.k8s.io/selfsubjectreviews",
-       [](const ApiRequest& r, schema::Document body) {
-         return review_self(asker(r), std::move(body));
-       }},
+       [](const ApiRequest& r, schema::Document body) { return review_self(asker(r), std::move(body)); }},
       {"authentication.k8s.io/tokenreviews",
-       [this](const ApiRequest&, schema::Document body) {
-         return review_token(authenticator_, std::move(body));
-       }},
+       [this](const ApiRequest&, schema::Document body) { return review_token(authenticator_, std::move(body)); }},
       {"/serviceaccounts/token",
-       [this](const ApiRequest& r, schema::Document body) {
-         return issue_service_account_token(r, std::move(body));
-       }},
+       [this](const ApiRequest& r, schema::Document body) { return issue_service_account_token(r, std::move(body)); }},
   };
 }
 
@@ -137,8 +124,8 @@ const std::vector<Auth::Followed>& Auth::followed() {
   return rows;
 }
 
-void Auth::on_change(std::string_view group, std::string_view resource, std::string_view ns,
-                     std::string_view name, const schema::Object& object) {
+void Auth::on_change(std::string_view group, std::string_view resource, std::string_view ns, std::string_view name,
+                     const schema::Object& object) {
   if (group == names::rbac_group) {
     const bool role = resource == "roles" || resource == "clusterroles";
     if (role && object) return rbac_.put_role(read_role(*object));
@@ -146,14 +133,11 @@ void Auth::on_change(std::string_view group, std::string_view resource, std::str
     if (object) return rbac_.put_binding(read_binding(*object));
     return rbac_.remove_binding(ns, name);
   }
-  if (resource == "persistentvolumes")
-    return object ? graph_.put_volume(*object) : graph_.remove_volume(name);
-  if (resource == "volumeattachments")
-    return object ? graph_.put_attachment(*object) : graph_.remove_attachment(name);
+  if (resource == "persistentvolumes") return object ? graph_.put_volume(*object) : graph_.remove_volume(name);
+  if (resource == "volumeattachments") return object ? graph_.put_attachment(*object) : graph_.remove_attachment(name);
   if (resource == "pods") object ? graph_.put_pod(*object) : graph_.remove_pod(ns, name);
   // Tokens may be bound to these.
-  if (!object || kinds::core_v1::Pod(object).metadata().has_deletionTimestamp())
-    authenticator_.objects_changed();
+  if (!object || kinds::core_v1::Pod(object).metadata().has_deletionTimestamp()) authenticator_.objects_changed();
 }
 
 }  // namespace dure::apiserver

@@ -45,8 +45,8 @@ class Auth {
   // `executor` from then on.
   Status attach(Api& api, run::Executor& executor);
   // What `attach` does with every object; for tests and other sources. `object` null: deleted.
-  void on_change(std::string_view group, std::string_view resource, std::string_view namespace_,
-                 std::string_view name, const schema::Object& object);
+  void on_change(std::string_view group, std::string_view resource, std::string_view namespace_, std::string_view name,
+                 const schema::Object& object);
   struct Followed {
     std::string_view group, resource;
     // Only the end of an object matters (tokens may be bound to it): `on_change` is not called for
@@ -61,8 +61,7 @@ class Auth {
   // The chain: system:masters, nodes, RBAC. `explain`: allowing decisions say why.
   Decision decide(const User& user, const Attributes& attributes, bool explain = false) const;
   Status admit(AdmissionRequest& request);
-  Result<schema::Document> issue_service_account_token(const ApiRequest& request,
-                                                       schema::Document body);
+  Result<schema::Document> issue_service_account_token(const ApiRequest& request, schema::Document body);
 
   // All of it as the resource path wants it.
   ApiGuards guards();

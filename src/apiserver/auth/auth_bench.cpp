@@ -29,8 +29,7 @@ Rbac& policy(int extra) {
         {.namespace_ = "team-" + std::to_string(i),
          .name = "edit",
          .role = "edit",
-         .subjects = {{.kind = Subject::Kind::group, .name = "team-" + std::to_string(i)},
-                      {.name = "ann"}}});
+         .subjects = {{.kind = Subject::Kind::group, .name = "team-" + std::to_string(i)}, {.name = "ann"}}});
   return *rbac;
 }
 
@@ -49,18 +48,15 @@ void decide(benchmark::State& state, const User& who, const Attributes& what, bo
 
 void authorize_admin(benchmark::State& state) {
   decide(state, user("kubernetes-admin", {"kubeadm:cluster-admins", "system:authenticated"}),
-         {.verb = "get", .version = "v1", .resource = "pods", .namespace_ = "team-3", .name = "p"},
-         true);
+         {.verb = "get", .version = "v1", .resource = "pods", .namespace_ = "team-3", .name = "p"}, true);
 }
 void authorize_editor(benchmark::State& state) {
   decide(state, user("ann", {"team-3", "system:authenticated"}),
-         {.verb = "get", .version = "v1", .resource = "pods", .namespace_ = "team-3", .name = "p"},
-         true);
+         {.verb = "get", .version = "v1", .resource = "pods", .namespace_ = "team-3", .name = "p"}, true);
 }
 void refuse_stranger(benchmark::State& state) {
   decide(state, user("eve", {"a", "b", "c", "system:authenticated"}),
-         {.verb = "get", .version = "v1", .resource = "pods", .namespace_ = "team-3", .name = "p"},
-         false);
+         {.verb = "get", .version = "v1", .resource = "pods", .namespace_ = "team-3", .name = "p"}, false);
 }
 BENCHMARK(authorize_admin)->Arg(0)->Arg(10000);
 BENCHMARK(authorize_editor)->Arg(10)->Arg(10000);
@@ -70,22 +66,21 @@ void authorize_a_node(benchmark::State& state) {
   NodeGraph graph;
   for (int i = 0; i < 1000; ++i) {
     const std::string json = R"({"metadata":{"namespace":"d","name":"p)" + std::to_string(i) +
-                             R"("},"spec":{"nodeName":"n1","imagePullSecrets":[{"name":"s)" +
-                             std::to_string(i) + "\"}]}}";
+                             R"("},"spec":{"nodeName":"n1","imagePullSecrets":[{"name":"s)" + std::to_string(i) +
+                             "\"}]}}";
     graph.put_pod(*schema::decode_json(SharedBytes(json), kinds::core_v1::Pod::type()));
   }
   const User node = user("system:node:n1", {"system:nodes", "system:authenticated"});
   for (auto _ : state)
-    benchmark::DoNotOptimize(authorize_node(
-        graph, node, {.verb = "get", .resource = "secrets", .namespace_ = "d", .name = "s77"}));
+    benchmark::DoNotOptimize(
+        authorize_node(graph, node, {.verb = "get", .resource = "secrets", .namespace_ = "d", .name = "s77"}));
 }
 BENCHMARK(authorize_a_node);
 
 void change_a_binding(benchmark::State& state) {
   Rbac& rbac = policy(10000);
   for (auto _ : state)
-    rbac.put_binding(
-        {.namespace_ = "team-3", .name = "extra", .role = "view", .subjects = {{.name = "ann"}}});
+    rbac.put_binding({.namespace_ = "team-3", .name = "extra", .role = "view", .subjects = {{.name = "ann"}}});
 }
 BENCHMARK(change_a_binding);
 
@@ -93,21 +88,19 @@ struct Credentials {
   std::unique_ptr<os::Random> random = os::make_seeded_random(1);
   WallTime now{1'700'000'000'000'000'000};
   pki::PrivateKey key = *pki::PrivateKey::generate();
-  schema::Object account = schema::share(*schema::decode_json(
-      SharedBytes(std::string(R"({"metadata":{"namespace":"d","name":"web","uid":"u"}})")),
-      kinds::core_v1::ServiceAccount::type()));
-  Authenticator authenticator{{.get = [this](auto, auto, auto, auto) { return account; },
-                               .list = {},
-                               .now = [this] { return now; }},
-                              pki::TokenVerifier({key.public_key()}, {"i"}),
-                              {.audiences = {"i"}}};
+  schema::Object account = schema::share(
+      *schema::decode_json(SharedBytes(std::string(R"({"metadata":{"namespace":"d","name":"web","uid":"u"}})")),
+                           kinds::core_v1::ServiceAccount::type()));
+  Authenticator authenticator{
+      {.get = [this](auto, auto, auto, auto) { return account; }, .list = {}, .now = [this] { return now; }},
+      pki::TokenVerifier({key.public_key()}, {"i"}),
+      {.audiences = {"i"}}};
 };
 
 void authenticate_certificate(benchmark::State& state) {
   Credentials c;
   const auto authority = *pki::Authority::create("ca", c.now, c.now + 24h, *c.random);
-  pki::CertificateSpec spec{
-      .subject = {"ann", {"team"}}, .not_before = c.now, .not_after = c.now + 1h};
+  pki::CertificateSpec spec{.subject = {"ann", {"team"}}, .not_before = c.now, .not_after = c.now + 1h};
   spec.usages.client_auth = true;
   wire::Request request;
   auto peer = std::make_shared<wire::Peer>();

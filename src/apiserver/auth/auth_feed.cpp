@@ -8,8 +8,7 @@ namespace dure::apiserver {
 
 Status Auth::Feed::start() {
   const std::string prefix = served_.key_prefix({});
-  DURE_TRY(const store::Page page,
-           api_.store().range({.start = prefix, .end = store::prefix_end(prefix)}));
+  DURE_TRY(const store::Page page, api_.store().range({.start = prefix, .end = store::prefix_end(prefix)}));
   DURE_CHECK(load(page));
   subscription_.reset();
   WatchRequest request;
@@ -54,8 +53,7 @@ bool Auth::Feed::matters(EventType type, const WatchItem& item) const {
 }
 
 bool Auth::Feed::deliver(EventType type, WatchItem& item) {
-  if (matters(type, item))
-    change(item.entry.key, type == EventType::deleted ? nullptr : item.object(type, served_));
+  if (matters(type, item)) change(item.entry.key, type == EventType::deleted ? nullptr : item.object(type, served_));
   return true;
 }
 

@@ -60,8 +60,7 @@ UserHandle user_of(const pki::ServiceAccountClaims& claims) {
             .groups = service_account_groups(claims.namespace_),
             .extra = {}};
   const auto add = [&](std::string_view key, const std::string& value) {
-    if (!value.empty())
-      user.extra.push_back({"authentication.kubernetes.io/" + std::string(key), {value}});
+    if (!value.empty()) user.extra.push_back({"authentication.kubernetes.io/" + std::string(key), {value}});
   };
   add("credential-id", claims.id.empty() ? "" : "JTI=" + claims.id);
   add("node-name", claims.node.name);
@@ -71,11 +70,9 @@ UserHandle user_of(const pki::ServiceAccountClaims& claims) {
   return authenticated(std::move(user));
 }
 
-Status check_bootstrap_secret(const core_v1::Secret& secret, const pki::BootstrapToken& token,
-                              WallTime now) {
+Status check_bootstrap_secret(const core_v1::Secret& secret, const pki::BootstrapToken& token, WallTime now) {
   if (secret.empty()) return fail(refused("bootstrap token " + token.id + " is unknown"));
-  if (secret.type() != pki::bootstrap_token_secret_type)
-    return fail(refused("the secret is no bootstrap token"));
+  if (secret.type() != pki::bootstrap_token_secret_type) return fail(refused("the secret is no bootstrap token"));
   if (secret.metadata().has_deletionTimestamp())
     return fail(refused("bootstrap token " + token.id + " is being deleted"));
   if (!pki::equal_in_constant_time(secret_value(secret, "token-secret"), token.secret) ||
@@ -92,8 +89,7 @@ Status check_bootstrap_secret(const core_v1::Secret& secret, const pki::Bootstra
 
 }  // namespace
 
-Authenticator::Authenticator(ClusterState cluster, pki::TokenVerifier verifier,
-                             AuthenticatorOptions options)
+Authenticator::Authenticator(ClusterState cluster, pki::TokenVerifier verifier, AuthenticatorOptions options)
     : cluster_(std::move(cluster)), verifier_(std::move(verifier)), options_(std::move(options)) {}
 
 Result<UserHandle> Authenticator::authenticate(const wire::Request& request) {
@@ -113,8 +109,7 @@ Result<UserHandle> Authenticator::authenticate(const wire::Request& request) {
 
 // --- certificates
 
-std::shared_ptr<const Authenticator::KnownCertificate> Authenticator::known_certificate(
-    const std::string& der) {
+std::shared_ptr<const Authenticator::KnownCertificate> Authenticator::known_certificate(const std::string& der) {
   {
     const std::shared_lock lock(mutex_);
     const auto found = certificates_.find(der);
@@ -128,11 +123,11 @@ std::shared_ptr<const Authenticator::KnownCertificate> Authenticator::known_cert
   known->not_after = certificate->not_after();
   const pki::Subject subject = certificate->subject();
   if (!subject.common_name.empty() && certificate->usages().client_auth)
-    known->user = authenticated(User{.name = subject.common_name,
-                                     .uid = {},
-                                     .groups = subject.organizations,
-                                     .extra = {{"authentication.kubernetes.io/credential-id",
-                                                {"X509SHA256=" + known->fingerprint}}}});
+    known->user = authenticated(
+        User{.name = subject.common_name,
+             .uid = {},
+             .groups = subject.organizations,
+             .extra = {{"authentication.kubernetes.io/credential-id", {"X509SHA256=" + known->fingerprint}}}});
   const std::unique_lock lock(mutex_);
   if (certificates_.size() >= remembered_max) certificates_.clear();
   certificates_[der] = known;
@@ -146,8 +141,8 @@ Result<UserHandle> Authenticator::by_certificate(const wire::Peer& peer, WallTim
   if (!known) return fail(refused("the client certificate cannot be read"));
   // The handshake may be long ago.
   if (now < known->not_before || now >= known->not_after)
-    return fail(refused("the client certificate is valid from " + format_time(known->not_before) +
-                        " to " + format_time(known->not_after)));
+    return fail(refused("the client certificate is valid from " + format_time(known->not_before) + " to " +
+                        format_time(known->not_after)));
   if (is_revoked(known->fingerprint)) return fail(refused("the client certificate was revoked"));
   if (!known->user) return fail(refused("the client certificate is not for client authentication"));
   return known->user;
@@ -159,8 +154,7 @@ Result<UserHandle> Authenticator::by_bootstrap_token(std::string_view text, Wall
   const Result<pki::BootstrapToken> parsed = pki::parse_bootstrap_token(text);
   if (!parsed) return fail(refused("neither a service account token nor a bootstrap token"));
   const pki::BootstrapToken& token = *parsed;
-  const schema::Object object =
-      cluster_.get("", "secrets", pki::bootstrap_token_namespace, token.secret_name());
+  const schema::Object object = cluster_.get("", "secrets", pki::bootstrap_token_namespace, token.secret_name());
   if (!object) return fail(refused("bootstrap token " + token.id + " is unknown"));
   const core_v1::Secret secret(object);
   DURE_CHECK(check_bootstrap_secret(secret, token, now));
@@ -172,15 +166,13 @@ Result<UserHandle> Authenticator::by_bootstrap_token(std::string_view text, Wall
   for (const std::string_view group : split(extra, ',')) {
     if (trim(group).empty()) continue;
     if (!pki::is_bootstrap_group(trim(group)))
-      return fail(refused("bootstrap token " + token.id + " asks for the group " +
-                          std::string(trim(group))));
+      return fail(refused("bootstrap token " + token.id + " asks for the group " + std::string(trim(group))));
     user.groups.emplace_back(trim(group));
   }
   return authenticated(std::move(user));
 }
 
-Result<std::shared_ptr<Authenticator::KnownToken>> Authenticator::known_token(
-    std::string_view token, WallTime now) {
+Result<std::shared_ptr<Authenticator::KnownToken>> Authenticator::known_token(std::string_view token, WallTime now) {
   const std::string key = pki::sha256(token);
   {
     const std::shared_lock lock(mutex_);
@@ -204,13 +196,11 @@ Status Authenticator::check_bound_objects(KnownToken& token, WallTime now) const
   const uint64_t generation = generation_.load(std::memory_order_relaxed);
   if (token.bound_at.load(std::memory_order_relaxed) == generation) return {};
   bool lasting = true;
-  const auto check = [&](std::string_view resource, std::string_view ns,
-                         const pki::ObjectIdentity& wanted) -> Status {
+  const auto check = [&](std::string_view resource, std::string_view ns, const pki::ObjectIdentity& wanted) -> Status {
     const schema::Object object = cluster_.get("", resource, ns, wanted.name);
     const core_v1::Pod view = object ? core_v1::Pod(object) : core_v1::Pod();
     if (!object || view.metadata().uid() != wanted.uid || is_gone(view, now))
-      return fail(refused("what the token is bound to is gone: " + std::string(resource) + " " +
-                          wanted.name));
+      return fail(refused("what the token is bound to is gone: " + std::string(resource) + " " + wanted.name));
     if (view.metadata().has_deletionTimestamp()) lasting = false;
     return {};
   };
@@ -223,8 +213,8 @@ Status Authenticator::check_bound_objects(KnownToken& token, WallTime now) const
   return {};
 }
 
-Result<Authenticator::TokenAnswer> Authenticator::authenticate_token(
-    std::string_view token, const std::vector<std::string>& audiences) {
+Result<Authenticator::TokenAnswer> Authenticator::authenticate_token(std::string_view token,
+                                                                     const std::vector<std::string>& audiences) {
   const WallTime now = cluster_.now();
   const std::vector<std::string>& wanted = audiences.empty() ? options_.audiences : audiences;
   if (!pki::looks_like_jwt(token)) {
@@ -236,12 +226,10 @@ Result<Authenticator::TokenAnswer> Authenticator::authenticate_token(
   TokenAnswer answer{known->user, {}};
   for (const std::string& audience : wanted) {
     const auto& meant = known->claims.audiences;
-    if (std::find(meant.begin(), meant.end(), audience) != meant.end())
-      answer.audiences.push_back(audience);
+    if (std::find(meant.begin(), meant.end(), audience) != meant.end()) answer.audiences.push_back(audience);
   }
   if (answer.audiences.empty()) return fail(refused("token is meant for other audiences"));
-  if (!known->claims.id.empty() && is_revoked(known->claims.id))
-    return fail(refused("token was revoked"));
+  if (!known->claims.id.empty() && is_revoked(known->claims.id)) return fail(refused("token was revoked"));
   DURE_CHECK(check_bound_objects(*known, now));
   return answer;
 }

@@ -25,8 +25,7 @@
 namespace dure::apiserver {
 
 struct AuthenticatorOptions {
-  std::vector<std::string>
-      audiences;  // who the API server is; a token must be meant for one of them
+  std::vector<std::string> audiences;  // who the API server is; a token must be meant for one of them
   bool anonymous = true;
   // Asked on every request: the sha256 fingerprint of a certificate, or the id (jti) of a token.
   std::function<bool(std::string_view credential)> revoked = {};
@@ -44,8 +43,7 @@ class Authenticator {
   };
   // The error says why, for the log; callers over the wire are told "Unauthorized" only. Empty
   // audiences: the server's own.
-  Result<TokenAnswer> authenticate_token(std::string_view token,
-                                         const std::vector<std::string>& audiences = {});
+  Result<TokenAnswer> authenticate_token(std::string_view token, const std::vector<std::string>& audiences = {});
 
   // A service account, secret, pod or node that tokens may be bound to was deleted or marked for
   // it.
@@ -69,9 +67,7 @@ class Authenticator {
   Result<UserHandle> by_bootstrap_token(std::string_view token, WallTime now) const;
   Result<std::shared_ptr<KnownToken>> known_token(std::string_view token, WallTime now);
   Status check_bound_objects(KnownToken& token, WallTime now) const;
-  bool is_revoked(std::string_view credential) const {
-    return options_.revoked && options_.revoked(credential);
-  }
+  bool is_revoked(std::string_view credential) const { return options_.revoked && options_.revoked(credential); }
 
   const ClusterState cluster_;
   const pki::TokenVerifier verifier_;
@@ -79,12 +75,11 @@ class Authenticator {
   std::atomic<uint64_t> generation_{1};
   std::shared_mutex mutex_;
   std::unordered_map<std::string, std::shared_ptr<const KnownCertificate>> certificates_;  // by DER
-  std::unordered_map<std::string, std::shared_ptr<KnownToken>> tokens_;  // by sha256
+  std::unordered_map<std::string, std::shared_ptr<KnownToken>> tokens_;                    // by sha256
 };
 
 // The user that `headers` (Impersonate-User, -Group, -Uid, -Extra-*) ask to be, if `authorize` lets
 // `user` be all of it; `user` itself without such headers.
-Result<UserHandle> impersonate(const wire::Headers& headers, const UserHandle& user,
-                               const Authorize& authorize);
+Result<UserHandle> impersonate(const wire::Headers& headers, const UserHandle& user, const Authorize& authorize);
 
 }  // namespace dure::apiserver

@@ -61,8 +61,7 @@ bool read_mark(std::string_view word, Role& role) {
   }
   if (word[0] != '<') return false;
   if (!role.aggregation) role.aggregation.emplace();
-  role.aggregation->push_back(
-      {LabelRule{std::move(key), LabelRule::Operator::in, {std::move(value)}}});
+  role.aggregation->push_back({LabelRule{std::move(key), LabelRule::Operator::in, {std::move(value)}}});
   return true;
 }
 
@@ -77,15 +76,13 @@ bool read_subject_word(std::string_view word, Subject& subject) {
   else if (kind == "group")
     subject.kind = Subject::Kind::group;
   else if (kind == "account" && slash != std::string_view::npos)
-    subject = {Subject::Kind::service_account, std::string(name.substr(slash + 1)),
-               std::string(name.substr(0, slash))};
+    subject = {Subject::Kind::service_account, std::string(name.substr(slash + 1)), std::string(name.substr(0, slash))};
   else
     return false;
   return true;
 }
 
-void split_name(std::string_view text, bool namespaced, std::string& namespace_,
-                std::string& name) {
+void split_name(std::string_view text, bool namespaced, std::string& namespace_, std::string& name) {
   const size_t slash = namespaced ? text.find('/') : std::string_view::npos;
   if (slash != std::string_view::npos) namespace_ = text.substr(0, slash);
   name = slash == std::string_view::npos ? text : text.substr(slash + 1);
@@ -113,10 +110,8 @@ bool read_row(std::string_view row, PolicyText& out) {
   std::vector<std::string_view> words;
   for (const std::string_view word : split(trim(row), ' '))
     if (!word.empty()) words.push_back(word);
-  if (row.starts_with("  "))
-    return !out.roles.empty() && read_rule(words, out.roles.back().rules.emplace_back());
-  if (words[0] == "clusterrole" || words[0] == "role")
-    return read_role_row(words, out.roles.emplace_back());
+  if (row.starts_with("  ")) return !out.roles.empty() && read_rule(words, out.roles.back().rules.emplace_back());
+  if (words[0] == "clusterrole" || words[0] == "role") return read_role_row(words, out.roles.emplace_back());
   if (words[0] == "clusterbinding" || words[0] == "binding")
     return read_binding_row(words, out.bindings.emplace_back());
   return false;
@@ -139,8 +134,7 @@ void write_rule(const rbac_v1::PolicyRule& out, const PolicyRule& rule) {
 }
 
 template <class View>
-schema::Document start(const schema::Resource& resource, std::string_view namespace_,
-                       std::string_view name) {
+schema::Document start(const schema::Resource& resource, std::string_view namespace_, std::string_view name) {
   schema::Document document(View::type());
   const View object(document);
   object.set_kind(resource.kind);
@@ -181,9 +175,8 @@ void write_subject(const rbac_v1::Subject& out, const Subject& subject) {
 BootstrapObject binding_object(const Binding& binding, bool defaults) {
   const bool cluster = binding.namespace_.empty();
   const schema::Resource& resource = cluster ? rbac_v1::clusterrolebindings : rbac_v1::rolebindings;
-  schema::Document document =
-      cluster ? start<rbac_v1::ClusterRoleBinding>(resource, "", binding.name)
-              : start<rbac_v1::RoleBinding>(resource, binding.namespace_, binding.name);
+  schema::Document document = cluster ? start<rbac_v1::ClusterRoleBinding>(resource, "", binding.name)
+                                      : start<rbac_v1::RoleBinding>(resource, binding.namespace_, binding.name);
   const rbac_v1::RoleBinding object(document);
   mark_default(object.mutable_metadata(), defaults);
   for (const Subject& subject : binding.subjects) write_subject(object.add_subjects(), subject);
@@ -199,8 +192,7 @@ BootstrapObject namespace_object(std::string_view name) {
 }
 
 BootstrapObject priority_object(std::string_view name, int64_t value, std::string_view why) {
-  schema::Document document =
-      start<scheduling_v1::PriorityClass>(scheduling_v1::priorityclasses, "", name);
+  schema::Document document = start<scheduling_v1::PriorityClass>(scheduling_v1::priorityclasses, "", name);
   const scheduling_v1::PriorityClass object(document);
   object.set_value(value);
   object.set_description(why);
@@ -228,8 +220,7 @@ bool lacks(const Map& have, const Map& want) {
   return false;
 }
 
-bool add_rules(const schema::Document& wanted, const schema::Document& existing,
-               schema::Document& out) {
+bool add_rules(const schema::Document& wanted, const schema::Document& existing, schema::Document& out) {
   if (rbac_v1::ClusterRole(wanted).has_aggregationRule()) return false;  // its rules are computed
   const PolicyRules have = read_role(existing).rules, want = read_role(wanted).rules;
   const PolicyRules missing = compact(not_covered(have, want));
@@ -237,14 +228,12 @@ bool add_rules(const schema::Document& wanted, const schema::Document& existing,
   return !missing.empty();
 }
 
-bool add_subjects(const schema::Document& wanted, const schema::Document& existing,
-                  schema::Document& out) {
+bool add_subjects(const schema::Document& wanted, const schema::Document& existing, schema::Document& out) {
   bool changed = false;
   const rbac_v1::RoleBinding have(existing), target(out);
   for (const auto& subject : rbac_v1::RoleBinding(wanted).subjects()) {
     const auto list = have.subjects();
-    if (std::any_of(list.begin(), list.end(),
-                    [&](const auto& other) { return same_subject(subject, other); }))
+    if (std::any_of(list.begin(), list.end(), [&](const auto& other) { return same_subject(subject, other); }))
       continue;
     const auto added = target.add_subjects();
     out.copy(added.mutable_node(), subject.node());
@@ -253,8 +242,7 @@ bool add_subjects(const schema::Document& wanted, const schema::Document& existi
   return changed;
 }
 
-bool add_labels(const schema::Document& wanted, const schema::Document& existing,
-                schema::Document& out) {
+bool add_labels(const schema::Document& wanted, const schema::Document& existing, schema::Document& out) {
   const auto want = rbac_v1::Role(wanted).metadata(), have = rbac_v1::Role(existing).metadata();
   if (!lacks(have.labels(), want.labels())) return false;
   for (const auto& [key, value] : want.labels())
@@ -286,25 +274,20 @@ std::vector<BootstrapObject> bootstrap_objects() {
   std::vector<BootstrapObject> out;
   for (const char* name : {"kube-system", "kube-public", "kube-node-lease", "default"})
     out.push_back(namespace_object(name));
-  out.push_back(priority_object("system-node-critical", 2000001000,
-                                "For pods that a node cannot do without."));
-  out.push_back(priority_object(
-      "system-cluster-critical", 2000000000,
-      "For pods that the cluster cannot do without; they may move to another node."));
+  out.push_back(priority_object("system-node-critical", 2000001000, "For pods that a node cannot do without."));
+  out.push_back(priority_object("system-cluster-critical", 2000000000,
+                                "For pods that the cluster cannot do without; they may move to another node."));
   add_policy(out, bootstrap_policy_rows, true);
   add_policy(out, joining_policy_rows, false);
   return out;
 }
 
-std::optional<schema::Document> reconciled(const BootstrapObject& wanted,
-                                           const schema::Document& existing) {
+std::optional<schema::Document> reconciled(const BootstrapObject& wanted, const schema::Document& existing) {
   if (wanted.resource->group != rbac_api_group) return std::nullopt;
-  if (rbac_v1::Role(existing).metadata().annotations().get(autoupdate) != "true")
-    return std::nullopt;
+  if (rbac_v1::Role(existing).metadata().annotations().get(autoupdate) != "true") return std::nullopt;
   schema::Document out = existing.clone();
   const bool role = wanted.resource == &rbac_v1::roles || wanted.resource == &rbac_v1::clusterroles;
-  const bool parts =
-      role ? add_rules(wanted.object, existing, out) : add_subjects(wanted.object, existing, out);
+  const bool parts = role ? add_rules(wanted.object, existing, out) : add_subjects(wanted.object, existing, out);
   const bool labels = add_labels(wanted.object, existing, out);
   if (!parts && !labels) return std::nullopt;
   return out;

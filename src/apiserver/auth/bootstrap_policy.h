@@ -53,8 +53,7 @@ std::vector<BootstrapObject> bootstrap_objects();
 // What `existing` lacks of `wanted`, as upstream's reconciliation has it: missing rules and
 // subjects are added, nothing is taken away; an object whose annotation
 // rbac.authorization.kubernetes.io/autoupdate is not "true" is left alone. Null: nothing to do.
-std::optional<schema::Document> reconciled(const BootstrapObject& wanted,
-                                           const schema::Document& existing);
+std::optional<schema::Document> reconciled(const BootstrapObject& wanted, const schema::Document& existing);
 
 class Api;
 // Creates and repairs all of them as the server's own user; all writes are under way at once, so

@@ -13,8 +13,8 @@ namespace dure::apiserver {
 
 struct ClusterState {
   // The newest committed state, or null. get("", "secrets", "kube-system", "x"); thread: any.
-  std::function<schema::Object(std::string_view group, std::string_view resource,
-                               std::string_view namespace_, std::string_view name)>
+  std::function<schema::Object(std::string_view group, std::string_view resource, std::string_view namespace_,
+                               std::string_view name)>
       get;
   std::function<std::vector<schema::Object>(std::string_view group, std::string_view resource,
                                             std::string_view namespace_)>

@@ -25,10 +25,8 @@ std::string who_cannot_what(const User& user, const Attributes& a) {
   if (!a.is_resource()) return start + " path " + quoted(a.path);
   std::string resource(a.resource);
   if (!a.subresource.empty()) resource.append("/").append(a.subresource);
-  const std::string what =
-      start + " resource " + quoted(resource) + " in API group " + quoted(a.group);
-  return a.namespace_.empty() ? what + " at the cluster scope"
-                              : what + " in the namespace " + quoted(a.namespace_);
+  const std::string what = start + " resource " + quoted(resource) + " in API group " + quoted(a.group);
+  return a.namespace_.empty() ? what + " at the cluster scope" : what + " in the namespace " + quoted(a.namespace_);
 }
 
 }  // namespace
@@ -54,8 +52,7 @@ std::string quoted(std::string_view text) {
   return out + "\"";
 }
 
-Error refused_object(std::string_view group, std::string_view resource, std::string_view name,
-                     std::string_view why) {
+Error refused_object(std::string_view group, std::string_view resource, std::string_view name, std::string_view why) {
   std::string what(resource);
   if (!group.empty()) what.append(".").append(group);
   if (!name.empty()) what.append(" ").append(quoted(name));

@@ -23,8 +23,7 @@ struct Decision {
 // in the namespace "default"
 Error refused_request(const User& user, const Attributes& attributes, std::string_view reason = {});
 // 403 for an object that admission or another policy refuses: pods "x" is forbidden: <why>
-Error refused_object(std::string_view group, std::string_view resource, std::string_view name,
-                     std::string_view why);
+Error refused_object(std::string_view group, std::string_view resource, std::string_view name, std::string_view why);
 
 // A text as Go's %q writes it.
 std::string quoted(std::string_view text);

@@ -20,15 +20,13 @@ class Gathering {
   void take(ApiResponse response) {
     const std::scoped_lock lock(mutex_);
     // Somebody else was quicker with the same object: as good.
-    if (response.error && response.error->code != 409 && !failure_)
-      failure_ = std::move(response.error);
+    if (response.error && response.error->code != 409 && !failure_) failure_ = std::move(response.error);
     if (--open_ == 0) done_.notify_all();
   }
   Status wait() {
     std::unique_lock lock(mutex_);
     done_.wait(lock, [&] { return open_ == 0; });
-    if (failure_)
-      return fail(std::move(*failure_).with_context("create the cluster's first objects"));
+    if (failure_) return fail(std::move(*failure_).with_context("create the cluster's first objects"));
     return {};
   }
 
@@ -52,8 +50,7 @@ ApiRequest request_for(const BootstrapObject& wanted, std::string verb, schema::
 
 void send(Api& api, ApiRequest request, const std::shared_ptr<Gathering>& gathering) {
   gathering->expect();
-  api.handle(std::move(request),
-             [gathering](ApiResponse response) { gathering->take(std::move(response)); });
+  api.handle(std::move(request), [gathering](ApiResponse response) { gathering->take(std::move(response)); });
 }
 
 }  // namespace

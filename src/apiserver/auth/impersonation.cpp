@@ -50,47 +50,34 @@ Status may(const User& user, const Authorize& authorize, Attributes attributes) 
 Status check_wish(const Wish& wish, const User& user, const Authorize& authorize) {
   std::string_view ns, account;
   if (split_service_account(wish.user, ns, account)) {
-    DURE_CHECK(
-        may(user, authorize, {.resource = "serviceaccounts", .namespace_ = ns, .name = account}));
+    DURE_CHECK(may(user, authorize, {.resource = "serviceaccounts", .namespace_ = ns, .name = account}));
   } else {
     DURE_CHECK(may(user, authorize, {.resource = "users", .name = wish.user}));
   }
   if (!wish.uid.empty())
-    DURE_CHECK(may(user, authorize,
-                   {.group = authentication_group, .resource = "uids", .name = wish.uid}));
-  for (const std::string& group : wish.groups)
-    DURE_CHECK(may(user, authorize, {.resource = "groups", .name = group}));
+    DURE_CHECK(may(user, authorize, {.group = authentication_group, .resource = "uids", .name = wish.uid}));
+  for (const std::string& group : wish.groups) DURE_CHECK(may(user, authorize, {.resource = "groups", .name = group}));
   for (const auto& [key, values] : wish.extra)
     for (const std::string& value : values)
       DURE_CHECK(may(user, authorize,
-                     {.group = authentication_group,
-                      .resource = "userextras",
-                      .subresource = key,
-                      .name = value}));
+                     {.group = authentication_group, .resource = "userextras", .subresource = key, .name = value}));
   return {};
 }
 
 }  // namespace
 
-Result<UserHandle> impersonate(const wire::Headers& headers, const UserHandle& user,
-                               const Authorize& authorize) {
+Result<UserHandle> impersonate(const wire::Headers& headers, const UserHandle& user, const Authorize& authorize) {
   Wish wish = read_wish(headers);
   if (wish.empty()) return user;
   if (wish.user.empty()) {
-    Error error = bad_request(
-        "requested impersonation of groups, a uid or extra fields without impersonating a user");
+    Error error = bad_request("requested impersonation of groups, a uid or extra fields without impersonating a user");
     return fail(std::move(error));
   }
   DURE_CHECK(check_wish(wish, *user, authorize));
   std::string_view ns, account;
-  if (wish.groups.empty() && split_service_account(wish.user, ns, account))
-    wish.groups = service_account_groups(ns);
-  User other{.name = wish.user,
-             .uid = wish.uid,
-             .groups = std::move(wish.groups),
-             .extra = std::move(wish.extra)};
-  const std::string_view everyone =
-      wish.user == names::anonymous ? names::unauthenticated : names::authenticated;
+  if (wish.groups.empty() && split_service_account(wish.user, ns, account)) wish.groups = service_account_groups(ns);
+  User other{.name = wish.user, .uid = wish.uid, .groups = std::move(wish.groups), .extra = std::move(wish.extra)};
+  const std::string_view everyone = wish.user == names::anonymous ? names::unauthenticated : names::authenticated;
   const bool known = other.in_group(names::authenticated) || other.in_group(names::unauthenticated);
   if (!known) other.groups.emplace_back(everyone);
   return std::make_shared<const User>(std::move(other));

@@ -22,8 +22,7 @@ std::vector<std::string> keys_of(const core_v1::Pod& pod) {
   // A mirror pod only shows what the node runs anyway: it must not open doors.
   if (is_mirror_pod(pod)) return keys;
   const PodReferences refs = references_of(pod);
-  if (!refs.service_account.empty())
-    keys.push_back(key_of("serviceaccounts", ns, refs.service_account));
+  if (!refs.service_account.empty()) keys.push_back(key_of("serviceaccounts", ns, refs.service_account));
   for (const auto& name : refs.secrets) keys.push_back(key_of("secrets", ns, name));
   for (const auto& name : refs.config_maps) keys.push_back(key_of("configmaps", ns, name));
   for (const auto& name : refs.claims) keys.push_back(key_of("persistentvolumeclaims", ns, name));
@@ -78,8 +77,7 @@ void NodeGraph::put_volume(const schema::Document& document) {
   const std::string name(volume.metadata().name());
   VolumeEntry entry;
   const auto claim = volume.spec().claimRef();
-  if (!claim.name().empty())
-    entry.claim = key_of("persistentvolumeclaims", claim.namespace_(), claim.name());
+  if (!claim.name().empty()) entry.claim = key_of("persistentvolumeclaims", claim.namespace_(), claim.name());
   for (const NamespacedName& secret : secrets_of(volume))
     entry.secrets.push_back(key_of("secrets", secret.namespace_, secret.name));
   const std::unique_lock lock(mutex_);
@@ -118,15 +116,13 @@ bool NodeGraph::reaches(std::string_view node, std::string_view what, std::strin
   }
   const auto through = [&](const std::string& volume) {
     const auto found = volumes_.find(volume);
-    return found != volumes_.end() && !found->second.claim.empty() &&
-           needs(node, found->second.claim);
+    return found != volumes_.end() && !found->second.claim.empty() && needs(node, found->second.claim);
   };
   if (what == "persistentvolumes") return through(std::string(name));
   const std::string key = key_of(what, namespace_, name);
   if (needs(node, key)) return true;
   const auto volumes = volumes_of_secret_.find(key);
-  return volumes != volumes_of_secret_.end() &&
-         std::any_of(volumes->second.begin(), volumes->second.end(), through);
+  return volumes != volumes_of_secret_.end() && std::any_of(volumes->second.begin(), volumes->second.end(), through);
 }
 
 }  // namespace dure::apiserver

@@ -26,8 +26,7 @@ class NodeGraph {
   // Does a pod bound to `node` refer to it, directly or through a volume? `what`: a plural of the
   // core group (secrets, configmaps, persistentvolumeclaims, persistentvolumes, serviceaccounts,
   // pods) or volumeattachments.
-  bool reaches(std::string_view node, std::string_view what, std::string_view namespace_,
-               std::string_view name) const;
+  bool reaches(std::string_view node, std::string_view what, std::string_view namespace_, std::string_view name) const;
 
  private:
   struct PodEntry {

@@ -48,9 +48,8 @@ std::string_view kind_text(Subject::Kind kind) {
 }
 
 std::string subject_text(const Subject& subject) {
-  const std::string name = subject.kind == Subject::Kind::service_account
-                               ? subject.name + "/" + subject.namespace_
-                               : subject.name;
+  const std::string name =
+      subject.kind == Subject::Kind::service_account ? subject.name + "/" + subject.namespace_ : subject.name;
   return std::string(kind_text(subject.kind)) + " " + quoted(name);
 }
 
@@ -59,13 +58,13 @@ std::string allowed_by(const Binding& binding, const Subject& subject) {
   return "RBAC: allowed by " +
          (cluster ? "ClusterRoleBinding " + quoted(binding.name)
                   : "RoleBinding " + quoted(binding.name + "/" + binding.namespace_)) +
-         " of " + (binding.to_cluster_role ? "ClusterRole " : "Role ") + quoted(binding.role) +
-         " to " + subject_text(subject);
+         " of " + (binding.to_cluster_role ? "ClusterRole " : "Role ") + quoted(binding.role) + " to " +
+         subject_text(subject);
 }
 
 std::string missing_role(const Binding& binding) {
-  return std::string(binding.to_cluster_role ? "clusterrole" : "role") +
-         ".rbac.authorization.k8s.io " + quoted(binding.role) + " not found";
+  return std::string(binding.to_cluster_role ? "clusterrole" : "role") + ".rbac.authorization.k8s.io " +
+         quoted(binding.role) + " not found";
 }
 
 void add_once(std::vector<std::string>& list, std::string text) {
@@ -83,8 +82,7 @@ std::string aggregate_text(const std::vector<std::string>& errors) {
 }  // namespace
 
 bool labels_match(const std::vector<LabelRule>& rules, const Labels& labels) {
-  return std::all_of(rules.begin(), rules.end(),
-                     [&](const LabelRule& rule) { return label_matches(rule, labels); });
+  return std::all_of(rules.begin(), rules.end(), [&](const LabelRule& rule) { return label_matches(rule, labels); });
 }
 
 void Rbac::put_role(Role role) {
@@ -119,8 +117,7 @@ void Rbac::link(const Binding& binding, Slot& slot) {
 }
 
 void Rbac::unlink(const Binding& binding) {
-  const auto found =
-      binding.namespace_.empty() ? namespaces_.end() : namespaces_.find(binding.namespace_);
+  const auto found = binding.namespace_.empty() ? namespaces_.end() : namespaces_.find(binding.namespace_);
   Scope& scope = binding.namespace_.empty() ? cluster_ : found->second;
   for (const Subject& subject : binding.subjects) {
     auto& map = subject.kind == Subject::Kind::group ? scope.groups : scope.users;
@@ -129,8 +126,7 @@ void Rbac::unlink(const Binding& binding) {
     std::erase_if(grants->second, [&](const Grant& grant) { return grant.binding == &binding; });
     if (grants->second.empty()) map.erase(grants);
   }
-  if (found != namespaces_.end() && scope.users.empty() && scope.groups.empty())
-    namespaces_.erase(found);
+  if (found != namespaces_.end() && scope.users.empty() && scope.groups.empty()) namespaces_.erase(found);
 }
 
 void Rbac::drop_binding(const Name& name) {
@@ -148,8 +144,7 @@ void Rbac::put_binding(Binding binding) {
   const std::unique_lock lock(mutex_);
   const Name name{binding.namespace_, binding.name};
   drop_binding(name);
-  const auto kept =
-      bindings_.emplace(name, std::make_unique<const Binding>(std::move(binding))).first;
+  const auto kept = bindings_.emplace(name, std::make_unique<const Binding>(std::move(binding))).first;
   Slot& slot = slot_of(*kept->second);
   ++slot.references;
   link(*kept->second, slot);
@@ -224,13 +219,11 @@ Decision Rbac::decide(const User& user, const Attributes& attributes, bool expla
   const auto lock = reading();
   Decision decision;
   std::vector<std::string> errors;
-  const std::string_view scope =
-      attributes.is_resource() ? attributes.namespace_ : std::string_view{};
+  const std::string_view scope = attributes.is_resource() ? attributes.namespace_ : std::string_view{};
   visit(user, scope, [&](const Grant& grant) {
     if (!grant.slot->role) add_once(errors, missing_role(*grant.binding));
     if (!rules_allow(grant.slot->effective, attributes)) return true;
-    decision =
-        Decision::allow(explain ? allowed_by(*grant.binding, *grant.subject) : std::string());
+    decision = Decision::allow(explain ? allowed_by(*grant.binding, *grant.subject) : std::string());
     return false;
   });
   if (!decision.allowed() && !errors.empty()) decision.reason = "RBAC: " + aggregate_text(errors);
@@ -248,8 +241,7 @@ RulesOfUser Rbac::rules_of(const User& user, std::string_view namespace_) const 
   return out;
 }
 
-std::optional<PolicyRules> Rbac::role_rules(std::string_view namespace_,
-                                            std::string_view name) const {
+std::optional<PolicyRules> Rbac::role_rules(std::string_view namespace_, std::string_view name) const {
   const auto lock = reading();
   const auto found = roles_.find({std::string(namespace_), std::string(name)});
   if (found == roles_.end() || !found->second.role) return std::nullopt;
@@ -264,8 +256,7 @@ Status check_no_escalation(const Rbac& rbac, const User& user, const Attributes&
   std::set<std::string> rows;
   for (const PolicyRule& rule : compact(missing)) rows.insert(rule_text(rule));
   std::string groups = "[";
-  for (const std::string& group : user.groups)
-    groups.append(groups.size() > 1 ? " " : "").append(quoted(group));
+  for (const std::string& group : user.groups) groups.append(groups.size() > 1 ? " " : "").append(quoted(group));
   std::string why = "user " + quoted(user.name) + " (groups=" + groups +
                     "]) is attempting to grant RBAC permissions not currently held:";
   for (const std::string& row : rows) why.append("\n").append(row);

@@ -126,7 +126,6 @@ class Rbac {
 
 // May `user` hand out `wanted`? Only what the user holds. The error is the 403 for the object named
 // by `attributes`.
-Status check_no_escalation(const Rbac& rbac, const User& user, const Attributes& attributes,
-                           const PolicyRules& wanted);
+Status check_no_escalation(const Rbac& rbac, const User& user, const Attributes& attributes, const PolicyRules& wanted);
 
 }  // namespace dure::apiserver

@@ -23,8 +23,7 @@ std::vector<LabelRule> read_selector(const meta_v1::LabelSelector& selector) {
   for (const auto& [key, value] : selector.matchLabels())
     rules.push_back({std::string(key), LabelRule::Operator::in, {std::string(value)}});
   for (const auto& expression : selector.matchExpressions())
-    rules.push_back({std::string(expression.key()), read_operator(expression.operator_()),
-                     texts(expression.values())});
+    rules.push_back({std::string(expression.key()), read_operator(expression.operator_()), texts(expression.values())});
   return rules;
 }
 
@@ -49,8 +48,7 @@ PolicyRules read_rules(const schema::List<rbac_v1::PolicyRule>& rules) {
 }
 
 Role read_role(const schema::Document& document) {
-  const rbac_v1::ClusterRole role(
-      document);  // a Role is the same with a namespace and without aggregation
+  const rbac_v1::ClusterRole role(document);  // a Role is the same with a namespace and without aggregation
   Role out{.namespace_ = std::string(role.metadata().namespace_()),
            .name = std::string(role.metadata().name()),
            .rules = read_rules(role.rules())};

@@ -49,8 +49,7 @@ bool path_covered(const Texts& held, std::string_view wanted) {
 // `single` has one verb and either one path, or one group, one resource and at most one name.
 bool covers(const PolicyRule& held, const PolicyRule& single) {
   if (!has_or_star(held.verbs, single.verbs[0])) return false;
-  if (!single.non_resource_urls.empty())
-    return path_covered(held.non_resource_urls, single.non_resource_urls[0]);
+  if (!single.non_resource_urls.empty()) return path_covered(held.non_resource_urls, single.non_resource_urls[0]);
   if (!has_or_star(held.api_groups, single.api_groups[0])) return false;
   if (!resource_covered(held.resources, single.resources[0])) return false;
   if (held.resource_names.empty()) return true;
@@ -59,17 +58,13 @@ bool covers(const PolicyRule& held, const PolicyRule& single) {
 
 void break_down(const PolicyRule& rule, PolicyRules& out) {
   for (const std::string& verb : rule.verbs) {
-    for (const std::string& url : rule.non_resource_urls)
-      out.push_back({.verbs = {verb}, .non_resource_urls = {url}});
+    for (const std::string& url : rule.non_resource_urls) out.push_back({.verbs = {verb}, .non_resource_urls = {url}});
     for (const std::string& group : rule.api_groups)
       for (const std::string& resource : rule.resources) {
         if (rule.resource_names.empty())
           out.push_back({.verbs = {verb}, .api_groups = {group}, .resources = {resource}});
         for (const std::string& name : rule.resource_names)
-          out.push_back({.verbs = {verb},
-                         .api_groups = {group},
-                         .resources = {resource},
-                         .resource_names = {name}});
+          out.push_back({.verbs = {verb}, .api_groups = {group}, .resources = {resource}, .resource_names = {name}});
       }
   }
 }
@@ -96,16 +91,14 @@ bool rule_allows(const PolicyRule& rule, const Attributes& a) {
 }
 
 bool rules_allow(const PolicyRules& rules, const Attributes& attributes) {
-  return std::any_of(rules.begin(), rules.end(),
-                     [&](const PolicyRule& rule) { return rule_allows(rule, attributes); });
+  return std::any_of(rules.begin(), rules.end(), [&](const PolicyRule& rule) { return rule_allows(rule, attributes); });
 }
 
 PolicyRules not_covered(const PolicyRules& held, const PolicyRules& wanted) {
   PolicyRules singles, missing;
   for (const PolicyRule& rule : wanted) break_down(rule, singles);
   for (PolicyRule& single : singles)
-    if (std::none_of(held.begin(), held.end(),
-                     [&](const PolicyRule& rule) { return covers(rule, single); }))
+    if (std::none_of(held.begin(), held.end(), [&](const PolicyRule& rule) { return covers(rule, single); }))
       missing.push_back(std::move(single));
   return missing;
 }
@@ -115,8 +108,7 @@ PolicyRules compact(PolicyRules rules) {
   for (PolicyRule& rule : rules) {
     const auto same = std::find_if(out.begin(), out.end(), [&](const PolicyRule& other) {
       return other.api_groups == rule.api_groups && other.resources == rule.resources &&
-             other.resource_names == rule.resource_names &&
-             other.non_resource_urls == rule.non_resource_urls;
+             other.resource_names == rule.resource_names && other.non_resource_urls == rule.non_resource_urls;
     });
     if (same == out.end()) {
       out.push_back(std::move(rule));

@@ -12,8 +12,7 @@
 namespace dure::apiserver {
 
 struct PolicyRule {
-  std::vector<std::string> verbs, api_groups = {}, resources = {}, resource_names = {},
-                                  non_resource_urls = {};
+  std::vector<std::string> verbs, api_groups = {}, resources = {}, resource_names = {}, non_resource_urls = {};
   friend bool operator==(const PolicyRule&, const PolicyRule&) = default;
 };
 using PolicyRules = std::vector<PolicyRule>;

@@ -22,13 +22,10 @@ namespace dure::apiserver {
 using Decide = std::function<Decision(const User&, const Attributes&)>;
 
 Result<schema::Document> review_subject_access(const Decide& decide, schema::Document body);
-Result<schema::Document> review_local_subject_access(const Decide& decide,
-                                                     std::string_view namespace_,
+Result<schema::Document> review_local_subject_access(const Decide& decide, std::string_view namespace_,
                                                      schema::Document body);
-Result<schema::Document> review_self_subject_access(const Decide& decide, const User& user,
-                                                    schema::Document body);
-Result<schema::Document> review_self_rules(const Rbac& rbac, const User& user,
-                                           schema::Document body);
+Result<schema::Document> review_self_subject_access(const Decide& decide, const User& user, schema::Document body);
+Result<schema::Document> review_self_rules(const Rbac& rbac, const User& user, schema::Document body);
 Result<schema::Document> review_self(const User& user, schema::Document body);
 Result<schema::Document> review_token(Authenticator& authenticator, schema::Document body);
 
@@ -42,8 +39,7 @@ struct TokenIssuer {
   // a year, for clients that never read the file again; they die with their pod.
   bool extend = true;
 };
-Result<schema::Document> issue_token(const TokenIssuer& issuer, const ClusterState& cluster,
-                                     os::Random& random, const ApiRequest& request,
-                                     schema::Document body);
+Result<schema::Document> issue_token(const TokenIssuer& issuer, const ClusterState& cluster, os::Random& random,
+                                     const ApiRequest& request, schema::Document body);
 
 }  // namespace dure::apiserver

@@ -20,8 +20,7 @@ namespace dure::apiserver {
 struct TestCluster {
   std::unique_ptr<store::Store> store = store::make_memory_store();
   run::VirtualExecutor executor;
-  std::unique_ptr<os::Random> random = os::make_seeded_random(7),
-                              auth_random = os::make_seeded_random(8);
+  std::unique_ptr<os::Random> random = os::make_seeded_random(7), auth_random = os::make_seeded_random(8);
   Api api{*store, executor, *random};
   pki::PrivateKey key = *pki::PrivateKey::generate();
   std::string revoked;
@@ -43,8 +42,7 @@ struct TestCluster {
   void settle() { executor.run_until_idle(); }
   WallTime now() { return executor.wall_now(); }
 
-  static UserHandle user(std::string name,
-                         std::vector<std::string> groups = {"system:authenticated"}) {
+  static UserHandle user(std::string name, std::vector<std::string> groups = {"system:authenticated"}) {
     return std::make_shared<const User>(
         User{.name = std::move(name), .uid = {}, .groups = std::move(groups), .extra = {}});
   }
@@ -54,8 +52,8 @@ struct TestCluster {
   UserHandle admin = user("kubernetes-super-admin", {"system:masters", "system:authenticated"});
 
   // `path`: "pods", "apps/deployments", "serviceaccounts"; of the newest version.
-  ApiResponse call(const UserHandle& who, std::string verb, std::string_view path, std::string ns,
-                   std::string name, std::string body = "", std::string subresource = "") {
+  ApiResponse call(const UserHandle& who, std::string verb, std::string_view path, std::string ns, std::string name,
+                   std::string body = "", std::string subresource = "") {
     const size_t slash = path.find('/');
     const Served* served = slash == std::string_view::npos
                                ? api.catalog().find("", path)
@@ -73,8 +71,7 @@ struct TestCluster {
     settle();
     return response;
   }
-  ApiResponse make(std::string_view path, std::string ns, std::string body,
-                   UserHandle who = nullptr) {
+  ApiResponse make(std::string_view path, std::string ns, std::string body, UserHandle who = nullptr) {
     return call(who ? who : admin, "create", path, std::move(ns), "", std::move(body));
   }
   schema::Document get(std::string_view path, const std::string& ns, const std::string& name) {
@@ -82,9 +79,7 @@ struct TestCluster {
     EXPECT_FALSE(response.error) << name << ": " << response.error->message;
     return response.object ? *decode(*response.object) : schema::Document();
   }
-  static std::string message(const ApiResponse& response) {
-    return response.error ? response.error->message : "good";
-  }
+  static std::string message(const ApiResponse& response) { return response.error ? response.error->message : "good"; }
 };
 
 }  // namespace dure::apiserver

@@ -23,11 +23,9 @@ Result<int64_t> lifetime(const authentication_v1::TokenRequestSpec& spec, int64_
   const int64_t asked = spec.has_expirationSeconds() ? spec.expirationSeconds() : seconds_default;
   const std::string start = "Invalid value: " + std::to_string(asked) + ": ";
   if (asked < seconds_min)
-    return fail(not_valid("spec.expirationSeconds",
-                          start + "may not specify a duration less than 10 minutes"));
+    return fail(not_valid("spec.expirationSeconds", start + "may not specify a duration less than 10 minutes"));
   if (asked > seconds_max)
-    return fail(not_valid("spec.expirationSeconds",
-                          start + "may not specify a duration larger than 2^32 seconds"));
+    return fail(not_valid("spec.expirationSeconds", start + "may not specify a duration larger than 2^32 seconds"));
   return asked;
 }
 
@@ -79,14 +77,12 @@ class TokenMaker {
 
  private:
   Status read_account() {
-    const schema::Object object =
-        cluster_.get("", "serviceaccounts", request_.namespace_, request_.name);
+    const schema::Object object = cluster_.get("", "serviceaccounts", request_.namespace_, request_.name);
     if (!object) return fail(not_found("serviceaccounts", request_.name));
     const auto metadata = core_v1::ServiceAccount(object).metadata();
     claims_.namespace_ = metadata.namespace_();
     claims_.service_account = identity(metadata);
-    claims_.subject =
-        pki::service_account_user_name(claims_.namespace_, claims_.service_account.name);
+    claims_.subject = pki::service_account_user_name(claims_.namespace_, claims_.service_account.name);
     return {};
   }
 
@@ -96,8 +92,7 @@ class TokenMaker {
     DURE_CHECK(check_node(request_, ref, nullptr));
     if (ref.kind() == "Secret" && ref.apiVersion() == "v1")
       return bind_plain(ref, "secrets", request_.namespace_, claims_.secret);
-    if (ref.kind() == "Node" && ref.apiVersion() == "v1")
-      return bind_plain(ref, "nodes", "", claims_.node);
+    if (ref.kind() == "Node" && ref.apiVersion() == "v1") return bind_plain(ref, "nodes", "", claims_.node);
     return fail(bad_request("cannot bind token to object of type " + std::string(ref.apiVersion()) +
                             ", Kind=" + std::string(ref.kind())));
   }
@@ -119,8 +114,8 @@ class TokenMaker {
     return {};
   }
 
-  Status bind_plain(const authentication_v1::BoundObjectReference& ref, std::string_view resource,
-                    std::string_view ns, pki::ObjectIdentity& out) {
+  Status bind_plain(const authentication_v1::BoundObjectReference& ref, std::string_view resource, std::string_view ns,
+                    pki::ObjectIdentity& out) {
     const schema::Object object = cluster_.get("", resource, ns, ref.name());
     if (!object) return fail(not_found(resource, ref.name()));
     const auto metadata = core_v1::Secret(object).metadata();
@@ -130,13 +125,11 @@ class TokenMaker {
   }
 
   void fill(const authentication_v1::TokenRequestSpec& spec, int64_t seconds, os::Random& random) {
-    for (const std::string_view audience : spec.audiences())
-      claims_.audiences.emplace_back(audience);
+    for (const std::string_view audience : spec.audiences()) claims_.audiences.emplace_back(audience);
     const bool for_us = claims_.audiences.empty() || claims_.audiences == issuer_.audiences;
     if (claims_.audiences.empty()) claims_.audiences = issuer_.audiences;
     now_ = cluster_.now();
-    const bool extended =
-        issuer_.extend && for_us && seconds == kubelet_asks && !claims_.pod.empty();
+    const bool extended = issuer_.extend && for_us && seconds == kubelet_asks && !claims_.pod.empty();
     claims_.issuer = issuer_.issuer;
     claims_.issued_at = claims_.not_before = now_;
     claims_.expires_at = now_ + std::chrono::seconds(extended ? extended_seconds : seconds);
@@ -144,8 +137,7 @@ class TokenMaker {
     claims_.id = random.uuid();
   }
 
-  void write_answer(const authentication_v1::TokenRequest& out, int64_t seconds,
-                    const std::string& token) {
+  void write_answer(const authentication_v1::TokenRequest& out, int64_t seconds, const std::string& token) {
     out.mutable_metadata().set_name(request_.name);
     out.mutable_metadata().set_namespace(request_.namespace_);
     out.mutable_metadata().set_creationTimestamp(format_time(now_));
@@ -167,9 +159,8 @@ class TokenMaker {
 
 }  // namespace
 
-Result<schema::Document> issue_token(const TokenIssuer& issuer, const ClusterState& cluster,
-                                     os::Random& random, const ApiRequest& request,
-                                     schema::Document body) {
+Result<schema::Document> issue_token(const TokenIssuer& issuer, const ClusterState& cluster, os::Random& random,
+                                     const ApiRequest& request, schema::Document body) {
   return TokenMaker(issuer, cluster, request).make(std::move(body), random);
 }
 

@@ -3,24 +3,19 @@
 namespace dure::apiserver {
 
 UserHandle anonymous_user() {
-  static const UserHandle user =
-      std::make_shared<const User>(User{.name = std::string(names::anonymous),
-                                        .uid = {},
-                                        .groups = {std::string(names::unauthenticated)},
-                                        .extra = {}});
+  static const UserHandle user = std::make_shared<const User>(User{
+      .name = std::string(names::anonymous), .uid = {}, .groups = {std::string(names::unauthenticated)}, .extra = {}});
   return user;
 }
 
 UserHandle internal_user(std::string_view name) {
-  return std::make_shared<const User>(
-      User{.name = std::string(name),
-           .uid = {},
-           .groups = {std::string(names::masters), std::string(names::authenticated)},
-           .extra = {}});
+  return std::make_shared<const User>(User{.name = std::string(name),
+                                           .uid = {},
+                                           .groups = {std::string(names::masters), std::string(names::authenticated)},
+                                           .extra = {}});
 }
 
-bool split_service_account(std::string_view user_name, std::string_view& namespace_,
-                           std::string_view& name) {
+bool split_service_account(std::string_view user_name, std::string_view& namespace_, std::string_view& name) {
   if (!user_name.starts_with(names::service_account_prefix)) return false;
   const std::string_view rest = user_name.substr(names::service_account_prefix.size());
   const size_t colon = rest.find(':');

@@ -31,8 +31,7 @@ UserHandle anonymous_user();
 // A part of the server itself: member of system:masters.
 UserHandle internal_user(std::string_view name);
 // True, with both parts, when the name is system:serviceaccount:<namespace>:<name>.
-bool split_service_account(std::string_view user_name, std::string_view& namespace_,
-                           std::string_view& name);
+bool split_service_account(std::string_view user_name, std::string_view& namespace_, std::string_view& name);
 std::vector<std::string> service_account_groups(std::string_view namespace_);
 // The node's name when the user is a node (its name and its group both say so), else empty.
 std::string_view node_of(const User& user);

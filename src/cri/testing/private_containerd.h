@@ -1,8 +1,9 @@
-// A containerd of our own for tests: in its own process, mount, network, uts and ipc namespaces, with its own folders, a bridge network made
-// by a few lines of shell, and no trace afterwards. The machine's network and its own containerd are never touched.
+// A containerd of our own for tests: in its own process, mount, network, uts and ipc namespaces, with its own folders,
+// a bridge network made by a few lines of shell, and no trace afterwards. The machine's network and its own containerd
+// are never touched.
 //
-// A test asks `run_inside("Suite.*")`: the test program runs again inside of such namespaces (as a child of a shell that is pid 1 there) with
-// that filter. Inside, `PrivateContainerd` starts and kills containerd itself.
+// A test asks `run_inside("Suite.*")`: the test program runs again inside of such namespaces (as a child of a shell
+// that is pid 1 there) with that filter. Inside, `PrivateContainerd` starts and kills containerd itself.
 #pragma once
 
 #include <fcntl.h>
@@ -33,7 +34,8 @@ inline std::string why_not() {
     auto output = os::run_command(std::move(spec));
     if (!output || !output->exit.ok()) return std::string("no ") + tool;
   }
-  if (!std::filesystem::exists("/bin/busybox") && !std::filesystem::exists("/usr/bin/busybox")) return "no busybox-static";
+  if (!std::filesystem::exists("/bin/busybox") && !std::filesystem::exists("/usr/bin/busybox"))
+    return "no busybox-static";
   return {};
 }
 
@@ -44,8 +46,8 @@ inline void remove_cgroups(const std::string& name) {
     os::ProcessSpec spec;
     spec.argv = {"sh", "-c",
                  "for m in /sys/fs/cgroup /sys/fs/cgroup/*; do [ -d $m/" + name + " ] && find $m/" + name +
-                     " -depth -type d -exec rmdir {} + 2>/dev/null; done; ls -d /sys/fs/cgroup/" + name + " /sys/fs/cgroup/*/" + name +
-                     " 2>/dev/null | wc -l"};
+                     " -depth -type d -exec rmdir {} + 2>/dev/null; done; ls -d /sys/fs/cgroup/" + name +
+                     " /sys/fs/cgroup/*/" + name + " 2>/dev/null | wc -l"};
     auto output = os::run_command(std::move(spec));
     if (output && output->out.starts_with("0")) return;
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
@@ -54,15 +56,34 @@ inline void remove_cgroups(const std::string& name) {
 
 // Runs this program again inside of namespaces; true when it ended well. Prints what it said otherwise.
 inline bool run_inside(const std::string& filter, Duration timeout = 5min) {
-  char folder[] = "/tmp/dure-containerd-" "XX" "XX" "XX";
+  char folder[] =
+      "/tmp/dure-containerd-"
+      "XX"
+      "XX"
+      "XX";
   if (!::mkdtemp(folder)) return false;
   const std::string cgroup = cgroup_name(::getpid());
   const std::string setup =
       "mount -t tmpfs tmpfs /run && mkdir -p /run/netns && ip link set lo up && ip link add cni0 type bridge && "
       "ip link set cni0 address 02:00:00:00:00:01 up && ip addr add 10.99.0.1/24 dev cni0 && \"$@\"; exit $?";
   os::ProcessSpec spec;
-  spec.argv = {"unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc", "--propagation", "private",
-               "sh", "-c", setup, "sh", std::filesystem::read_symlink("/proc/self/exe").string(), "--gtest_filter=" + filter};
+  spec.argv = {"unshare",
+               "--mount",
+               "--net",
+               "--pid",
+               "--uts",
+               "--ipc",
+               "--fork",
+               "--kill-child",
+               "--mount-proc",
+               "--propagation",
+               "private",
+               "sh",
+               "-c",
+               setup,
+               "sh",
+               std::filesystem::read_symlink("/proc/self/exe").string(),
+               "--gtest_filter=" + filter};
   std::vector<std::string> env;
   for (char** e = environ; *e; ++e) env.emplace_back(*e);
   env.push_back("DURE_INSIDE_NAMESPACES=" + std::string(folder));
@@ -79,7 +100,8 @@ inline bool run_inside(const std::string& filter, Duration timeout = 5min) {
     return false;
   }
   const bool well = output->exit.ok();
-  if (!well || std::getenv("DURE_TEST_VERBOSE")) std::fprintf(stderr, "%s%s", output->out.c_str(), output->err.c_str());
+  if (!well || std::getenv("DURE_TEST_VERBOSE"))
+    std::fprintf(stderr, "%s%s", output->out.c_str(), output->err.c_str());
   else
     for (size_t at = 0; (at = output->out.find("figure:", at)) != std::string::npos; ++at)
       std::fprintf(stderr, "%s\n", output->out.substr(at, output->out.find('\n', at) - at).c_str());
@@ -151,28 +173,47 @@ class PrivateContainerd {
            "VERSION) echo '{\"cniVersion\":\"0.4.0\",\"supportedVersions\":[\"0.3.1\",\"0.4.0\"]}';;\n"
            "ADD)\n"
            "  if [ $type = loopback ]; then ip -n $ns link set lo up\n"
-           "    echo '{\"cniVersion\":\"0.3.1\",\"interfaces\":[{\"name\":\"lo\",\"sandbox\":\"'$CNI_NETNS'\"}],\"ips\":[{\"version\":\"4\",\"address\":\"127.0.0.1/8\",\"interface\":0}]}'; exit 0; fi\n"
-           "  while ! mkdir " + folder + "/cni.lock 2>/dev/null; do sleep 0.01; done\n"
-           "  n=$(cat " + folder + "/cni.next 2>/dev/null || echo 2); echo $((n + 1)) > " + folder + "/cni.next; rmdir " + folder + "/cni.lock\n"
-           "  ip link add v$n type veth peer name eth0 netns $ns && ip link set v$n master cni0 up && ip -n $ns link set eth0 up\n"
+           "    echo "
+           "'{\"cniVersion\":\"0.3.1\",\"interfaces\":[{\"name\":\"lo\",\"sandbox\":\"'$CNI_NETNS'\"}],\"ips\":[{"
+           "\"version\":\"4\",\"address\":\"127.0.0.1/8\",\"interface\":0}]}'; exit 0; fi\n"
+           "  while ! mkdir " +
+           folder +
+           "/cni.lock 2>/dev/null; do sleep 0.01; done\n"
+           "  n=$(cat " +
+           folder + "/cni.next 2>/dev/null || echo 2); echo $((n + 1)) > " + folder + "/cni.next; rmdir " + folder +
+           "/cni.lock\n"
+           "  ip link add v$n type veth peer name eth0 netns $ns && ip link set v$n master cni0 up && ip -n $ns link "
+           "set eth0 up\n"
            "  ip -n $ns addr add 10.99.0.$n/24 dev eth0 && ip -n $ns route add default via 10.99.0.1\n"
-           "  echo '{\"cniVersion\":\"0.4.0\",\"interfaces\":[{\"name\":\"eth0\",\"sandbox\":\"'$CNI_NETNS'\"}],\"ips\":[{\"version\":\"4\",\"address\":\"10.99.0.'$n'/24\",\"gateway\":\"10.99.0.1\",\"interface\":0}]}';;\n"
+           "  echo "
+           "'{\"cniVersion\":\"0.4.0\",\"interfaces\":[{\"name\":\"eth0\",\"sandbox\":\"'$CNI_NETNS'\"}],\"ips\":[{"
+           "\"version\":\"4\",\"address\":\"10.99.0.'$n'/24\",\"gateway\":\"10.99.0.1\",\"interface\":0}]}';;\n"
            "DEL) [ $type = loopback ] || ip -n $ns link del eth0 2>/dev/null; exit 0;;\n"
            "esac\n";
   }
 
   std::string config(const std::string& sandbox_image) const {
-    std::string out = "version = 2\nroot = \"" + folder + "/root\"\nstate = \"" + folder + "/state\"\noom_score = 0\n"
-                      "disabled_plugins = [\"io.containerd.snapshotter.v1.aufs\", \"io.containerd.snapshotter.v1.btrfs\", "
-                      "\"io.containerd.snapshotter.v1.devmapper\", \"io.containerd.snapshotter.v1.zfs\", \"io.containerd.tracing.processor.v1.otlp\", "
-                      "\"io.containerd.internal.v1.tracing\"]\n"
-                      "[grpc]\naddress = \"" + folder + "/containerd.sock\"\n"
-                      "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"" + sandbox_image + "\"\nrestrict_oom_score_adj = true\n"
-                      "disable_apparmor = true\ndisable_hugetlb_controller = true\ntolerate_missing_hugetlb_controller = true\n"
-                      "[plugins.\"io.containerd.grpc.v1.cri\".cni]\nbin_dir = \"" + folder + "/cni/bin\"\nconf_dir = \"" + folder + "/cni/net.d\"\n"
-                      "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n"
-                      "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\nSystemdCgroup = false\n"
-                      "[plugins.\"io.containerd.internal.v1.opt\"]\npath = \"" + folder + "/opt\"\n";
+    std::string out =
+        "version = 2\nroot = \"" + folder + "/root\"\nstate = \"" + folder +
+        "/state\"\noom_score = 0\n"
+        "disabled_plugins = [\"io.containerd.snapshotter.v1.aufs\", \"io.containerd.snapshotter.v1.btrfs\", "
+        "\"io.containerd.snapshotter.v1.devmapper\", \"io.containerd.snapshotter.v1.zfs\", "
+        "\"io.containerd.tracing.processor.v1.otlp\", "
+        "\"io.containerd.internal.v1.tracing\"]\n"
+        "[grpc]\naddress = \"" +
+        folder +
+        "/containerd.sock\"\n"
+        "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"" +
+        sandbox_image +
+        "\"\nrestrict_oom_score_adj = true\n"
+        "disable_apparmor = true\ndisable_hugetlb_controller = true\ntolerate_missing_hugetlb_controller = true\n"
+        "[plugins.\"io.containerd.grpc.v1.cri\".cni]\nbin_dir = \"" +
+        folder + "/cni/bin\"\nconf_dir = \"" + folder +
+        "/cni/net.d\"\n"
+        "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n"
+        "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\nSystemdCgroup = false\n"
+        "[plugins.\"io.containerd.internal.v1.opt\"]\npath = \"" +
+        folder + "/opt\"\n";
     return out;
   }
 

@@ -1,4 +1,5 @@
-// autoscaling/v1 HorizontalPodAutoscaler is the v2 one with a single CPU metric. Other metrics of a v2 object are not seen through v1.
+// autoscaling/v1 HorizontalPodAutoscaler is the v2 one with a single CPU metric. Other metrics of a v2 object are not
+// seen through v1.
 #include "kinds/hooks/write_rows.h"
 #include "kinds/views/autoscaling_v1.h"
 #include "kinds/views/autoscaling_v2.h"
@@ -16,7 +17,8 @@ void copy_path(const Document& from, Document& to, std::string_view part, std::s
 
 void copy_shared(const Document& from, Document& to) {
   if (const Node* metadata = from.root()->find("metadata")) to.copy(to.member(to.root(), "metadata"), metadata);
-  for (const std::string_view member : {"scaleTargetRef", "minReplicas", "maxReplicas"}) copy_path(from, to, "spec", member);
+  for (const std::string_view member : {"scaleTargetRef", "minReplicas", "maxReplicas"})
+    copy_path(from, to, "spec", member);
   for (const std::string_view member : {"observedGeneration", "lastScaleTime", "currentReplicas", "desiredReplicas"})
     copy_path(from, to, "status", member);
 }
@@ -53,7 +55,8 @@ Status autoscaler_from_v2(const Document& stored, Document& served) {
   to.set_kind("HorizontalPodAutoscaler");
   to.set_apiVersion("autoscaling/v1");
   for (const auto metric : from.spec().metrics())
-    if (metric.type() == "Resource" && metric.resource().name() == "cpu" && metric.resource().target().has_averageUtilization())
+    if (metric.type() == "Resource" && metric.resource().name() == "cpu" &&
+        metric.resource().target().has_averageUtilization())
       to.mutable_spec().set_targetCPUUtilizationPercentage(metric.resource().target().averageUtilization());
   for (const auto metric : from.status().currentMetrics())
     if (metric.type() == "Resource" && metric.resource().name() == "cpu")

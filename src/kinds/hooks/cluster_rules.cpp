@@ -41,17 +41,14 @@ void limit_range_item_defaults(Document& document, Node* node) {
 }
 
 // What may never change again once `immutable` is set.
-void validate_frozen(const Node* object, const Node* old,
-                     std::initializer_list<std::string_view> parts, const Path& path,
-                     Causes& causes) {
+void validate_frozen(const Node* object, const Node* old, std::initializer_list<std::string_view> parts,
+                     const Path& path, Causes& causes) {
   if (!old || !flag(old, "immutable")) return;
   if (!flag(object, "immutable"))
-    causes.push_back(
-        schema::forbidden(path.child("immutable"), "field is immutable when `immutable` is set"));
+    causes.push_back(schema::forbidden(path.child("immutable"), "field is immutable when `immutable` is set"));
   for (const std::string_view part : parts)
     if (!schema::equal(object->find(part), old->find(part)))
-      causes.push_back(
-          schema::forbidden(path.child(part), "field is immutable when `immutable` is set"));
+      causes.push_back(schema::forbidden(path.child(part), "field is immutable when `immutable` is set"));
 }
 
 int64_t bytes_in(const Node* map, bool base64) {
@@ -69,8 +66,8 @@ void validate_config_map(const Node* object, const Node* old, const Path& path, 
   for (const Node* child = binary ? binary->first() : nullptr; child; child = child->next())
     if (data && data->find(child->key())) {
       const Path data_path = path.child("data");
-      causes.push_back(schema::invalid(data_path.key(child->key()), child->key(),
-                                       "duplicate of key present in binaryData"));
+      causes.push_back(
+          schema::invalid(data_path.key(child->key()), child->key(), "duplicate of key present in binaryData"));
     }
   if (bytes_in(data, false) + bytes_in(binary, true) > kConfigBytesMax)
     causes.push_back(schema::too_long(Path(), kConfigBytesMax));
@@ -79,33 +76,28 @@ void validate_config_map(const Node* object, const Node* old, const Path& path, 
 void validate_secret(const Node* object, const Node* old, const Path& path, Causes& causes) {
   validate_frozen(object, old, {"data"}, path, causes);
   if (old && text(object, "type") != text(old, "type"))
-    causes.push_back(
-        schema::invalid(path.child("type"), text(object, "type"), "field is immutable"));
+    causes.push_back(schema::invalid(path.child("type"), text(object, "type"), "field is immutable"));
   if (bytes_in(object->find("data"), true) > kConfigBytesMax)
     causes.push_back(schema::too_long(path.child("data"), kConfigBytesMax));
   const auto needs = [&](std::string_view type, std::string_view key) {
     const Node* data = object->find("data");
     const Path at = path.child("data");
-    if (text(object, "type") == type && !(data && data->find(key)))
-      causes.push_back(schema::required(at.key(key)));
+    if (text(object, "type") == type && !(data && data->find(key))) causes.push_back(schema::required(at.key(key)));
   };
   needs("kubernetes.io/tls", "tls.crt");
   needs("kubernetes.io/tls", "tls.key");
   needs("kubernetes.io/dockerconfigjson", ".dockerconfigjson");
 }
 
-void validate_label_selector_requirement(const Node* object, const Node*, const Path& path,
-                                         Causes& causes) {
+void validate_label_selector_requirement(const Node* object, const Node*, const Path& path, Causes& causes) {
   const std::string_view how = text(object, "operator");
   const Path values = path.child("values");
   if (how == "In" || how == "NotIn") {
     if (!is_set(object, "values"))
-      causes.push_back(
-          schema::required(values, "must be specified when `operator` is 'In' or 'NotIn'"));
+      causes.push_back(schema::required(values, "must be specified when `operator` is 'In' or 'NotIn'"));
   } else if (how == "Exists" || how == "DoesNotExist") {
     if (is_set(object, "values"))
-      causes.push_back(schema::forbidden(
-          values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"));
+      causes.push_back(schema::forbidden(values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"));
   } else {
     causes.push_back(schema::invalid(path.child("operator"), how, "not a valid selector operator"));
   }
@@ -117,11 +109,9 @@ void validate_label_selector_requirement(const Node* object, const Node*, const 
 }
 
 void validate_role_ref(const Node* object, const Node*, const Path& path, Causes& causes) {
-  constexpr std::string_view kGroups[] = {"rbac.authorization.k8s.io"},
-                             kKinds[] = {"Role", "ClusterRole"};
+  constexpr std::string_view kGroups[] = {"rbac.authorization.k8s.io"}, kKinds[] = {"Role", "ClusterRole"};
   if (text(object, "apiGroup") != kGroups[0])
-    causes.push_back(
-        schema::not_supported(path.child("apiGroup"), text(object, "apiGroup"), kGroups));
+    causes.push_back(schema::not_supported(path.child("apiGroup"), text(object, "apiGroup"), kGroups));
   if (text(object, "kind") != "Role" && text(object, "kind") != "ClusterRole")
     causes.push_back(schema::not_supported(path.child("kind"), text(object, "kind"), kKinds));
 }
@@ -139,26 +129,21 @@ void validate_subject(const Node* object, const Node*, const Path& path, Causes&
 
 void validate_policy_rule(const Node* object, const Node*, const Path& path, Causes& causes) {
   if (is_set(object, "nonResourceURLs")) {
-    if (is_set(object, "apiGroups") || is_set(object, "resources") ||
-        is_set(object, "resourceNames"))
-      causes.push_back(
-          schema::invalid(path.child("nonResourceURLs"), object->find("nonResourceURLs"),
-                          "rules cannot apply to both regular resources and non-resource URLs"));
+    if (is_set(object, "apiGroups") || is_set(object, "resources") || is_set(object, "resourceNames"))
+      causes.push_back(schema::invalid(path.child("nonResourceURLs"), object->find("nonResourceURLs"),
+                                       "rules cannot apply to both regular resources and non-resource URLs"));
     return;
   }
   if (!is_set(object, "apiGroups"))
-    causes.push_back(schema::required(path.child("apiGroups"),
-                                      "resource rules must supply at least one api group"));
+    causes.push_back(schema::required(path.child("apiGroups"), "resource rules must supply at least one api group"));
   if (!is_set(object, "resources"))
-    causes.push_back(schema::required(path.child("resources"),
-                                      "resource rules must supply at least one resource"));
+    causes.push_back(schema::required(path.child("resources"), "resource rules must supply at least one resource"));
 }
 
 void validate_disruption_spec(const Node* object, const Node*, const Path& path, Causes& causes) {
   const Node *least = object->find("minAvailable"), *most = object->find("maxUnavailable");
   if (least && most)
-    causes.push_back(
-        schema::invalid(path, object, "minAvailable and maxUnavailable cannot be both set"));
+    causes.push_back(schema::invalid(path, object, "minAvailable and maxUnavailable cannot be both set"));
   check_count_or_percent(least, path.child("minAvailable"), causes);
   check_count_or_percent(most, path.child("maxUnavailable"), causes);
 }
@@ -193,8 +178,7 @@ constinit const schema::Hooks Secret{.validate = validate_secret};
 
 namespace meta_v1::hooks {
 extern const schema::Hooks LabelSelectorRequirement;
-constinit const schema::Hooks LabelSelectorRequirement{.validate =
-                                                           validate_label_selector_requirement};
+constinit const schema::Hooks LabelSelectorRequirement{.validate = validate_label_selector_requirement};
 }  // namespace meta_v1::hooks
 
 namespace rbac_v1::hooks {
@@ -211,10 +195,8 @@ constinit const schema::Hooks PodDisruptionBudgetSpec{.validate = validate_disru
 
 namespace apiextensions_v1::hooks {
 extern const schema::Hooks CustomResourceDefinition, CustomResourceDefinitionNames;
-constinit const schema::Hooks CustomResourceDefinition{.apply_defaults =
-                                                           custom_definition_defaults};
-constinit const schema::Hooks CustomResourceDefinitionNames{.apply_defaults =
-                                                                custom_names_defaults};
+constinit const schema::Hooks CustomResourceDefinition{.apply_defaults = custom_definition_defaults};
+constinit const schema::Hooks CustomResourceDefinitionNames{.apply_defaults = custom_names_defaults};
 }  // namespace apiextensions_v1::hooks
 
 }  // namespace dure::kinds

@@ -12,7 +12,8 @@ schema::Cell compute_cell(const schema::Resource& resource, std::string_view col
   using Key = std::pair<std::string_view, std::string_view>;
   static const std::map<Key, Cell (*)(const Node*, WallTime)> table = [] {
     std::map<Key, Cell (*)(const Node*, WallTime)> out;
-    for (const auto& rows : {columns::pod_rows(), columns::workload_rows(), columns::network_rows(), columns::cluster_rows()})
+    for (const auto& rows :
+         {columns::pod_rows(), columns::workload_rows(), columns::network_rows(), columns::cluster_rows()})
       for (const columns::Row& row : rows) out[{row.kind, row.column}] = row.compute;
     return out;
   }();
@@ -48,7 +49,8 @@ std::string selector_text(const Node* selector) {
     const std::string key = text_at(one, "key"), op = text_at(one, "operator");
     std::vector<std::string> values;
     const Node* list = one->find("values");
-    for (const Node* value = list ? list->first() : nullptr; value; value = value->next()) values.emplace_back(value->string());
+    for (const Node* value = list ? list->first() : nullptr; value; value = value->next())
+      values.emplace_back(value->string());
     if (op == "In") parts.push_back(key + " in (" + joined(values) + ")");
     if (op == "NotIn") parts.push_back(key + " notin (" + joined(values) + ")");
     if (op == "Exists") parts.push_back(key);
@@ -60,7 +62,8 @@ std::string selector_text(const Node* selector) {
 std::string first_few(const std::vector<std::string>& parts, size_t most, std::string_view none) {
   if (parts.empty()) return std::string(none);
   if (parts.size() <= most) return joined(parts);
-  return joined({parts.begin(), parts.begin() + static_cast<long>(most)}) + " + " + std::to_string(parts.size() - most) + " more...";
+  return joined({parts.begin(), parts.begin() + static_cast<long>(most)}) + " + " +
+         std::to_string(parts.size() - most) + " more...";
 }
 
 std::string text_at(const Node* object, std::string_view path) {

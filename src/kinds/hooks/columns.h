@@ -10,7 +10,8 @@
 namespace dure::kinds {
 
 // A schema::ComputeCell for the built-in kinds; null for a column nobody computes.
-schema::Cell compute_cell(const schema::Resource& resource, std::string_view column, const schema::Node* object, WallTime now);
+schema::Cell compute_cell(const schema::Resource& resource, std::string_view column, const schema::Node* object,
+                          WallTime now);
 
 namespace columns {
 

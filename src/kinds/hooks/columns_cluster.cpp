@@ -30,7 +30,8 @@ Cell node_roles(const Node* o, WallTime) {
   std::vector<std::string> roles;
   const Node* labels = find_path(o, ".metadata.labels");
   for (const Node* label = labels ? labels->first() : nullptr; label; label = label->next()) {
-    if (label->key().starts_with(prefix) && label->key().size() > prefix.size()) roles.emplace_back(label->key().substr(prefix.size()));
+    if (label->key().starts_with(prefix) && label->key().size() > prefix.size())
+      roles.emplace_back(label->key().substr(prefix.size()));
     if (label->key() == "kubernetes.io/role" && !label->string().empty()) roles.emplace_back(label->string());
   }
   std::sort(roles.begin(), roles.end());
@@ -52,7 +53,9 @@ std::string first_of(const Node* o, std::initializer_list<std::string_view> path
     if (std::string text = text_at(o, path); !text.empty()) return text;
   return {};
 }
-std::string first_seen(const Node* o) { return first_of(o, {".firstTimestamp", ".deprecatedFirstTimestamp", ".eventTime"}); }
+std::string first_seen(const Node* o) {
+  return first_of(o, {".firstTimestamp", ".deprecatedFirstTimestamp", ".eventTime"});
+}
 Cell event_first(const Node* o, WallTime now) { return schema::age(first_seen(o), now); }
 Cell event_last(const Node* o, WallTime now) {
   const std::string last = first_of(o, {".series.lastObservedTime", ".lastTimestamp", ".deprecatedLastTimestamp"});
@@ -63,9 +66,12 @@ Cell event_object(const Node* o, WallTime) {
   const std::string name = text_at(about, "name");
   return lower(text_at(about, "kind")) + (name.empty() ? "" : "/" + name);
 }
-Cell event_subobject(const Node* o, WallTime) { return first_of(o, {".involvedObject.fieldPath", ".regarding.fieldPath"}); }
+Cell event_subobject(const Node* o, WallTime) {
+  return first_of(o, {".involvedObject.fieldPath", ".regarding.fieldPath"});
+}
 Cell event_source(const Node* o, WallTime) {
-  const std::string component = first_of(o, {".source.component", ".deprecatedSource.component", ".reportingComponent", ".reportingController"});
+  const std::string component =
+      first_of(o, {".source.component", ".deprecatedSource.component", ".reportingComponent", ".reportingController"});
   const std::string host = first_of(o, {".source.host", ".deprecatedSource.host", ".reportingInstance"});
   return component + (host.empty() ? "" : ", " + host);
 }
@@ -96,7 +102,8 @@ Cell param_ref(const Node* o, WallTime) {
 Cell component_status(const Node* o, WallTime) {
   const Node* list = o->find("conditions");
   for (const Node* one = list ? list->first() : nullptr; one; one = one->next())
-    if (text_at(one, "type") == "Healthy") return std::string(text_at(one, "status") == "True" ? "Healthy" : "Unhealthy");
+    if (text_at(one, "type") == "Healthy")
+      return std::string(text_at(one, "status") == "True" ? "Healthy" : "Unhealthy");
   return std::string("Unknown");
 }
 Cell component_text(const Node* o, std::string_view member) {
@@ -112,7 +119,9 @@ Cell missing_level(const Node* o, WallTime) {
   return dangling ? text_at(dangling, "status") : std::string("?");
 }
 Cell hand_size(const Node* o, WallTime) { return or_none(text_at(o, ".spec.limited.limitResponse.queuing.handSize")); }
-Cell queue_limit(const Node* o, WallTime) { return or_none(text_at(o, ".spec.limited.limitResponse.queuing.queueLengthLimit")); }
+Cell queue_limit(const Node* o, WallTime) {
+  return or_none(text_at(o, ".spec.limited.limitResponse.queuing.queueLengthLimit"));
+}
 Cell api_service(const Node* o, WallTime) {
   if (!find_path(o, ".spec.service")) return std::string("Local");
   return text_at(o, ".spec.service.namespace") + "/" + text_at(o, ".spec.service.name");
@@ -132,7 +141,8 @@ std::string quota(const Node* o, bool limits) {
   for (const Node* one = hard ? hard->first() : nullptr; one; one = one->next())
     if (one->key().starts_with("limits.") == limits) {
       const Node* now = used ? used->find(one->key()) : nullptr;
-      parts.push_back(std::string(one->key()) + ": " + std::string(now ? now->string() : "0") + "/" + std::string(one->string()));
+      parts.push_back(std::string(one->key()) + ": " + std::string(now ? now->string() : "0") + "/" +
+                      std::string(one->string()));
     }
   return joined(parts, ", ");
 }
@@ -166,13 +176,16 @@ Cell volume_claim(const Node* o, WallTime) {
   if (!find_path(o, ".spec.claimRef")) return std::string();
   return text_at(o, ".spec.claimRef.namespace") + "/" + text_at(o, ".spec.claimRef.name");
 }
-Cell claim_capacity(const Node* o, WallTime) { return text_at(o, ".spec.volumeName").empty() ? std::string() : text_at(o, ".status.capacity.storage"); }
+Cell claim_capacity(const Node* o, WallTime) {
+  return text_at(o, ".spec.volumeName").empty() ? std::string() : text_at(o, ".status.capacity.storage");
+}
 Cell claim_modes(const Node* o, WallTime) {
   return text_at(o, ".spec.volumeName").empty() ? std::string() : access_modes(find_path(o, ".status.accessModes"));
 }
 Cell class_name(const Node* o, WallTime) {
   const Node* annotations = find_path(o, ".metadata.annotations");
-  for (const char* key : {"storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"})
+  for (const char* key :
+       {"storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"})
     if (const Node* is = annotations ? annotations->find(key) : nullptr; is && is->string() == "true")
       return text_at(o, ".metadata.name") + " (default)";
   return text_at(o, ".metadata.name");
@@ -183,7 +196,9 @@ bool flag_at(const Node* o, std::string_view path, bool otherwise) {
   const Node* node = find_path(o, path);
   return node ? node->boolean() : otherwise;
 }
-Cell class_expansion(const Node* o, WallTime) { return std::string(flag_at(o, ".allowVolumeExpansion", false) ? "true" : "false"); }
+Cell class_expansion(const Node* o, WallTime) {
+  return std::string(flag_at(o, ".allowVolumeExpansion", false) ? "true" : "false");
+}
 Cell driver_attach(const Node* o, WallTime) { return flag_at(o, ".spec.attachRequired", true); }
 Cell driver_info(const Node* o, WallTime) { return flag_at(o, ".spec.podInfoOnMount", false); }
 Cell driver_capacity(const Node* o, WallTime) { return flag_at(o, ".spec.storageCapacity", false); }
@@ -195,7 +210,8 @@ std::string subjects(const Node* o, std::string_view kind) {
   const Node* list = o->find("subjects");
   for (const Node* one = list ? list->first() : nullptr; one; one = one->next())
     if (text_at(one, "kind") == kind)
-      parts.push_back(kind == "ServiceAccount" ? text_at(one, "namespace") + "/" + text_at(one, "name") : text_at(one, "name"));
+      parts.push_back(kind == "ServiceAccount" ? text_at(one, "namespace") + "/" + text_at(one, "name")
+                                               : text_at(one, "name"));
   return joined(parts, ", ");
 }
 Cell binding_users(const Node* o, WallTime) { return subjects(o, "User"); }
@@ -216,33 +232,62 @@ Cell request_condition(const Node* o, WallTime) {
 }  // namespace
 
 std::vector<Row> cluster_rows() {
-  return {{"Node", "Status", node_status}, {"Node", "Roles", node_roles}, {"Node", "Internal-IP", node_internal},
+  return {{"Node", "Status", node_status},
+          {"Node", "Roles", node_roles},
+          {"Node", "Internal-IP", node_internal},
           {"Node", "External-IP", node_external},
-          {"Event", "Last Seen", event_last}, {"Event", "First Seen", event_first}, {"Event", "Object", event_object},
-          {"Event", "Subobject", event_subobject}, {"Event", "Source", event_source}, {"Event", "Message", event_message},
+          {"Event", "Last Seen", event_last},
+          {"Event", "First Seen", event_first},
+          {"Event", "Object", event_object},
+          {"Event", "Subobject", event_subobject},
+          {"Event", "Source", event_source},
+          {"Event", "Message", event_message},
           {"Event", "Count", event_count},
-          {"ConfigMap", "Data", config_data}, {"Secret", "Data", secret_data}, {"ServiceAccount", "Secrets", account_secrets},
-          {"MutatingWebhookConfiguration", "Webhooks", webhooks}, {"ValidatingWebhookConfiguration", "Webhooks", webhooks},
-          {"ValidatingAdmissionPolicy", "Validations", validations}, {"ValidatingAdmissionPolicy", "ParamKind", param_kind},
-          {"ValidatingAdmissionPolicyBinding", "ParamRef", param_ref}, {"CSINode", "Drivers", drivers},
-          {"ComponentStatus", "Status", component_status}, {"ComponentStatus", "Message", component_message},
-          {"ComponentStatus", "Error", component_error}, {"FlowSchema", "MissingPL", missing_level},
-          {"PriorityLevelConfiguration", "HandSize", hand_size}, {"PriorityLevelConfiguration", "QueueLengthLimit", queue_limit},
-          {"APIService", "Service", api_service}, {"APIService", "Available", api_available},
-          {"ResourceQuota", "Request", quota_request}, {"ResourceQuota", "Limit", quota_limit},
-          {"PersistentVolume", "Capacity", volume_capacity}, {"PersistentVolume", "Access Modes", volume_modes},
-          {"PersistentVolume", "Status", phase_or_terminating}, {"PersistentVolume", "Claim", volume_claim},
-          {"PersistentVolume", "StorageClass", storage_class}, {"PersistentVolumeClaim", "Status", phase_or_terminating},
-          {"PersistentVolumeClaim", "Capacity", claim_capacity}, {"PersistentVolumeClaim", "Access Modes", claim_modes},
-          {"PersistentVolumeClaim", "StorageClass", storage_class}, {"StorageClass", "Name", class_name},
-          {"StorageClass", "ReclaimPolicy", class_reclaim}, {"StorageClass", "VolumeBindingMode", class_binding},
-          {"StorageClass", "AllowVolumeExpansion", class_expansion}, {"CSIDriver", "AttachRequired", driver_attach},
-          {"CSIDriver", "PodInfoOnMount", driver_info}, {"CSIDriver", "StorageCapacity", driver_capacity},
-          {"RoleBinding", "Role", binding_role}, {"RoleBinding", "Users", binding_users}, {"RoleBinding", "Groups", binding_groups},
-          {"RoleBinding", "ServiceAccounts", binding_accounts}, {"ClusterRoleBinding", "Role", binding_role},
-          {"ClusterRoleBinding", "Users", binding_users}, {"ClusterRoleBinding", "Groups", binding_groups},
+          {"ConfigMap", "Data", config_data},
+          {"Secret", "Data", secret_data},
+          {"ServiceAccount", "Secrets", account_secrets},
+          {"MutatingWebhookConfiguration", "Webhooks", webhooks},
+          {"ValidatingWebhookConfiguration", "Webhooks", webhooks},
+          {"ValidatingAdmissionPolicy", "Validations", validations},
+          {"ValidatingAdmissionPolicy", "ParamKind", param_kind},
+          {"ValidatingAdmissionPolicyBinding", "ParamRef", param_ref},
+          {"CSINode", "Drivers", drivers},
+          {"ComponentStatus", "Status", component_status},
+          {"ComponentStatus", "Message", component_message},
+          {"ComponentStatus", "Error", component_error},
+          {"FlowSchema", "MissingPL", missing_level},
+          {"PriorityLevelConfiguration", "HandSize", hand_size},
+          {"PriorityLevelConfiguration", "QueueLengthLimit", queue_limit},
+          {"APIService", "Service", api_service},
+          {"APIService", "Available", api_available},
+          {"ResourceQuota", "Request", quota_request},
+          {"ResourceQuota", "Limit", quota_limit},
+          {"PersistentVolume", "Capacity", volume_capacity},
+          {"PersistentVolume", "Access Modes", volume_modes},
+          {"PersistentVolume", "Status", phase_or_terminating},
+          {"PersistentVolume", "Claim", volume_claim},
+          {"PersistentVolume", "StorageClass", storage_class},
+          {"PersistentVolumeClaim", "Status", phase_or_terminating},
+          {"PersistentVolumeClaim", "Capacity", claim_capacity},
+          {"PersistentVolumeClaim", "Access Modes", claim_modes},
+          {"PersistentVolumeClaim", "StorageClass", storage_class},
+          {"StorageClass", "Name", class_name},
+          {"StorageClass", "ReclaimPolicy", class_reclaim},
+          {"StorageClass", "VolumeBindingMode", class_binding},
+          {"StorageClass", "AllowVolumeExpansion", class_expansion},
+          {"CSIDriver", "AttachRequired", driver_attach},
+          {"CSIDriver", "PodInfoOnMount", driver_info},
+          {"CSIDriver", "StorageCapacity", driver_capacity},
+          {"RoleBinding", "Role", binding_role},
+          {"RoleBinding", "Users", binding_users},
+          {"RoleBinding", "Groups", binding_groups},
+          {"RoleBinding", "ServiceAccounts", binding_accounts},
+          {"ClusterRoleBinding", "Role", binding_role},
+          {"ClusterRoleBinding", "Users", binding_users},
+          {"ClusterRoleBinding", "Groups", binding_groups},
           {"ClusterRoleBinding", "ServiceAccounts", binding_accounts},
-          {"CertificateSigningRequest", "RequestedDuration", request_duration}, {"CertificateSigningRequest", "Condition", request_condition}};
+          {"CertificateSigningRequest", "RequestedDuration", request_duration},
+          {"CertificateSigningRequest", "Condition", request_condition}};
 }
 
 }  // namespace dure::kinds::columns

@@ -125,11 +125,20 @@ Cell address_parent(const Node* o, WallTime) {
 }  // namespace
 
 std::vector<Row> network_rows() {
-  return {{"Service", "Cluster-IP", service_cluster_ip}, {"Service", "External-IP", service_external_ip},
-          {"Service", "Port(s)", service_ports}, {"Service", "Selector", service_selector}, {"Endpoints", "Endpoints", endpoints},
-          {"EndpointSlice", "Ports", slice_ports}, {"EndpointSlice", "Endpoints", slice_endpoints}, {"Ingress", "Hosts", ingress_hosts},
-          {"Ingress", "Address", ingress_address}, {"Ingress", "Ports", ingress_ports}, {"IngressClass", "Parameters", class_parameters},
-          {"NetworkPolicy", "Pod-Selector", policy_selector}, {"ServiceCIDR", "CIDRs", range_list}, {"IPAddress", "ParentRef", address_parent}};
+  return {{"Service", "Cluster-IP", service_cluster_ip},
+          {"Service", "External-IP", service_external_ip},
+          {"Service", "Port(s)", service_ports},
+          {"Service", "Selector", service_selector},
+          {"Endpoints", "Endpoints", endpoints},
+          {"EndpointSlice", "Ports", slice_ports},
+          {"EndpointSlice", "Endpoints", slice_endpoints},
+          {"Ingress", "Hosts", ingress_hosts},
+          {"Ingress", "Address", ingress_address},
+          {"Ingress", "Ports", ingress_ports},
+          {"IngressClass", "Parameters", class_parameters},
+          {"NetworkPolicy", "Pod-Selector", policy_selector},
+          {"ServiceCIDR", "CIDRs", range_list},
+          {"IPAddress", "ParentRef", address_parent}};
 }
 
 }  // namespace dure::kinds::columns

@@ -96,7 +96,8 @@ Picture picture_of(const Pod& pod) {
   for (const auto& container : pod.spec().initContainers())
     if (container.restartPolicy() == "Always") ++picture.total;
   picture.reason = std::string(pod.status().reason().empty() ? pod.status().phase() : pod.status().reason());
-  if (const Node* scheduled = condition(pod.node(), "PodScheduled"); scheduled && text_at(scheduled, "reason") == "SchedulingGated")
+  if (const Node* scheduled = condition(pod.node(), "PodScheduled");
+      scheduled && text_at(scheduled, "reason") == "SchedulingGated")
     picture.reason = "SchedulingGated";
   if (!look_at_init(pod, picture)) look_at_containers(pod, picture);
   const bool over = pod.status().phase() == "Succeeded" || pod.status().phase() == "Failed";
@@ -115,7 +116,8 @@ Cell status(const Node* object, WallTime) { return picture_of(Pod(object)).reaso
 Cell restarts(const Node* object, WallTime now) {
   const Picture picture = picture_of(Pod(object));
   std::string text = std::to_string(picture.restarts);
-  if (picture.restarts != 0 && picture.last_restart) text += " (" + human_duration(now - *picture.last_restart) + " ago)";
+  if (picture.restarts != 0 && picture.last_restart)
+    text += " (" + human_duration(now - *picture.last_restart) + " ago)";
   return text;
 }
 
@@ -137,7 +139,10 @@ Cell gates(const Node* object, WallTime) {
 }  // namespace
 
 std::vector<Row> pod_rows() {
-  return {{"Pod", "Ready", ready}, {"Pod", "Status", status}, {"Pod", "Restarts", restarts}, {"Pod", "IP", ip},
+  return {{"Pod", "Ready", ready},
+          {"Pod", "Status", status},
+          {"Pod", "Restarts", restarts},
+          {"Pod", "IP", ip},
           {"Pod", "Readiness Gates", gates}};
 }
 

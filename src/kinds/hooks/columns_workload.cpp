@@ -43,7 +43,8 @@ Cell job_completions(const Node* o, WallTime) {
 }
 
 Cell job_duration(const Node* o, WallTime now) {
-  const auto start = parse_time(text_at(o, ".status.startTime")), end = parse_time(text_at(o, ".status.completionTime"));
+  const auto start = parse_time(text_at(o, ".status.startTime")),
+             end = parse_time(text_at(o, ".status.completionTime"));
   if (!start) return std::string();
   return human_duration((end ? *end : now) - *start);
 }
@@ -60,8 +61,12 @@ Cell cron_last(const Node* o, WallTime now) {
   const std::string last = text_at(o, ".status.lastScheduleTime");
   return last.empty() ? std::string("<none>") : schema::age(last, now);
 }
-Cell cron_containers(const Node* o, WallTime) { return of_containers(find_path(o, ".spec.jobTemplate.spec.template"), "name"); }
-Cell cron_images(const Node* o, WallTime) { return of_containers(find_path(o, ".spec.jobTemplate.spec.template"), "image"); }
+Cell cron_containers(const Node* o, WallTime) {
+  return of_containers(find_path(o, ".spec.jobTemplate.spec.template"), "name");
+}
+Cell cron_images(const Node* o, WallTime) {
+  return of_containers(find_path(o, ".spec.jobTemplate.spec.template"), "image");
+}
 Cell cron_selector(const Node* o, WallTime) { return selector_text(find_path(o, ".spec.jobTemplate.spec.selector")); }
 
 Cell template_containers(const Node* o, WallTime) { return of_containers(find_path(o, ".template"), "name"); }
@@ -97,32 +102,45 @@ Cell scaler_targets_v1(const Node* o) {
 
 Cell scaler_targets(const Node* o, WallTime) {
   const Node* metrics = find_path(o, ".spec.metrics");
-  if (!metrics) return find_path(o, ".spec.targetCPUUtilizationPercentage") ? scaler_targets_v1(o) : Cell(std::string("<none>"));
+  if (!metrics)
+    return find_path(o, ".spec.targetCPUUtilizationPercentage") ? scaler_targets_v1(o) : Cell(std::string("<none>"));
   std::vector<std::string> parts;
   for (const Node* metric = metrics->first(); metric; metric = metric->next()) {
     const Node* resource = metric->find("resource");
     if (!resource) continue;
     const std::string name = text_at(resource, "name"), percent = text_at(resource, "target.averageUtilization");
-    parts.push_back(name + ": <unknown>/" + (percent.empty() ? text_at(resource, "target.averageValue") : percent + "%"));
+    parts.push_back(name + ": <unknown>/" +
+                    (percent.empty() ? text_at(resource, "target.averageValue") : percent + "%"));
   }
   if (parts.empty()) return std::string("<none>");
-  return parts.size() <= 2 ? joined(parts, ", ") : parts[0] + ", " + parts[1] + " + " + std::to_string(parts.size() - 2) + " more...";
+  return parts.size() <= 2 ? joined(parts, ", ")
+                           : parts[0] + ", " + parts[1] + " + " + std::to_string(parts.size() - 2) + " more...";
 }
 
 }  // namespace
 
 std::vector<Row> workload_rows() {
-  std::vector<Row> rows = {{"Deployment", "Ready", ready_of_wanted}, {"StatefulSet", "Ready", ready_of_wanted},
-                           {"DaemonSet", "Node Selector", node_selector}, {"ReplicationController", "Selector", controller_selector},
-                           {"Job", "Status", job_status}, {"Job", "Completions", job_completions}, {"Job", "Duration", job_duration},
-                           {"CronJob", "Suspend", cron_suspend}, {"CronJob", "Active", cron_active},
-                           {"CronJob", "Last Schedule", cron_last}, {"CronJob", "Containers", cron_containers},
-                           {"CronJob", "Images", cron_images}, {"CronJob", "Selector", cron_selector},
-                           {"PodTemplate", "Containers", template_containers}, {"PodTemplate", "Images", template_images},
-                           {"PodTemplate", "Pod Labels", template_labels}, {"ControllerRevision", "Controller", revision_controller},
+  std::vector<Row> rows = {{"Deployment", "Ready", ready_of_wanted},
+                           {"StatefulSet", "Ready", ready_of_wanted},
+                           {"DaemonSet", "Node Selector", node_selector},
+                           {"ReplicationController", "Selector", controller_selector},
+                           {"Job", "Status", job_status},
+                           {"Job", "Completions", job_completions},
+                           {"Job", "Duration", job_duration},
+                           {"CronJob", "Suspend", cron_suspend},
+                           {"CronJob", "Active", cron_active},
+                           {"CronJob", "Last Schedule", cron_last},
+                           {"CronJob", "Containers", cron_containers},
+                           {"CronJob", "Images", cron_images},
+                           {"CronJob", "Selector", cron_selector},
+                           {"PodTemplate", "Containers", template_containers},
+                           {"PodTemplate", "Images", template_images},
+                           {"PodTemplate", "Pod Labels", template_labels},
+                           {"ControllerRevision", "Controller", revision_controller},
                            {"HorizontalPodAutoscaler", "Reference", scaler_reference},
                            {"HorizontalPodAutoscaler", "Targets", scaler_targets}};
-  for (std::string_view kind : {"Deployment", "ReplicaSet", "DaemonSet", "Job", "StatefulSet", "ReplicationController"}) {
+  for (std::string_view kind :
+       {"Deployment", "ReplicaSet", "DaemonSet", "Job", "StatefulSet", "ReplicationController"}) {
     rows.push_back({kind, "Containers", containers});
     rows.push_back({kind, "Images", images});
     if (kind != "ReplicationController") rows.push_back({kind, "Selector", selector});

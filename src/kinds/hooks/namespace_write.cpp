@@ -1,4 +1,5 @@
-// Namespaces: born Active with a finalizer of their own in spec, Terminating once deleted, gone when both lists of finalizers are empty.
+// Namespaces: born Active with a finalizer of their own in spec, Terminating once deleted, gone when both lists of
+// finalizers are empty.
 #include "kinds/hooks/write_rows.h"
 #include "kinds/views/core_v1.h"
 
@@ -42,7 +43,9 @@ Status finalize_namespace(WriteWorld&, std::string_view, Document& object, const
   return {};
 }
 
-void mark_namespace_deleted(WriteWorld&, Document& object) { Namespace(object).mutable_status().set_phase("Terminating"); }
+void mark_namespace_deleted(WriteWorld&, Document& object) {
+  Namespace(object).mutable_status().set_phase("Terminating");
+}
 
 bool namespace_may_vanish(const Document& object) { return Namespace(object).spec().finalizers().empty(); }
 

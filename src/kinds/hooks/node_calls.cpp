@@ -43,7 +43,8 @@ Result<std::string> container_of(const Pod& pod, std::string_view asked) {
     asked = pod.metadata().annotations().get("kubectl.kubernetes.io/default-container");
     if (asked.empty() && pod.spec().containers().size() == 1) asked = pod.spec().containers().front().name();
     if (asked.empty())
-      return fail(bad_request("a container name must be specified for pod " + pod_name + ", choose one of: [" + join(names, " ") + "]"));
+      return fail(bad_request("a container name must be specified for pod " + pod_name + ", choose one of: [" +
+                              join(names, " ") + "]"));
   }
   if (std::find(names.begin(), names.end(), asked) == names.end())
     return fail(bad_request("container " + std::string(asked) + " is not valid for pod " + pod_name));
@@ -51,13 +52,15 @@ Result<std::string> container_of(const Pod& pod, std::string_view asked) {
 }
 
 std::string pod_path(std::string_view verb, const Pod& pod) {
-  return "/" + std::string(verb) + "/" + std::string(pod.metadata().namespace_()) + "/" + std::string(pod.metadata().name());
+  return "/" + std::string(verb) + "/" + std::string(pod.metadata().namespace_()) + "/" +
+         std::string(pod.metadata().name());
 }
 
 Result<NodeCall> log_call(const Pod& pod, const QueryList& query) {
   DURE_TRY(const std::string container, container_of(pod, value_of(query, "container")));
   QueryList passed;
-  for (const std::string_view name : {"follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream"})
+  for (const std::string_view name :
+       {"follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream"})
     if (const std::string_view value = value_of(query, name); !value.empty()) passed.emplace_back(name, value);
   for (const std::string_view name : {"tailLines", "limitBytes", "sinceSeconds"}) {
     const std::string_view value = value_of(query, name);
@@ -65,17 +68,20 @@ Result<NodeCall> log_call(const Pod& pod, const QueryList& query) {
     const auto number = parse_int(value);
     if (!number || *number < (name == "tailLines" ? 0 : 1))
       return fail(invalid_fields({{"FieldValueInvalid",
-                                   "Invalid value: " + std::string(value) + ": must be greater than " + (name == "tailLines" ? "or equal to 0" : "0"),
+                                   "Invalid value: " + std::string(value) + ": must be greater than " +
+                                       (name == "tailLines" ? "or equal to 0" : "0"),
                                    std::string(name)}}));
   }
-  return NodeCall{std::string(pod.spec().nodeName()), with_query(pod_path("containerLogs", pod) + "/" + container, passed)};
+  return NodeCall{std::string(pod.spec().nodeName()),
+                  with_query(pod_path("containerLogs", pod) + "/" + container, passed)};
 }
 
 Result<NodeCall> exec_call(const Pod& pod, std::string_view verb, const QueryList& query) {
   DURE_TRY(const std::string container, container_of(pod, value_of(query, "container")));
   QueryList passed;
   bool any_stream = false;
-  for (const auto& [from, to] : {std::pair<std::string_view, std::string_view>{"stdin", "input"}, {"stdout", "output"}, {"stderr", "error"}}) {
+  for (const auto& [from, to] :
+       {std::pair<std::string_view, std::string_view>{"stdin", "input"}, {"stdout", "output"}, {"stderr", "error"}}) {
     if (!is_on(value_of(query, from))) continue;
     passed.emplace_back(to, "1");
     any_stream = true;
@@ -85,7 +91,8 @@ Result<NodeCall> exec_call(const Pod& pod, std::string_view verb, const QueryLis
   if (verb == "exec") {
     for (const auto& [key, value] : query)
       if (key == "command") passed.emplace_back(key, value);
-    if (value_of(query, "command").empty()) return fail(bad_request("you must specify at least one command for the container"));
+    if (value_of(query, "command").empty())
+      return fail(bad_request("you must specify at least one command for the container"));
   }
   return NodeCall{std::string(pod.spec().nodeName()), with_query(pod_path(verb, pod) + "/" + container, passed)};
 }
@@ -106,9 +113,11 @@ Result<NodeCall> pod_node_call(const schema::Document& object, std::string_view 
   return NodeCall{std::string(pod.spec().nodeName()), with_query(pod_path("portForward", pod), ports)};
 }
 
-Result<NodeCall> node_node_call(const schema::Document& object, std::string_view, std::string_view sub_path, const QueryList& query) {
+Result<NodeCall> node_node_call(const schema::Document& object, std::string_view, std::string_view sub_path,
+                                const QueryList& query) {
   const core_v1::Node node(object);
-  return NodeCall{std::string(node.metadata().name()), with_query(sub_path.empty() ? "/" : std::string(sub_path), query)};
+  return NodeCall{std::string(node.metadata().name()),
+                  with_query(sub_path.empty() ? "/" : std::string(sub_path), query)};
 }
 
 }  // namespace dure::kinds::write

@@ -20,8 +20,7 @@ using Names = std::set<std::string_view>;
 namespace {
 
 // Mounts name volumes of the pod, each at a path of its own.
-void check_mounts(const Container& container, const Names& volumes, const Path& path,
-                  Causes& causes) {
+void check_mounts(const Container& container, const Names& volumes, const Path& path, Causes& causes) {
   const Path mounts = path.child("volumeMounts");
   Names places;
   uint32_t index = 0;
@@ -34,8 +33,8 @@ void check_mounts(const Container& container, const Names& volumes, const Path& 
   }
 }
 
-void check_ports(const Container& container, bool host_network, std::set<std::string>& host_ports,
-                 const Path& path, Causes& causes) {
+void check_ports(const Container& container, bool host_network, std::set<std::string>& host_ports, const Path& path,
+                 Causes& causes) {
   const Path ports = path.child("ports");
   Names names;
   uint32_t index = 0;
@@ -47,10 +46,9 @@ void check_ports(const Container& container, bool host_network, std::set<std::st
     if (host_network && port.hostPort() != port.containerPort())
       causes.push_back(invalid(here.child("containerPort"), port.containerPort(),
                                "must match `hostPort` when `hostNetwork` is true"));
-    std::string claim = std::string(port.protocol()) + "/" + std::string(port.hostIP()) + "/" +
-                        std::to_string(port.hostPort());
-    if (!host_ports.insert(claim).second)
-      causes.push_back(duplicate(here.child("hostPort"), claim));
+    std::string claim =
+        std::string(port.protocol()) + "/" + std::string(port.hostIP()) + "/" + std::to_string(port.hostPort());
+    if (!host_ports.insert(claim).second) causes.push_back(duplicate(here.child("hostPort"), claim));
   }
 }
 
@@ -66,14 +64,12 @@ constexpr std::string_view kPodUpdates =
 Document frozen_part(const Node* spec) {
   Document copy;
   copy.copy(copy.root(), spec);
-  for (const std::string_view name :
-       {"activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "nodeName",
-        "ephemeralContainers", "schedulingGates", "resources"})
+  for (const std::string_view name : {"activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds",
+                                      "nodeName", "ephemeralContainers", "schedulingGates", "resources"})
     copy.erase(copy.root(), name);
   for (const std::string_view list : {"containers", "initContainers"}) {
     Node* containers = copy.root()->find(list);
-    for (Node* container = containers ? containers->first() : nullptr; container;
-         container = container->next()) {
+    for (Node* container = containers ? containers->first() : nullptr; container; container = container->next()) {
       copy.erase(container, "image");
       copy.erase(container, "resources");
     }
@@ -82,8 +78,7 @@ Document frozen_part(const Node* spec) {
 }
 
 bool is_standard_resource(std::string_view name) {
-  return name == "cpu" || name == "memory" || name == "ephemeral-storage" ||
-         name.starts_with("hugepages-");
+  return name == "cpu" || name == "memory" || name == "ephemeral-storage" || name.starts_with("hugepages-");
 }
 
 }  // namespace
@@ -99,8 +94,7 @@ void validate_pod(const Node* object, const Node* old, const Path& path, Causes&
   }
   // Gates only open: that goes together with a narrower node selector.
   if (is_set(before, "schedulingGates")) return;
-  if (!equal(frozen_part(spec).root(), frozen_part(before).root()))
-    causes.push_back(forbidden(at, kPodUpdates));
+  if (!equal(frozen_part(spec).root(), frozen_part(before).root())) causes.push_back(forbidden(at, kPodUpdates));
 }
 
 void validate_pod_spec(const Node* object, const Node*, const Path& path, Causes& causes) {
@@ -119,8 +113,7 @@ void validate_pod_spec(const Node* object, const Node*, const Path& path, Causes
   index = 0;
   for (const Container container : spec.initContainers()) {
     const Path here = init_path.index(index++);
-    if (containers.contains(container.name()))
-      causes.push_back(duplicate(here.child("name"), container.name()));
+    if (containers.contains(container.name())) causes.push_back(duplicate(here.child("name"), container.name()));
     check_mounts(container, volumes, here, causes);
     no_ports.clear();  // those that run one after another may share a host port
     check_ports(container, spec.hostNetwork(), no_ports, here, causes);
@@ -137,19 +130,16 @@ void validate_container(const Node* object, const Node*, const Path& path, Cause
       causes.push_back(invalid(at.child("successThreshold"), threshold->integer(), "must be 1"));
   }
   const core_v1::SecurityContext security = container.securityContext();
-  if (security.privileged() && security.has_allowPrivilegeEscalation() &&
-      !security.allowPrivilegeEscalation())
-    causes.push_back(
-        invalid(path.child("securityContext"), security.node(),
-                "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"));
+  if (security.privileged() && security.has_allowPrivilegeEscalation() && !security.allowPrivilegeEscalation())
+    causes.push_back(invalid(path.child("securityContext"), security.node(),
+                             "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"));
 }
 
 void validate_volume(const Node* object, const Node*, const Path& path, Causes& causes) {
   int sources = 0;
   for (const Node* child = object->first(); child; child = child->next())
     if (child->key() != "name" && ++sources == 2)
-      causes.push_back(
-          forbidden(path.child(child->key()), "may not specify more than 1 volume type"));
+      causes.push_back(forbidden(path.child(child->key()), "may not specify more than 1 volume type"));
   if (sources == 0) causes.push_back(required(path, "must specify one volume type"));
 }
 
@@ -162,11 +152,9 @@ void validate_env_var(const Node* object, const Node*, const Path& path, Causes&
                              "must specify one of: `fieldRef`, `resourceFieldRef`, "
                              "`configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"));
   else if (is_set(object, "value"))
-    causes.push_back(
-        invalid(at, std::string_view(), "may not be specified when `value` is not empty"));
+    causes.push_back(invalid(at, std::string_view(), "may not be specified when `value` is not empty"));
   else if (from->size() > 1)
-    causes.push_back(
-        invalid(at, std::string_view(), "may not have more than one field specified at a time"));
+    causes.push_back(invalid(at, std::string_view(), "may not have more than one field specified at a time"));
 }
 
 void validate_probe(const Node* object, const Node*, const Path& path, Causes& causes) {
@@ -186,21 +174,17 @@ void validate_resources(const Node* object, const Node*, const Path& path, Cause
   const Path limits = path.child("limits"), requests = path.child("requests");
   const auto standard = [&](const schema::Map<std::string_view>& map, const Path& at) {
     for (const auto [name, amount] : map)
-      if (name.find('/') == name.npos && !is_standard_resource(name) &&
-          check_qualified_name(name).empty())
-        causes.push_back(
-            invalid(at.key(name), name, "must be a standard resource type or fully qualified"));
+      if (name.find('/') == name.npos && !is_standard_resource(name) && check_qualified_name(name).empty())
+        causes.push_back(invalid(at.key(name), name, "must be a standard resource type or fully qualified"));
   };
   standard(resources.limits(), limits);
   standard(resources.requests(), requests);
   for (const auto [name, amount] : resources.requests()) {
     if (!resources.limits().contains(name)) continue;
-    const Quantity request = Quantity::read(amount),
-                   limit = Quantity::read(resources.limits().get(name));
+    const Quantity request = Quantity::read(amount), limit = Quantity::read(resources.limits().get(name));
     if (request > limit)
-      causes.push_back(invalid(
-          requests, amount,
-          "must be less than or equal to " + std::string(name) + " limit of " + limit.text()));
+      causes.push_back(invalid(requests, amount,
+                               "must be less than or equal to " + std::string(name) + " limit of " + limit.text()));
   }
 }
 
@@ -216,15 +200,13 @@ void validate_toleration(const Node* object, const Node*, const Path& path, Caus
                              "effect must be 'NoExecute' when `tolerationSeconds` is set"));
   if (toleration.operator_() == "Exists") {
     if (!toleration.value().empty())
-      causes.push_back(
-          invalid(how, toleration.value(), "value must be empty when `operator` is 'Exists'"));
+      causes.push_back(invalid(how, toleration.value(), "value must be empty when `operator` is 'Exists'"));
   } else if (const std::string wrong = check_label_value(toleration.value()); !wrong.empty()) {
     causes.push_back(invalid(how, toleration.value(), wrong));
   }
 }
 
-void validate_node_selector_requirement(const Node* object, const Node*, const Path& path,
-                                        Causes& causes) {
+void validate_node_selector_requirement(const Node* object, const Node*, const Path& path, Causes& causes) {
   const std::string_view how = text(object, "operator");
   const Node* values = object->find("values");
   const uint32_t count = values ? values->size() : 0;
@@ -232,11 +214,9 @@ void validate_node_selector_requirement(const Node* object, const Node*, const P
   if ((how == "In" || how == "NotIn") && count == 0)
     causes.push_back(required(at, "must be specified when `operator` is 'In' or 'NotIn'"));
   else if ((how == "Exists" || how == "DoesNotExist") && count > 0)
-    causes.push_back(
-        forbidden(at, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"));
+    causes.push_back(forbidden(at, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"));
   else if ((how == "Gt" || how == "Lt") && count != 1)
-    causes.push_back(
-        required(at, "must be specified single value when `operator` is 'Lt' or 'Gt'"));
+    causes.push_back(required(at, "must be specified single value when `operator` is 'Lt' or 'Gt'"));
   else if (how.empty())
     causes.push_back(invalid(path.child("operator"), how, "not a valid selector operator"));
 }

@@ -19,7 +19,6 @@ void validate_probe(const Node* object, const Node* old, const Path& path, Cause
 void validate_port_of_action(const Node* object, const Node* old, const Path& path, Causes& causes);
 void validate_resources(const Node* object, const Node* old, const Path& path, Causes& causes);
 void validate_toleration(const Node* object, const Node* old, const Path& path, Causes& causes);
-void validate_node_selector_requirement(const Node* object, const Node* old, const Path& path,
-                                        Causes& causes);
+void validate_node_selector_requirement(const Node* object, const Node* old, const Path& path, Causes& causes);
 
 }  // namespace dure::kinds::pods

@@ -22,14 +22,12 @@ std::string_view pull_policy_of(std::string_view image) {
 
 void container_defaults(Document& document, Node* node) {
   const Container container(&document, node);
-  if (container.imagePullPolicy().empty())
-    container.set_imagePullPolicy(pull_policy_of(container.image()));
+  if (container.imagePullPolicy().empty()) container.set_imagePullPolicy(pull_policy_of(container.image()));
 }
 
 void ephemeral_container_defaults(Document& document, Node* node) {
   const EphemeralContainer container(&document, node);
-  if (container.imagePullPolicy().empty())
-    container.set_imagePullPolicy(pull_policy_of(container.image()));
+  if (container.imagePullPolicy().empty()) container.set_imagePullPolicy(pull_policy_of(container.image()));
 }
 
 void image_volume_defaults(Document& document, Node* node) {
@@ -83,8 +81,7 @@ namespace hooks {
 DURE_HOOKS(Pod){.apply_defaults = pod_defaults, .validate = pods::validate_pod};
 DURE_HOOKS(PodSpec){.apply_defaults = pod_spec_defaults, .validate = pods::validate_pod_spec};
 DURE_HOOKS(Container){.apply_defaults = container_defaults, .validate = pods::validate_container};
-DURE_HOOKS(EphemeralContainer){.apply_defaults = ephemeral_container_defaults,
-                               .validate = pods::validate_container};
+DURE_HOOKS(EphemeralContainer){.apply_defaults = ephemeral_container_defaults, .validate = pods::validate_container};
 DURE_HOOKS(ImageVolumeSource){.apply_defaults = image_volume_defaults};
 DURE_HOOKS(Volume){.apply_defaults = volume_defaults, .validate = pods::validate_volume};
 DURE_HOOKS(EnvVar){.validate = pods::validate_env_var};

@@ -82,13 +82,15 @@ Result<SubresourceAction> evict_pod(WriteWorld& world, const Document& object, c
     action.grace_period_seconds = eviction.deleteOptions().gracePeriodSeconds();
   action.precondition_uid = eviction.deleteOptions().preconditions().uid();
   const std::string_view phase = pod.status().phase();
-  if (phase == "Succeeded" || phase == "Failed" || phase == "Pending" || pod.metadata().has_deletionTimestamp()) return action;
+  if (phase == "Succeeded" || phase == "Failed" || phase == "Pending" || pod.metadata().has_deletionTimestamp())
+    return action;
   std::vector<schema::Object> covering;
   for (schema::Object& budget : world.list("policy", "poddisruptionbudgets", pod.metadata().namespace_()))
     if (selects(policy_v1::PodDisruptionBudget(*budget).spec().selector(), pod.metadata().labels()))
       covering.push_back(std::move(budget));
   if (covering.size() > 1)
-    return fail(internal("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."));
+    return fail(
+        internal("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."));
   if (!covering.empty()) DURE_CHECK(spend(world, covering.front(), pod));
   return action;
 }

@@ -1,4 +1,5 @@
-// Pods: the status a new pod begins with, binding, what the subresources may change, and how long a pod may take to stop.
+// Pods: the status a new pod begins with, binding, what the subresources may change, and how long a pod may take to
+// stop.
 #include "kinds/hooks/write_rows.h"
 #include "kinds/views/core_v1.h"
 #include "schema/quantity.h"
@@ -33,14 +34,14 @@ std::string_view qos_class(const PodSpec& spec) {
   return tally.guaranteed ? "Guaranteed" : "Burstable";
 }
 
-Error pod_conflict(std::string_view what, std::string_view name, std::string why) {
-  return conflict(what, name, why);
-}
+Error pod_conflict(std::string_view what, std::string_view name, std::string why) { return conflict(what, name, why); }
 
 // Makes everything but `keep` what it is in `old`.
 void restore(Document& object, const Document& old, std::string_view part) {
-  if (const Node* before = old.root()->find(part)) object.copy(object.member(object.root(), part), before);
-  else object.erase(object.root(), part);
+  if (const Node* before = old.root()->find(part))
+    object.copy(object.member(object.root(), part), before);
+  else
+    object.erase(object.root(), part);
 }
 
 // A scheduling decision: spec.nodeName once, labels and annotations of the Binding come along.
@@ -50,19 +51,21 @@ Result<SubresourceAction> bind(WriteWorld& world, Document& object, const Docume
   const std::string name(pod.metadata().name());
   const ObjectReference target = binding.target();
   if (!target.kind().empty() && target.kind() != "Node")
-    return fail(invalid_fields({{"FieldValueNotSupported",
-                                 "Unsupported value: \"" + std::string(target.kind()) + "\": supported values: \"Node\", \"<empty>\"",
-                                 "target.kind"}}));
-  if (target.name().empty())
-    return fail(invalid_fields({{"FieldValueRequired", "Required value", "target.name"}}));
+    return fail(invalid_fields(
+        {{"FieldValueNotSupported",
+          "Unsupported value: \"" + std::string(target.kind()) + "\": supported values: \"Node\", \"<empty>\"",
+          "target.kind"}}));
+  if (target.name().empty()) return fail(invalid_fields({{"FieldValueRequired", "Required value", "target.name"}}));
   if (!binding.metadata().uid().empty() && binding.metadata().uid() != pod.metadata().uid())
-    return fail(pod_conflict("pods/binding", name, "Precondition failed: UID in precondition: " +
-                                 std::string(binding.metadata().uid()) + ", UID in object meta: " + std::string(pod.metadata().uid())));
+    return fail(pod_conflict("pods/binding", name,
+                             "Precondition failed: UID in precondition: " + std::string(binding.metadata().uid()) +
+                                 ", UID in object meta: " + std::string(pod.metadata().uid())));
   if (pod.metadata().has_deletionTimestamp())
     return fail(pod_conflict("pods/binding", name, "pod " + name + " is being deleted, cannot be assigned to a host"));
   if (!pod.spec().nodeName().empty())
-    return fail(pod_conflict("pods/binding", name, "pod " + name + " is already assigned to node \"" +
-                                 std::string(pod.spec().nodeName()) + "\""));
+    return fail(
+        pod_conflict("pods/binding", name,
+                     "pod " + name + " is already assigned to node \"" + std::string(pod.spec().nodeName()) + "\""));
   if (!pod.spec().schedulingGates().empty())
     return fail(pod_conflict("pods/binding", name, "pod " + name + " has non-empty .spec.schedulingGates"));
   pod.mutable_spec().set_nodeName(target.name());

@@ -16,21 +16,18 @@ void check_port(const Node* port, const Path& path, Causes& causes) {
     return;
   }
   const int64_t number = port ? port->integer() : 0;
-  if (number < 1 || number > 65535)
-    causes.push_back(invalid(path, number, "must be between 1 and 65535, inclusive"));
+  if (number < 1 || number > 65535) causes.push_back(invalid(path, number, "must be between 1 and 65535, inclusive"));
 }
 
 void check_count_or_percent(const Node* value, const Path& path, Causes& causes) {
   if (!value) return;
   if (!value->is_string()) {
-    if (value->integer() < 0)
-      causes.push_back(invalid(path, value->integer(), "must be greater than or equal to 0"));
+    if (value->integer() < 0) causes.push_back(invalid(path, value->integer(), "must be greater than or equal to 0"));
     return;
   }
   const std::string_view text = value->string();
-  const bool digits =
-      text.size() > 1 && text.back() == '%' &&
-      std::all_of(text.begin(), text.end() - 1, [](char c) { return c >= '0' && c <= '9'; });
+  const bool digits = text.size() > 1 && text.back() == '%' &&
+                      std::all_of(text.begin(), text.end() - 1, [](char c) { return c >= '0' && c <= '9'; });
   if (!digits)
     causes.push_back(invalid(path, text,
                              "a valid percent string must be a numeric string followed by an "
@@ -82,8 +79,8 @@ void check_selector(const Node* spec, std::string_view kind, const Path& path, C
   if (selects(selector, labels)) return;
   Document none;
   const Path template_path = path.child("template"), metadata = template_path.child("metadata");
-  causes.push_back(invalid(metadata.child("labels"), labels ? labels : none.root(),
-                           "`selector` does not match template `labels`"));
+  causes.push_back(
+      invalid(metadata.child("labels"), labels ? labels : none.root(), "`selector` does not match template `labels`"));
 }
 
 void check_restart_always(const Node* spec, const Path& path, Causes& causes) {

@@ -18,8 +18,7 @@ using core_v1::ServiceSpec;
 void port_defaults(Document& document, Node* node) {
   const ServicePort port(&document, node);
   const Node* target = port.targetPort();
-  const bool open =
-      !target || (target->is_string() ? target->string().empty() : target->integer() == 0);
+  const bool open = !target || (target->is_string() ? target->string().empty() : target->integer() == 0);
   if (open && port.port() != 0) port.set_targetPort(port.port());
 }
 
@@ -30,8 +29,7 @@ void spec_defaults(Document& document, Node* node) {
     const auto client = spec.mutable_sessionAffinityConfig().mutable_clientIP();
     if (!client.has_timeoutSeconds()) client.set_timeoutSeconds(10800);
   }
-  if (spec.externalTrafficPolicy().empty() && spec.type() == "ClusterIP" &&
-      spec.externalIPs().size() > 0)
+  if (spec.externalTrafficPolicy().empty() && spec.type() == "ClusterIP" && spec.externalIPs().size() > 0)
     spec.set_externalTrafficPolicy("Cluster");
 }
 
@@ -54,8 +52,7 @@ void validate_ports(const ServiceSpec& spec, const Path& path, Causes& causes) {
     if (names_wanted && port.name().empty()) causes.push_back(schema::required(here.child("name")));
     if (!port.name().empty() && !names.insert(std::string(port.name())).second)
       causes.push_back(schema::duplicate(here.child("name"), port.name()));
-    if (!headless || port.targetPort())
-      check_port(port.targetPort(), here.child("targetPort"), causes);
+    if (!headless || port.targetPort()) check_port(port.targetPort(), here.child("targetPort"), causes);
     const std::string pair = std::string(port.protocol()) + "/" + std::to_string(port.port());
     if (!pairs.insert(pair).second) {
       Document shown;
@@ -65,12 +62,9 @@ void validate_ports(const ServiceSpec& spec, const Path& path, Causes& causes) {
     }
     if (port.nodePort() == 0) continue;
     if (spec.type() == "ClusterIP" || external)
-      causes.push_back(
-          schema::forbidden(here.child("nodePort"),
-                            "may not be used when `type` is '" + std::string(spec.type()) + "'"));
-    else if (!node_ports
-                  .insert(std::string(port.protocol()) + "/" + std::to_string(port.nodePort()))
-                  .second)
+      causes.push_back(schema::forbidden(here.child("nodePort"),
+                                         "may not be used when `type` is '" + std::string(spec.type()) + "'"));
+    else if (!node_ports.insert(std::string(port.protocol()) + "/" + std::to_string(port.nodePort())).second)
       causes.push_back(schema::duplicate(here.child("nodePort"), port.node()->find("nodePort")));
   }
 }
@@ -79,16 +73,14 @@ void validate_spec(const Node* object, const Node*, const Path& path, Causes& ca
   const ServiceSpec spec(object);
   validate_ports(spec, path, causes);
   if (spec.type() == "ExternalName") {
-    const std::string wrong = spec.externalName().empty()
-                                  ? std::string()
-                                  : schema::check_dns1123_subdomain(spec.externalName());
+    const std::string wrong =
+        spec.externalName().empty() ? std::string() : schema::check_dns1123_subdomain(spec.externalName());
     if (spec.externalName().empty())
       causes.push_back(schema::required(path.child("externalName")));
     else if (!wrong.empty())
       causes.push_back(schema::invalid(path.child("externalName"), spec.externalName(), wrong));
     if (!spec.clusterIP().empty())
-      causes.push_back(
-          schema::forbidden(path.child("clusterIPs"), "may not be set for ExternalName services"));
+      causes.push_back(schema::forbidden(path.child("clusterIPs"), "may not be set for ExternalName services"));
   } else if (!spec.clusterIP().empty() && spec.clusterIP() != "None") {
     const Path ips = path.child("clusterIPs");
     if (const std::string wrong = schema::check_ip(spec.clusterIP()); !wrong.empty())
@@ -96,9 +88,8 @@ void validate_spec(const Node* object, const Node*, const Path& path, Causes& ca
   }
   if (spec.clusterIP() == "None" && (spec.type() == "NodePort" || spec.type() == "LoadBalancer")) {
     const Path ips = path.child("clusterIPs");
-    causes.push_back(
-        schema::invalid(ips.index(0), spec.clusterIP(),
-                        "may not be set to 'None' for " + std::string(spec.type()) + " services"));
+    causes.push_back(schema::invalid(ips.index(0), spec.clusterIP(),
+                                     "may not be set to 'None' for " + std::string(spec.type()) + " services"));
   }
   uint32_t index = 0;
   const Path externals = path.child("externalIPs");
@@ -122,8 +113,7 @@ void policy_defaults(Document& document, Node* node) {
 namespace core_v1::hooks {
 extern const schema::Hooks Service, ServiceSpec, ServicePort;
 constinit const schema::Hooks Service{.apply_defaults = service_defaults};
-constinit const schema::Hooks ServiceSpec{.apply_defaults = spec_defaults,
-                                          .validate = validate_spec};
+constinit const schema::Hooks ServiceSpec{.apply_defaults = spec_defaults, .validate = validate_spec};
 constinit const schema::Hooks ServicePort{.apply_defaults = port_defaults};
 }  // namespace core_v1::hooks
 

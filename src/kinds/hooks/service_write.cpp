@@ -1,5 +1,6 @@
-// Services: cluster addresses and node ports are claims in the store, so that two services never get the same one and restarts
-// forget none. Dynamic addresses come from the upper part of the range; the lower part is left for those who choose.
+// Services: cluster addresses and node ports are claims in the store, so that two services never get the same one and
+// restarts forget none. Dynamic addresses come from the upper part of the range; the lower part is left for those who
+// choose.
 #include <algorithm>
 
 #include "base/ip.h"
@@ -25,7 +26,8 @@ std::string owner_of(const Service& service) {
 
 Error invalid_ip(std::string_view ip, std::string_view why) {
   return invalid_fields({{"FieldValueInvalid",
-                          "Invalid value: [\"" + std::string(ip) + "\"]: failed to allocate IP " + std::string(ip) + ": " + std::string(why),
+                          "Invalid value: [\"" + std::string(ip) + "\"]: failed to allocate IP " + std::string(ip) +
+                              ": " + std::string(why),
                           "spec.clusterIPs"}});
 }
 
@@ -35,13 +37,15 @@ struct Range {
 
 Result<Range> service_range(const WriteSettings& settings) {
   const auto prefix = IpPrefix::parse(settings.service_cidr);
-  if (!prefix || prefix->ip.v6) return fail(internal("the service range " + settings.service_cidr + " is no IPv4 range"));
+  if (!prefix || prefix->ip.v6)
+    return fail(internal("the service range " + settings.service_cidr + " is no IPv4 range"));
   const uint64_t size = uint64_t{1} << (32 - prefix->length);
   Range range;
   range.first = prefix->network().ip.v4() + 1;
   range.count = size > 2 ? static_cast<uint32_t>(std::min<uint64_t>(size - 2, 0xfffffffe)) : 0;
   // the same split as upstream: max(16, size / 16), at most 256
-  range.static_band = size <= 32 ? 0 : static_cast<uint32_t>(std::min<uint64_t>(std::max<uint64_t>(16, size / 16), 256));
+  range.static_band =
+      size <= 32 ? 0 : static_cast<uint32_t>(std::min<uint64_t>(std::max<uint64_t>(16, size / 16), 256));
   if (range.count == 0) return fail(internal("the service range " + settings.service_cidr + " is too small"));
   return range;
 }
@@ -54,7 +58,8 @@ Result<std::string> pick_ip(WriteWorld& world) {
   };
   const uint32_t upper = range.count - range.static_band;
   for (int i = 0; i < tries_max && upper > 0; ++i)
-    if (std::string ip = free_at(range.static_band + static_cast<uint32_t>(world.random() % upper)); !ip.empty()) return ip;
+    if (std::string ip = free_at(range.static_band + static_cast<uint32_t>(world.random() % upper)); !ip.empty())
+      return ip;
   for (uint32_t i = range.static_band; i < range.count; ++i)
     if (std::string ip = free_at(i); !ip.empty()) return ip;
   for (uint32_t i = 0; i < range.static_band; ++i)
@@ -65,11 +70,14 @@ Result<std::string> pick_ip(WriteWorld& world) {
 Status check_chosen_ip(WriteWorld& world, std::string_view text) {
   const auto ip = Ip::parse(text);
   const auto prefix = IpPrefix::parse(world.settings().service_cidr);
-  if (!ip) return fail(invalid_fields({{"FieldValueInvalid",
-                                        "Invalid value: \"" + std::string(text) + "\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-                                        "spec.clusterIPs[0]"}}));
+  if (!ip)
+    return fail(invalid_fields(
+        {{"FieldValueInvalid",
+          "Invalid value: \"" + std::string(text) + "\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+          "spec.clusterIPs[0]"}}));
   if (!prefix || !prefix->contains(*ip))
-    return fail(invalid_ip(text, "the provided IP (" + std::string(text) + ") is not in the valid range. The range of valid IPs is " +
+    return fail(invalid_ip(text, "the provided IP (" + std::string(text) +
+                                     ") is not in the valid range. The range of valid IPs is " +
                                      world.settings().service_cidr));
   if (world.claimed(ip_claim(text))) return fail(invalid_ip(text, "provided IP is already allocated"));
   return {};
@@ -86,7 +94,8 @@ bool wants_node_ports(const ServiceSpec& spec) {
 // clusterIP and clusterIPs say the same thing twice; either may come alone.
 void align_addresses(Document& object) {
   ServiceSpec spec = Service(object).mutable_spec();
-  if (spec.clusterIP().empty() && !spec.clusterIPs().empty()) spec.set_clusterIP(std::string(spec.clusterIPs().front()));
+  if (spec.clusterIP().empty() && !spec.clusterIPs().empty())
+    spec.set_clusterIP(std::string(spec.clusterIPs().front()));
   spec.clear_clusterIPs();
   if (!spec.clusterIP().empty()) spec.add_clusterIPs(std::string(spec.clusterIP()));
 }
@@ -124,13 +133,15 @@ Result<int64_t> pick_port(WriteWorld& world) {
 std::vector<int64_t> ports_of(const ServiceSpec& spec) {
   std::vector<int64_t> ports;
   for (const ServicePort port : spec.ports())
-    if (port.nodePort() != 0 && std::find(ports.begin(), ports.end(), port.nodePort()) == ports.end()) ports.push_back(port.nodePort());
+    if (port.nodePort() != 0 && std::find(ports.begin(), ports.end(), port.nodePort()) == ports.end())
+      ports.push_back(port.nodePort());
   if (spec.healthCheckNodePort() != 0) ports.push_back(spec.healthCheckNodePort());
   return ports;
 }
 
 Error invalid_port(std::string_view field, int64_t port, std::string_view why) {
-  return invalid_fields({{"FieldValueInvalid", "Invalid value: " + std::to_string(port) + ": " + std::string(why), std::string(field)}});
+  return invalid_fields(
+      {{"FieldValueInvalid", "Invalid value: " + std::to_string(port) + ": " + std::string(why), std::string(field)}});
 }
 
 // `had`: ports that this service holds already.
@@ -148,10 +159,13 @@ Status allocate_ports(WriteWorld& world, Document& object, const std::vector<int
       port.set_nodePort(number);
     } else if (!held(number)) {
       if (number < world.settings().node_port_first || number > world.settings().node_port_last)
-        return fail(invalid_port(field, number, "provided port is not in the valid range. The range of valid ports is " +
-                                     std::to_string(world.settings().node_port_first) + "-" + std::to_string(world.settings().node_port_last)));
+        return fail(invalid_port(field, number,
+                                 "provided port is not in the valid range. The range of valid ports is " +
+                                     std::to_string(world.settings().node_port_first) + "-" +
+                                     std::to_string(world.settings().node_port_last)));
       const bool again = std::find(taken.begin(), taken.end(), number) != taken.end();  // TCP and UDP share it
-      if (!again && world.claimed(port_claim(number))) return fail(invalid_port(field, number, "provided port is already allocated"));
+      if (!again && world.claimed(port_claim(number)))
+        return fail(invalid_port(field, number, "provided port is already allocated"));
       if (again) continue;
     }
     if (!held(number)) world.claim(port_claim(number), owner_of(service));
@@ -176,7 +190,8 @@ void carry_node_ports(ServiceSpec spec, const ServiceSpec& old) {
       break;
     }
   }
-  if (spec.healthCheckNodePort() == 0 && old.healthCheckNodePort() != 0) spec.set_healthCheckNodePort(old.healthCheckNodePort());
+  if (spec.healthCheckNodePort() == 0 && old.healthCheckNodePort() != 0)
+    spec.set_healthCheckNodePort(old.healthCheckNodePort());
 }
 
 void drop_node_ports(ServiceSpec spec) {
@@ -202,8 +217,9 @@ Status update_ip(WriteWorld& world, Document& object, const ServiceSpec& old) {
     align_addresses(object);
   }
   if (spec.clusterIP() != old.clusterIP())
-    return fail(invalid_fields({{"FieldValueInvalid",
-                                 "Invalid value: [\"" + std::string(spec.clusterIP()) + "\"]: may not change once set", "spec.clusterIPs[0]"}}));
+    return fail(invalid_fields(
+        {{"FieldValueInvalid", "Invalid value: [\"" + std::string(spec.clusterIP()) + "\"]: may not change once set",
+          "spec.clusterIPs[0]"}}));
   set_families(spec);
   return {};
 }

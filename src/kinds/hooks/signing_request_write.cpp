@@ -14,8 +14,10 @@ namespace {
 bool is_verdict(std::string_view type) { return type == "Approved" || type == "Denied"; }
 
 void restore(Document& object, const Document& old, std::string_view part) {
-  if (const Node* before = old.root()->find(part)) object.copy(object.member(object.root(), part), before);
-  else object.erase(object.root(), part);
+  if (const Node* before = old.root()->find(part))
+    object.copy(object.member(object.root(), part), before);
+  else
+    object.erase(object.root(), part);
 }
 
 void stamp_conditions(WriteWorld& world, CertificateSigningRequest request) {
@@ -48,8 +50,10 @@ Status create_signing_request(WriteWorld& world, Document& object) {
   auto spec = request.mutable_spec();
   const Writer& writer = world.writer();
   spec.set_username(writer.user);
-  if (writer.uid.empty()) spec.clear_uid();
-  else spec.set_uid(writer.uid);
+  if (writer.uid.empty())
+    spec.clear_uid();
+  else
+    spec.set_uid(writer.uid);
   spec.clear_groups();
   for (const std::string& group : writer.groups) spec.add_groups(group);
   spec.clear_extra();

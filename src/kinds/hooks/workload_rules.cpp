@@ -27,9 +27,7 @@ void replication_controller_defaults(Document& document, Node* node) {
   labels_from_template(controller);
 }
 
-void job_defaults(Document& document, Node* node) {
-  labels_from_template(batch_v1::Job(&document, node));
-}
+void job_defaults(Document& document, Node* node) { labels_from_template(batch_v1::Job(&document, node)); }
 
 void job_spec_defaults(Document& document, Node* node) {
   const batch_v1::JobSpec spec(&document, node);
@@ -42,27 +40,22 @@ void validate_deployment_spec(const Node* object, const Node*, const Path& path,
   check_selector(object, "deployment", path, causes);
   check_restart_always(object, path, causes);
   const apps_v1::DeploymentSpec spec(object);
-  if (spec.has_progressDeadlineSeconds() &&
-      spec.progressDeadlineSeconds() <= spec.minReadySeconds())
-    causes.push_back(schema::invalid(path.child("progressDeadlineSeconds"),
-                                     spec.progressDeadlineSeconds(),
+  if (spec.has_progressDeadlineSeconds() && spec.progressDeadlineSeconds() <= spec.minReadySeconds())
+    causes.push_back(schema::invalid(path.child("progressDeadlineSeconds"), spec.progressDeadlineSeconds(),
                                      "must be greater than minReadySeconds"));
 }
 
-void validate_deployment_strategy(const Node* object, const Node*, const Path& path,
-                                  Causes& causes) {
+void validate_deployment_strategy(const Node* object, const Node*, const Path& path, Causes& causes) {
   const Node* rolling = object->find("rollingUpdate");
   const Path at = path.child("rollingUpdate");
   if (text(object, "type") == "Recreate" && rolling)
-    causes.push_back(
-        schema::forbidden(at, "may not be specified when strategy `type` is 'Recreate'"));
+    causes.push_back(schema::forbidden(at, "may not be specified when strategy `type` is 'Recreate'"));
   if (text(object, "type") != "RollingUpdate" || !rolling) return;
   const Node *unavailable = rolling->find("maxUnavailable"), *surge = rolling->find("maxSurge");
   check_count_or_percent(unavailable, at.child("maxUnavailable"), causes);
   check_count_or_percent(surge, at.child("maxSurge"), causes);
   if (count_or_percent(unavailable) == 0 && count_or_percent(surge) == 0)
-    causes.push_back(schema::invalid(at.child("maxUnavailable"), unavailable,
-                                     "may not be 0 when `maxSurge` is 0"));
+    causes.push_back(schema::invalid(at.child("maxUnavailable"), unavailable, "may not be 0 when `maxSurge` is 0"));
 }
 
 void validate_replica_set_spec(const Node* object, const Node*, const Path& path, Causes& causes) {
@@ -75,8 +68,7 @@ void validate_daemon_set_spec(const Node* object, const Node*, const Path& path,
   check_restart_always(object, path, causes);
 }
 
-void validate_daemon_set_strategy(const Node* object, const Node*, const Path& path,
-                                  Causes& causes) {
+void validate_daemon_set_strategy(const Node* object, const Node*, const Path& path, Causes& causes) {
   const Node* rolling = object->find("rollingUpdate");
   if (text(object, "type") != "RollingUpdate" || !rolling) return;
   const Path at = path.child("rollingUpdate");
@@ -85,11 +77,9 @@ void validate_daemon_set_strategy(const Node* object, const Node*, const Path& p
   check_count_or_percent(surge, at.child("maxSurge"), causes);
   const bool moves = count_or_percent(unavailable) != 0, surges = count_or_percent(surge) != 0;
   if (moves && surges)
-    causes.push_back(schema::invalid(at.child("maxSurge"), surge,
-                                     "may not be set when maxUnavailable is non-zero"));
+    causes.push_back(schema::invalid(at.child("maxSurge"), surge, "may not be set when maxUnavailable is non-zero"));
   else if (!moves && !surges)
-    causes.push_back(
-        schema::required(at.child("maxUnavailable"), "cannot be 0 when maxSurge is 0"));
+    causes.push_back(schema::required(at.child("maxUnavailable"), "cannot be 0 when maxSurge is 0"));
 }
 
 void validate_stateful_set_spec(const Node* object, const Node*, const Path& path, Causes& causes) {
@@ -103,41 +93,34 @@ void validate_job_spec(const Node* object, const Node* old, const Path& path, Ca
   constexpr std::string_view kEnding[] = {"OnFailure", "Never"};
   if (policy != "OnFailure" && policy != "Never") {
     if (policy.empty())
-      causes.push_back(
-          schema::required(pod.child("restartPolicy"), "valid values: \"OnFailure\", \"Never\""));
+      causes.push_back(schema::required(pod.child("restartPolicy"), "valid values: \"OnFailure\", \"Never\""));
     else
       causes.push_back(schema::not_supported(pod.child("restartPolicy"), policy, kEnding));
   }
   const batch_v1::JobSpec spec(object);
   if (spec.completionMode() == "Indexed" && !spec.has_completions())
-    causes.push_back(
-        schema::required(path.child("completions"), "when completion mode is Indexed"));
+    causes.push_back(schema::required(path.child("completions"), "when completion mode is Indexed"));
   if (!old) return;
-  for (const std::string_view name :
-       {"selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"})
+  for (const std::string_view name : {"selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"})
     if (!schema::equal(object->find(name), old->find(name)))
       causes.push_back(schema::invalid(path.child(name), object->find(name), "field is immutable"));
-  if (spec.completionMode() != "Indexed" &&
-      !schema::equal(object->find("completions"), old->find("completions")))
-    causes.push_back(schema::invalid(path.child("completions"), object->find("completions"),
-                                     "field is immutable"));
+  if (spec.completionMode() != "Indexed" && !schema::equal(object->find("completions"), old->find("completions")))
+    causes.push_back(schema::invalid(path.child("completions"), object->find("completions"), "field is immutable"));
   const batch_v1::JobSpec before(old);
   if (!before.suspend() && !schema::equal(object->find("template"), old->find("template")))
-    causes.push_back(
-        schema::invalid(path.child("template"), object->find("template"), "field is immutable"));
+    causes.push_back(schema::invalid(path.child("template"), object->find("template"), "field is immutable"));
 }
 
 }  // namespace
 
 namespace core_v1::hooks {
 extern const schema::Hooks ReplicationController;
-constinit const schema::Hooks ReplicationController{.apply_defaults =
-                                                        replication_controller_defaults};
+constinit const schema::Hooks ReplicationController{.apply_defaults = replication_controller_defaults};
 }  // namespace core_v1::hooks
 
 namespace apps_v1::hooks {
-extern const schema::Hooks DeploymentSpec, DeploymentStrategy, ReplicaSetSpec, DaemonSetSpec,
-    DaemonSetUpdateStrategy, StatefulSetSpec;
+extern const schema::Hooks DeploymentSpec, DeploymentStrategy, ReplicaSetSpec, DaemonSetSpec, DaemonSetUpdateStrategy,
+    StatefulSetSpec;
 constinit const schema::Hooks DeploymentSpec{.validate = validate_deployment_spec};
 constinit const schema::Hooks DeploymentStrategy{.validate = validate_deployment_strategy};
 constinit const schema::Hooks ReplicaSetSpec{.validate = validate_replica_set_spec};
@@ -149,8 +132,7 @@ constinit const schema::Hooks StatefulSetSpec{.validate = validate_stateful_set_
 namespace batch_v1::hooks {
 extern const schema::Hooks Job, JobSpec;
 constinit const schema::Hooks Job{.apply_defaults = job_defaults};
-constinit const schema::Hooks JobSpec{.apply_defaults = job_spec_defaults,
-                                      .validate = validate_job_spec};
+constinit const schema::Hooks JobSpec{.apply_defaults = job_spec_defaults, .validate = validate_job_spec};
 }  // namespace batch_v1::hooks
 
 }  // namespace dure::kinds

@@ -9,8 +9,8 @@ namespace dure::kinds::write {
 Status create_pod(WriteWorld& world, schema::Document& object);
 Status update_pod_subresource(WriteWorld& world, std::string_view subresource, schema::Document& object,
                               const schema::Document& old);
-Result<SubresourceAction> post_pod_subresource(WriteWorld& world, std::string_view subresource, schema::Document& object,
-                                               const schema::Document& body);
+Result<SubresourceAction> post_pod_subresource(WriteWorld& world, std::string_view subresource,
+                                               schema::Document& object, const schema::Document& body);
 Result<SubresourceAction> evict_pod(WriteWorld& world, const schema::Document& pod, const schema::Document& eviction);
 int64_t pod_grace_seconds(const schema::Document& object, std::optional<int64_t> asked);
 

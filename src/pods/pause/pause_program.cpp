@@ -6,7 +6,8 @@
 asm(".section .rodata\n"
     ".balign 16\n"
     "dure_pause_begin:\n"
-    ".incbin \"" DURE_PAUSE_FILE "\"\n"
+    ".incbin \"" DURE_PAUSE_FILE
+    "\"\n"
     "dure_pause_end:\n"
     ".byte 0\n"
     ".previous\n");

@@ -20,7 +20,8 @@ ProbeAnswer ask_exec(PodsParts& parts, const Probe& probe, const std::string& co
   auto answer = exec_sync(parts.runtime, container_id, command, timeout);
   if (!answer) {
     if (answer.error().is("DeadlineExceeded"))
-      return {false, fmt::format("command timed out: \"{}\" timed out after {}", join(command, " "), format_duration(timeout))};
+      return {false, fmt::format("command timed out: \"{}\" timed out after {}", join(command, " "),
+                                 format_duration(timeout))};
     return {false, answer.error().message};
   }
   if (answer->output.size() > text_max) answer->output.resize(text_max);

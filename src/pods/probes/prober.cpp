@@ -22,9 +22,12 @@ enum class ProbeKind { startup, liveness, readiness };
 
 Probe probe_of(const Container& container, ProbeKind kind) {
   switch (kind) {
-    case ProbeKind::startup: return container.startupProbe();
-    case ProbeKind::liveness: return container.livenessProbe();
-    case ProbeKind::readiness: return container.readinessProbe();
+    case ProbeKind::startup:
+      return container.startupProbe();
+    case ProbeKind::liveness:
+      return container.livenessProbe();
+    case ProbeKind::readiness:
+      return container.readinessProbe();
   }
   return {};
 }
@@ -43,9 +46,9 @@ struct Prober::State : std::enable_shared_from_this<Prober::State> {
     std::string container_id, ip;
     WallTime started_at;
     bool last_ok = false;
-    int64_t same = 0;          // answers like the last one in a row
+    int64_t same = 0;  // answers like the last one in a row
     bool asking = false;
-    uint64_t generation = 0;   // of the container; an answer to an older one is dropped
+    uint64_t generation = 0;  // of the container; an answer to an older one is dropped
     std::unique_ptr<run::Timer> timer;
   };
 
@@ -74,7 +77,8 @@ struct Prober::State : std::enable_shared_from_this<Prober::State> {
     }
     if (kind == ProbeKind::startup && has_started(uid, name, watcher.container_id)) return;  // said its last word
     watcher.asking = true;
-    parts.jobs.post([weak = weak_from_this(), id, generation, pod = watcher.pod, container_id = watcher.container_id, ip = watcher.ip] {
+    parts.jobs.post([weak = weak_from_this(), id, generation, pod = watcher.pod, container_id = watcher.container_id,
+                     ip = watcher.ip] {
       auto self = weak.lock();
       if (!self) return;
       const Container spec = find_container(Pod(pod), std::get<1>(id));
@@ -107,7 +111,8 @@ struct Prober::State : std::enable_shared_from_this<Prober::State> {
       schedule(id, watcher, std::chrono::seconds(std::max<int64_t>(probe.periodSeconds(), 1)));
     }
     if (!answer.ok)
-      parts.events.warning(about_container(pod, name), "Unhealthy", fmt::format("{} probe failed: {}", kind_text(kind), answer.text));
+      parts.events.warning(about_container(pod, name), "Unhealthy",
+                           fmt::format("{} probe failed: {}", kind_text(kind), answer.text));
     if (decided && record(id, generation, answer.ok)) wake(client::key_of(pod));
   }
 
@@ -125,9 +130,12 @@ struct Prober::State : std::enable_shared_from_this<Prober::State> {
       ContainerMemory& c = memory.containers[name];
       if (c.probed_id != container_id) return false;
       const ContainerMemory before = c;
-      if (kind == ProbeKind::readiness) c.ready = ok;
-      else if (kind == ProbeKind::startup && ok) c.started = true;
-      else if (!ok) c.failed_probe = kind == ProbeKind::startup ? "startup" : "liveness";
+      if (kind == ProbeKind::readiness)
+        c.ready = ok;
+      else if (kind == ProbeKind::startup && ok)
+        c.started = true;
+      else if (!ok)
+        c.failed_probe = kind == ProbeKind::startup ? "startup" : "liveness";
       return before.ready != c.ready || before.started != c.started || before.failed_probe != c.failed_probe;
     });
   }
@@ -185,7 +193,8 @@ struct Prober::State : std::enable_shared_from_this<Prober::State> {
   uint64_t generations = 0;
 };
 
-Prober::Prober(PodsParts& parts, const PodsOptions& options, Memories& memories, std::function<void(const client::Key&)> wake)
+Prober::Prober(PodsParts& parts, const PodsOptions& options, Memories& memories,
+               std::function<void(const client::Key&)> wake)
     : state_(std::make_shared<State>(parts, options, memories, std::move(wake))) {}
 
 Prober::~Prober() {

@@ -1,8 +1,10 @@
-// Prober: runs the liveness, readiness and startup probes of running containers and leaves their last word in PodMemory.
+// Prober: runs the liveness, readiness and startup probes of running containers and leaves their last word in
+// PodMemory.
 //
-// A probe is asked every period, first after its initial delay; its word changes after that many same answers in a row. Liveness and
-// readiness wait for the startup probe. Each asking is a job; a probe is never asked twice at once. A container that ran before the
-// agent did starts with what the API last said, so that an agent's restart makes nobody unready.
+// A probe is asked every period, first after its initial delay; its word changes after that many same answers in a row.
+// Liveness and readiness wait for the startup probe. Each asking is a job; a probe is never asked twice at once. A
+// container that ran before the agent did starts with what the API last said, so that an agent's restart makes nobody
+// unready.
 #pragma once
 
 #include <functional>
@@ -17,7 +19,8 @@ namespace dure::pods {
 
 class Prober {
  public:
-  Prober(PodsParts& parts, const PodsOptions& options, Memories& memories, std::function<void(const client::Key&)> wake);
+  Prober(PodsParts& parts, const PodsOptions& options, Memories& memories,
+         std::function<void(const client::Key&)> wake);
   ~Prober();
   // Starts and ends probes so that they fit what runs. Cheap when nothing changed.
   void update(const schema::Object& pod, const RuntimePod& runtime);

@@ -1,4 +1,5 @@
-// A small cluster for tests of this room: the real API over the memory store, the real caches and loop, on any executor.
+// A small cluster for tests of this room: the real API over the memory store, the real caches and loop, on any
+// executor.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -26,11 +27,15 @@ namespace dure::pods::testing {
 class TestApi {
  public:
   explicit TestApi(run::Executor& executor)
-      : random_(os::make_seeded_random(7)), api(*store, executor, *random_),
+      : random_(os::make_seeded_random(7)),
+        api(*store, executor, *random_),
         user(std::make_shared<apiserver::User>(apiserver::User{.name = "test", .groups = {"system:masters"}})) {
     apiserver::ApiGuards guards;
-    guards.authorize = [](const apiserver::User&, const apiserver::Attributes&) { return apiserver::Verdict{true, ""}; };
-    guards.compute["/serviceaccounts/token"] = [this, &executor](const apiserver::ApiRequest& request, schema::Document body) -> Result<schema::Document> {
+    guards.authorize = [](const apiserver::User&, const apiserver::Attributes&) {
+      return apiserver::Verdict{true, ""};
+    };
+    guards.compute["/serviceaccounts/token"] = [this, &executor](const apiserver::ApiRequest& request,
+                                                                 schema::Document body) -> Result<schema::Document> {
       schema::Node* status = body.member(body.root(), "status");
       body.make_object(status);
       body.set(body.member(status, "token"), "token-" + std::to_string(++tokens) + "-of-" + request.name);
@@ -40,7 +45,8 @@ class TestApi {
     api.set_guards(std::move(guards));
     client = plane::in_process_client(api, user, executor);
     for (const char* name : {"default", "kube-system", "kube-node-lease"})
-      make(kinds::core_v1::namespaces, std::string(R"({"apiVersion":"v1","kind":"Namespace","metadata":{"name":")") + name + R"("}})");
+      make(kinds::core_v1::namespaces,
+           std::string(R"({"apiVersion":"v1","kind":"Namespace","metadata":{"name":")") + name + R"("}})");
   }
 
   schema::Object make(const client::Resource& resource, const std::string& json, const std::string& ns = "") {
@@ -53,8 +59,9 @@ class TestApi {
 
   // A pod on node n1 in default.
   schema::Object make_pod(const std::string& name, const std::string& spec, const std::string& metadata = "") {
-    return make(kinds::core_v1::pods, R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":")" + name + "\"" + metadata +
-                                          R"(},"spec":{"nodeName":"n1",)" + spec + "}}",
+    return make(kinds::core_v1::pods,
+                R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":")" + name + "\"" + metadata +
+                    R"(},"spec":{"nodeName":"n1",)" + spec + "}}",
                 "default");
   }
 
@@ -77,8 +84,10 @@ class TestApi {
       if (s.state().has_running()) out += " running";
       if (s.state().has_waiting()) out += " waiting " + std::string(s.state().waiting().reason());
       if (s.state().has_terminated())
-        out += " ended " + std::string(s.state().terminated().reason()) + " " + std::to_string(s.state().terminated().exitCode());
-      out += std::string(" ready=") + (s.ready() ? "true" : "false") + " restarts=" + std::to_string(s.restartCount()) + "\n";
+        out += " ended " + std::string(s.state().terminated().reason()) + " " +
+               std::to_string(s.state().terminated().exitCode());
+      out += std::string(" ready=") + (s.ready() ? "true" : "false") + " restarts=" + std::to_string(s.restartCount()) +
+             "\n";
     };
     for (auto s : view.status().initContainerStatuses()) add(s);
     for (auto s : view.status().containerStatuses()) add(s);
@@ -98,7 +107,8 @@ class TestApi {
     if (!list) return out;
     for (const schema::Object& object : list->items) {
       const kinds::core_v1::Event event(object);
-      if (event.involvedObject().name() == name) out.insert(std::string(event.reason()) + " " + std::string(event.message()));
+      if (event.involvedObject().name() == name)
+        out.insert(std::string(event.reason()) + " " + std::string(event.message()));
     }
     return out;
   }

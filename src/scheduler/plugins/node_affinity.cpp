@@ -51,7 +51,8 @@ void check_node_affinity(const PodNeeds& pod, const NodeRoom& node, Reasons& rea
 }
 
 void rate_node_affinity(const PodNeeds& pod, const std::vector<const NodeRoom*>& all, std::vector<int64_t>& out) {
-  const auto preferred = Pod(pod.pod).spec().affinity().nodeAffinity().preferredDuringSchedulingIgnoredDuringExecution();
+  const auto preferred =
+      Pod(pod.pod).spec().affinity().nodeAffinity().preferredDuringSchedulingIgnoredDuringExecution();
   if (preferred.empty()) return;
   for (size_t i = 0; i < all.size(); ++i)
     for (const auto& one : preferred)

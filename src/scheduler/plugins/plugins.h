@@ -1,5 +1,5 @@
-// The rules, one source each. A filter answers the reasons why a node cannot take a pod, in upstream's words (empty: it can); a
-// score answers 0 to 100, more is better. Pure; no I/O.
+// The rules, one source each. A filter answers the reasons why a node cannot take a pod, in upstream's words (empty: it
+// can); a score answers 0 to 100, more is better. Pure; no I/O.
 #pragma once
 
 #include <string>

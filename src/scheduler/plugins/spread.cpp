@@ -23,7 +23,8 @@ void rate_spread(const PodNeeds& pod, const std::vector<const NodeRoom*>& all, s
   for (size_t i = 0; i < all.size(); ++i)
     for (const auto& other : all[i]->pods) {
       const Pod there(other->pod);
-      if (there.metadata().namespace_() == namespace_ && owner_of(there) == owner && !there.metadata().has_deletionTimestamp())
+      if (there.metadata().namespace_() == namespace_ && owner_of(there) == owner &&
+          !there.metadata().has_deletionTimestamp())
         ++out[i];
     }
   normalize(out, true);

@@ -29,7 +29,8 @@ void check_taints(const PodNeeds& pod, const NodeRoom& node, Reasons& reasons) {
   for (const auto& taint : Node(node.node).spec().taints()) {
     if (taint.effect() != "NoSchedule" && taint.effect() != "NoExecute") continue;
     if (tolerates(Pod(pod.pod), taint.key(), taint.value(), taint.effect())) continue;
-    reasons.push_back("node(s) had untolerated taint {" + std::string(taint.key()) + ": " + std::string(taint.value()) + "}");
+    reasons.push_back("node(s) had untolerated taint {" + std::string(taint.key()) + ": " + std::string(taint.value()) +
+                      "}");
     return;  // upstream names the first one
   }
 }

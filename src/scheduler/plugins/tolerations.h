@@ -1,4 +1,5 @@
-// Tolerations against taints (core/v1 Toleration): an empty key with Exists tolerates everything, an empty effect every effect.
+// Tolerations against taints (core/v1 Toleration): an empty key with Exists tolerates everything, an empty effect every
+// effect.
 #pragma once
 
 #include <string_view>

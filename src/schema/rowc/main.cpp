@@ -57,18 +57,14 @@ int main(int argc, char** argv) {
       paths.push_back(word);
   }
   if (name_space.empty() || include.empty() || out.empty() || paths.empty()) {
-    std::fprintf(
-        stderr,
-        "usage: rowc --namespace N --include FOLDER --out FOLDER [--registry] FILE.rows...\n");
+    std::fprintf(stderr, "usage: rowc --namespace N --include FOLDER --out FOLDER [--registry] FILE.rows...\n");
     return 2;
   }
   dure::rowc::Model model;
-  for (const std::string& path : paths)
-    model.files.push_back(dure::rowc::parse(path, read_file(path), name_space));
+  for (const std::string& path : paths) model.files.push_back(dure::rowc::parse(path, read_file(path), name_space));
   dure::rowc::resolve(model);
   for (const auto& file : model.files) {
-    write_file(out + "/" + include + "/" + file->stem + ".h",
-               emit_view_header(model, *file, include));
+    write_file(out + "/" + include + "/" + file->stem + ".h", emit_view_header(model, *file, include));
     write_file(out + "/" + file->stem + ".cpp", emit_tables(model, *file, include));
   }
   if (registry) write_file(out + "/registry.cpp", emit_registry(model, name_space));

@@ -42,10 +42,8 @@ struct Row {
   TypeExpression type;
   bool optional = false, pointer = false;
   bool null_when_absent = false, omit_zero = false, is_inline = false;
-  bool required = false, deprecated = false, immutable = false, union_member = false,
-       discriminator = false;
-  bool wrapped = false, atomic = false, set = false, internal = false, nonempty = false,
-       unique = false;
+  bool required = false, deprecated = false, immutable = false, union_member = false, discriminator = false;
+  bool wrapped = false, atomic = false, set = false, internal = false, nonempty = false, unique = false;
   bool patch_merge = false, patch_replace = false, patch_retain_keys = false;
   std::vector<std::string> list_keys;
   std::string merge_key, gate, pattern, format, default_when, says;
@@ -57,8 +55,7 @@ struct Message {
   const File* file = nullptr;
   int line = 0;
   std::string name, doc, api_version;
-  bool is_kind = false, bare = false, atomic = false, is_union = false, deprecated = false,
-       hooks = false;
+  bool is_kind = false, bare = false, atomic = false, is_union = false, deprecated = false, hooks = false;
   std::vector<Row> rows;
   // Resolved: what JSON sees, and the inline rows with the index of their first field.
   std::vector<const Row*> fields;
@@ -115,12 +112,10 @@ struct Model {
 // A mistake in a text of rows; ends the run.
 [[noreturn]] void mistake(const File& file, int line, const std::string& what);
 
-std::unique_ptr<File> parse(const std::string& path, const std::string& text,
-                            const std::string& name_space);
+std::unique_ptr<File> parse(const std::string& path, const std::string& text, const std::string& name_space);
 void resolve(Model& model);
 
-std::string emit_view_header(const Model& model, const File& file,
-                             const std::string& include_folder);
+std::string emit_view_header(const Model& model, const File& file, const std::string& include_folder);
 std::string emit_tables(const Model& model, const File& file, const std::string& include_folder);
 std::string emit_registry(const Model& model, const std::string& name_space);
 

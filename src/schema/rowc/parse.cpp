@@ -98,10 +98,8 @@ TypeExpression parse_type(const File& file, int line, std::string_view text) {
   TypeExpression type;
   if (text.size() > 2 && (text[0] == '[' || text[0] == '{')) {
     type.shape = text[0] == '[' ? Shape::list : Shape::map;
-    if (text.back() != (text[0] == '[' ? ']' : '}'))
-      mistake(file, line, "bracket is not closed in type");
-    type.item =
-        std::make_unique<TypeExpression>(parse_type(file, line, text.substr(1, text.size() - 2)));
+    if (text.back() != (text[0] == '[' ? ']' : '}')) mistake(file, line, "bracket is not closed in type");
+    type.item = std::make_unique<TypeExpression>(parse_type(file, line, text.substr(1, text.size() - 2)));
     type.value = type.item->value;
     return type;
   }
@@ -243,8 +241,7 @@ std::unique_ptr<Message> parse_message(const File& file, Line& line, bool is_kin
       row.line = line.number;
       row.name = name;
       row.optional = true;
-      row.doc = name[0] == 'k' ? "Which kind of object this is."
-                               : "Group and version that the object is written in.";
+      row.doc = name[0] == 'k' ? "Which kind of object this is." : "Group and version that the object is written in.";
       message->rows.push_back(std::move(row));
     }
   }
@@ -274,13 +271,9 @@ Enum parse_enum(const File& file, Line& line) {
 }
 
 Method parse_method(const File& file, const std::string& service, Line& line) {
-  if (line.take() != "call")
-    mistake(file, line.number, "a service has lines: call Name Request Response");
-  Method method{.line = line.number,
-                .service = service,
-                .name = line.take(),
-                .request = line.take(),
-                .response = line.take()};
+  if (line.take() != "call") mistake(file, line.number, "a service has lines: call Name Request Response");
+  Method method{
+      .line = line.number, .service = service, .name = line.take(), .request = line.take(), .response = line.take()};
   method.stream = line.take() == "stream";
   return method;
 }
@@ -317,8 +310,7 @@ std::vector<std::string> verbs_of(Line& line, bool* connect = nullptr) {
     if (connect && word == "connect")
       *connect = true;
     else if (word == "all")
-      for (const char* v :
-           {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"})
+      for (const char* v : {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"})
         verbs.emplace_back(v);
     else
       verbs.push_back(word);
@@ -385,8 +377,7 @@ bool parse_header(File& file, const std::string& word, Line& line) {
 
 }  // namespace
 
-std::unique_ptr<File> parse(const std::string& path, const std::string& text,
-                            const std::string& name_space) {
+std::unique_ptr<File> parse(const std::string& path, const std::string& text, const std::string& name_space) {
   auto file = std::make_unique<File>();
   file->path = path;
   const size_t slash = path.rfind('/');

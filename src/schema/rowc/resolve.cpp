@@ -25,8 +25,7 @@ const File* Model::file(std::string_view stem) const {
 namespace {
 
 // "core_v1.PodSpec" or "PodSpec": the file it is in, and the bare name.
-std::pair<const File*, std::string> place(const Model& model, const File& from, int line,
-                                          const std::string& name) {
+std::pair<const File*, std::string> place(const Model& model, const File& from, int line, const std::string& name) {
   const size_t dot = name.find('.');
   if (dot == std::string::npos) return {&from, name};
   const File* file = model.file(name.substr(0, dot));
@@ -65,14 +64,11 @@ void flatten(Message& message) {
   }
 }
 
-const Message* leaf(const TypeExpression& type) {
-  return type.item ? leaf(*type.item) : type.message;
-}
+const Message* leaf(const TypeExpression& type) { return type.item ? leaf(*type.item) : type.message; }
 
 bool own_validation(const Row& row) {
-  return row.nonempty || row.unique || row.min || row.max || row.min_length || row.max_length ||
-         !row.format.empty() || row.immutable || !row.pattern.empty() || row.discriminator ||
-         row.union_member ||
+  return row.nonempty || row.unique || row.min || row.max || row.min_length || row.max_length || !row.format.empty() ||
+         row.immutable || !row.pattern.empty() || row.discriminator || row.union_member ||
          (row.type.item ? row.type.item->enumeration : row.type.enumeration) != nullptr;
 }
 
@@ -88,14 +84,12 @@ bool spread(Model& model) {
       }
       bool fills = message->hooks;
       for (const Row* row : message->fields) {
-        const bool plain_struct =
-            !row->pointer && !row->type.item && row->type.value == Value::message;
+        const bool plain_struct = !row->pointer && !row->type.item && row->type.value == Value::message;
         fills = fills || row->default_json || (plain_struct && row->type.message->fills_itself);
       }
       changed = changed || fills != message->fills_itself;
       message->fills_itself = fills;
-      changed =
-          changed || defaults != message->has_defaults || validation != message->has_validation;
+      changed = changed || defaults != message->has_defaults || validation != message->has_validation;
       message->has_defaults = defaults;
       message->has_validation = validation;
     }

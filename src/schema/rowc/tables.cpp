@@ -60,9 +60,7 @@ const char* shape_name(Shape shape) {
   return shape == Shape::single ? "single" : shape == Shape::list ? "list" : "map";
 }
 
-std::string type_symbol(const Message& message) {
-  return "::" + message.file->name_space + "::rows::" + message.name;
-}
+std::string type_symbol(const Message& message) { return "::" + message.file->name_space + "::rows::" + message.name; }
 
 std::string texts(const std::vector<std::string>& words) {
   std::string out;
@@ -84,16 +82,12 @@ class MessageWriter {
 
   std::string write() {
     std::string fields, inlines;
-    for (size_t i = 0; i < message_.fields.size(); ++i)
-      fields += "    " + field(*message_.fields[i], i) + ",\n";
-    for (const auto& [row, first] : message_.inlines)
-      inlines += "    " + field(*row, first) + ",\n";
+    for (size_t i = 0; i < message_.fields.size(); ++i) fields += "    " + field(*message_.fields[i], i) + ",\n";
+    for (const auto& [row, first] : message_.inlines) inlines += "    " + field(*row, first) + ",\n";
     std::string out = before_;
     const std::string& name = message_.name;
-    if (!fields.empty())
-      out += "constinit const Field " + name + "_fields[] = {\n" + fields + "};\n";
-    if (!inlines.empty())
-      out += "constinit const Field " + name + "_inlines[] = {\n" + inlines + "};\n";
+    if (!fields.empty()) out += "constinit const Field " + name + "_fields[] = {\n" + fields + "};\n";
+    if (!inlines.empty()) out += "constinit const Field " + name + "_inlines[] = {\n" + inlines + "};\n";
     out += tables();
     out += "}  // namespace\n";
     out += "constinit const Type " + name + "{" + head() + "};\n";
@@ -101,8 +95,7 @@ class MessageWriter {
   }
 
  private:
-  std::string array(const std::string& type, const std::string& suffix,
-                    const std::string& content) {
+  std::string array(const std::string& type, const std::string& suffix, const std::string& content) {
     const std::string name = message_.name + suffix;
     before_ += "constinit const " + type + " " + name + "[] = {" + content + "};\n";
     return name;
@@ -118,8 +111,7 @@ class MessageWriter {
       add(".default_json = " + quoted(text));
       if (!row.default_when.empty()) add(".default_when = " + quoted(row.default_when));
     }
-    if (!row.list_keys.empty())
-      add(".list_keys = " + array("std::string_view", "_k" + n, texts(row.list_keys)));
+    if (!row.list_keys.empty()) add(".list_keys = " + array("std::string_view", "_k" + n, texts(row.list_keys)));
     if (!row.merge_key.empty()) add(".merge_key = " + quoted(row.merge_key));
     const TypeExpression& leaf = row.type.item ? *row.type.item : row.type;
     if (leaf.enumeration) {
@@ -165,8 +157,7 @@ class MessageWriter {
     if (row.type.message) add(".type = &" + type_symbol(*row.type.message));
     if (row.type.item) {
       // Items share the rules of their list only where these speak of the element.
-      const bool element_rules =
-          row.type.item->enumeration || (row.type.shape == Shape::list && !row.format.empty());
+      const bool element_rules = row.type.item->enumeration || (row.type.shape == Shape::list && !row.format.empty());
       add(".item = " + item(*row.type.item, row, element_rules ? rules_name : ""));
     }
     if (!rules_name.empty()) add(".rules = " + rules_name);
@@ -174,8 +165,7 @@ class MessageWriter {
     if (row.number) add(".number = " + std::to_string(row.number));
     add(".index = " + std::to_string(index));
     add(".value = Value::" + std::string(value_name(row.type.value)));
-    if (row.type.shape != Shape::single)
-      add(".shape = Shape::" + std::string(shape_name(row.type.shape)));
+    if (row.type.shape != Shape::single) add(".shape = Shape::" + std::string(shape_name(row.type.shape)));
     if (row.type.shape == Shape::list) {
       if (!row.list_keys.empty())
         add(".list_kind = ListKind::map");
@@ -184,24 +174,23 @@ class MessageWriter {
       else if (row.atomic)
         add(".list_kind = ListKind::atomic");
     }
-    const std::pair<const char*, bool> flags[] = {
-        {"required", row.required},
-        {"omit_empty", row.optional && !row.pointer},
-        {"omit_zero", row.omit_zero},
-        {"pointer", row.pointer},
-        {"always", is_always_written(row)},
-        {"atomic", row.atomic && row.type.shape != Shape::list},
-        {"deprecated", row.deprecated},
-        {"immutable", row.immutable},
-        {"union_member", row.union_member},
-        {"discriminator", row.discriminator},
-        {"wrapped", row.wrapped},
-        {"patch_merge", row.patch_merge},
-        {"patch_replace", row.patch_replace},
-        {"patch_retain_keys", row.patch_retain_keys},
-        {"internal", row.internal},
-        {"nonempty", row.nonempty},
-        {"unique", row.unique}};
+    const std::pair<const char*, bool> flags[] = {{"required", row.required},
+                                                  {"omit_empty", row.optional && !row.pointer},
+                                                  {"omit_zero", row.omit_zero},
+                                                  {"pointer", row.pointer},
+                                                  {"always", is_always_written(row)},
+                                                  {"atomic", row.atomic && row.type.shape != Shape::list},
+                                                  {"deprecated", row.deprecated},
+                                                  {"immutable", row.immutable},
+                                                  {"union_member", row.union_member},
+                                                  {"discriminator", row.discriminator},
+                                                  {"wrapped", row.wrapped},
+                                                  {"patch_merge", row.patch_merge},
+                                                  {"patch_replace", row.patch_replace},
+                                                  {"patch_retain_keys", row.patch_retain_keys},
+                                                  {"internal", row.internal},
+                                                  {"nonempty", row.nonempty},
+                                                  {"unique", row.unique}};
     for (const auto& [name, on] : flags)
       if (on) add("." + std::string(name) + " = true");
     ++count_;
@@ -226,8 +215,7 @@ class MessageWriter {
     std::set<const Row*> inside;
     for (size_t k = 0; k < message_.inlines.size(); ++k) {
       const auto& [row, first] = message_.inlines[k];
-      for (size_t i = 0; i < row->type.message->fields.size(); ++i)
-        inside.insert(message_.fields[first + i]);
+      for (size_t i = 0; i < row->type.message->fields.size(); ++i) inside.insert(message_.fields[first + i]);
       if (row->number) wire.emplace_back(row->number, ~static_cast<int>(k));
     }
     std::vector<int> always;
@@ -246,20 +234,16 @@ class MessageWriter {
       out += "constinit const int16_t " + name + "_by_number[] = {" + numbers(by_number) + "};\n";
       out += "constinit const int16_t " + name + "_wire[] = {" + numbers(order) + "};\n";
     }
-    if (!always.empty())
-      out += "constinit const uint16_t " + name + "_always[] = {" + numbers(always) + "};\n";
+    if (!always.empty()) out += "constinit const uint16_t " + name + "_always[] = {" + numbers(always) + "};\n";
     std::vector<int> defaults, absent;
     for (size_t i = 0; i < message_.fields.size(); ++i) {
       const Row& row = *message_.fields[i];
       if (row.default_json) defaults.push_back(static_cast<int>(i));
-      if (!row.pointer && !row.type.item && row.type.value == Value::message &&
-          row.type.message->fills_itself)
+      if (!row.pointer && !row.type.item && row.type.value == Value::message && row.type.message->fills_itself)
         absent.push_back(static_cast<int>(i));
     }
-    if (!defaults.empty())
-      out += "constinit const uint16_t " + name + "_defaults[] = {" + numbers(defaults) + "};\n";
-    if (!absent.empty())
-      out += "constinit const uint16_t " + name + "_absent[] = {" + numbers(absent) + "};\n";
+    if (!defaults.empty()) out += "constinit const uint16_t " + name + "_defaults[] = {" + numbers(defaults) + "};\n";
+    if (!absent.empty()) out += "constinit const uint16_t " + name + "_absent[] = {" + numbers(absent) + "};\n";
     has_own_defaults_ = !defaults.empty();
     has_absent_ = !absent.empty();
     has_wire_ = !wire.empty();
@@ -271,8 +255,7 @@ class MessageWriter {
     const File& file = *message_.file;
     const std::string& name = message_.name;
     std::string out = ".name = " + quoted(name) + ", .group = " + quoted(file.group) +
-                      ", .version = " + quoted(file.version) +
-                      ", .package = " + quoted(file.package);
+                      ", .version = " + quoted(file.version) + ", .package = " + quoted(file.package);
     if (!message_.fields.empty()) out += ", .fields = " + name + "_fields";
     if (!message_.inlines.empty()) out += ", .inlines = " + name + "_inlines";
     if (!message_.fields.empty()) out += ", .by_name = " + name + "_by_name";
@@ -294,8 +277,7 @@ class MessageWriter {
     if (!message_.api_version.empty()) out += ", .api_version = " + quoted(message_.api_version);
     if (!message_.name_format.empty()) out += ", .name_format = Format::" + message_.name_format;
     if (message_.resource)
-      out += std::string(", .scope = Type::Scope::") +
-             (message_.resource->namespaced ? "namespaced" : "cluster");
+      out += std::string(", .scope = Type::Scope::") + (message_.resource->namespaced ? "namespaced" : "cluster");
     return out;
   }
 
@@ -332,16 +314,14 @@ std::string foreign_declarations(const File& file) {
 std::string resource_tables(const File& file, const Resource& resource) {
   const std::string& name = resource.plural;
   std::string out;
-  const auto array = [&](const std::string& suffix,
-                         const std::vector<std::string>& words) -> std::string {
+  const auto array = [&](const std::string& suffix, const std::vector<std::string>& words) -> std::string {
     if (words.empty()) return "{}";
     out += "constinit const std::string_view " + name + suffix + "[] = {" + texts(words) + "};\n";
     return name + suffix;
   };
   std::string head = "{.group = " + quoted(file.group) + ", .version = " + quoted(file.version) +
                      ", .plural = " + quoted(name) + ", .singular = " + quoted(resource.singular) +
-                     ", .kind = " + quoted(resource.kind) +
-                     ", .list_kind = " + quoted(resource.list_kind) +
+                     ", .kind = " + quoted(resource.kind) + ", .list_kind = " + quoted(resource.list_kind) +
                      ", .namespaced = " + (resource.namespaced ? "true" : "false") +
                      ", .type = &rows::" + resource.kind;
   if (!resource.list_kind.empty()) head += ", .list_type = &rows::" + resource.list_kind;
@@ -355,14 +335,13 @@ std::string resource_tables(const File& file, const Resource& resource) {
     std::replace(suffix.begin(), suffix.end(), '-', '_');
     const std::string verbs = array(suffix, sub.verbs);
     subs += "    {.name = " + quoted(sub.name) + ", .group = " + quoted(m.file->group) +
-            ", .version = " + quoted(m.file->version) + ", .kind = " + quoted(m.name) +
-            ", .type = &" + type_symbol(m) + ", .verbs = " + verbs +
-            ", .connect = " + (sub.connect ? "true" : "false") + "},\n";
+            ", .version = " + quoted(m.file->version) + ", .kind = " + quoted(m.name) + ", .type = &" + type_symbol(m) +
+            ", .verbs = " + verbs + ", .connect = " + (sub.connect ? "true" : "false") + "},\n";
   }
   for (const Column& c : resource.columns)
-    columns += "    {.name = " + quoted(c.name) + ", .type = " + quoted(c.type) +
-               ", .format = " + quoted(c.format) + ", .priority = " + (c.wide ? "1" : "0") +
-               ", .path = " + quoted(c.path) + ", .absent = " + quoted(c.absent) + "},\n";
+    columns += "    {.name = " + quoted(c.name) + ", .type = " + quoted(c.type) + ", .format = " + quoted(c.format) +
+               ", .priority = " + (c.wide ? "1" : "0") + ", .path = " + quoted(c.path) +
+               ", .absent = " + quoted(c.absent) + "},\n";
   if (!subs.empty()) {
     out += "constinit const schema::Subresource " + name + "_subresources[] = {\n" + subs + "};\n";
     head += ", .subresources = " + name + "_subresources";
@@ -372,8 +351,7 @@ std::string resource_tables(const File& file, const Resource& resource) {
     head += ", .columns = " + name + "_columns";
   }
   head += ", .field_selectors = " + array("_selectors", resource.selectors);
-  return "namespace {\n" + out + "}  // namespace\nconstinit const schema::Resource " + name +
-         head + "};\n";
+  return "namespace {\n" + out + "}  // namespace\nconstinit const schema::Resource " + name + head + "};\n";
 }
 
 }  // namespace
@@ -392,20 +370,17 @@ std::string emit_tables(const Model&, const File& file, const std::string&) {
   }
   if (hooks) out += "}\n";
   out += "namespace rows {\n";
-  for (const auto& message : file.messages)
-    out += "extern const schema::Type " + message->name + ";\n";
+  for (const auto& message : file.messages) out += "extern const schema::Type " + message->name + ";\n";
   out += "using namespace schema;\n";
   for (const auto& message : file.messages) out += MessageWriter(*message).write();
   out += "}  // namespace rows\n";
-  for (const Resource& resource : file.resources)
-    out += "extern const schema::Resource " + resource.plural + ";\n";
+  for (const Resource& resource : file.resources) out += "extern const schema::Resource " + resource.plural + ";\n";
   for (const Resource& resource : file.resources) out += resource_tables(file, resource);
   if (!file.methods.empty()) {
     out += "namespace {\nconstinit const schema::Method kMethods[] = {\n";
     for (const Method& m : file.methods)
-      out += "    {" + quoted(file.package + "." + m.service) + ", " + quoted(m.name) +
-             ", &rows::" + m.request + ", &rows::" + m.response + ", " +
-             (m.stream ? "true" : "false") + "},\n";
+      out += "    {" + quoted(file.package + "." + m.service) + ", " + quoted(m.name) + ", &rows::" + m.request +
+             ", &rows::" + m.response + ", " + (m.stream ? "true" : "false") + "},\n";
     out +=
         "};\n}  // namespace\nextern const std::span<const schema::Method> methods;\n"
         "constinit const std::span<const schema::Method> methods = kMethods;\n";
@@ -429,8 +404,8 @@ std::string emit_registry(const Model& model, const std::string& name_space) {
     }
     declarations += "}\n}\n";
   }
-  return "// Made by rowc.\n#include \"schema/resource.h\"\n#include \"schema/rows.h\"\n" +
-         declarations + "namespace " + name_space +
+  return "// Made by rowc.\n#include \"schema/resource.h\"\n#include \"schema/rows.h\"\n" + declarations +
+         "namespace " + name_space +
          " {\nextern const schema::Resource* const kResources[];\nextern const size_t "
          "kResourceCount;\n"
          "extern const schema::Type* const kKinds[];\nextern const size_t kKindCount;\n"

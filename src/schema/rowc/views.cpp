@@ -9,14 +9,13 @@ namespace dure::rowc {
 namespace {
 
 const std::set<std::string, std::less<>> kKeywords = {
-    "alignas",  "and",    "asm",      "auto",     "bool",     "break",     "case",     "catch",
-    "char",     "class",  "const",    "continue", "default",  "delete",    "do",       "double",
-    "else",     "enum",   "explicit", "export",   "extern",   "false",     "float",    "for",
-    "friend",   "goto",   "if",       "inline",   "int",      "long",      "mutable",  "namespace",
-    "new",      "not",    "operator", "or",       "private",  "protected", "public",   "register",
-    "requires", "return", "short",    "signed",   "sizeof",   "static",    "struct",   "switch",
-    "template", "this",   "throw",    "true",     "try",      "typedef",   "typename", "union",
-    "unsigned", "using",  "virtual",  "void",     "volatile", "while",     "xor"};
+    "alignas",  "and",       "asm",      "auto",     "bool",      "break",  "case",     "catch",    "char",
+    "class",    "const",     "continue", "default",  "delete",    "do",     "double",   "else",     "enum",
+    "explicit", "export",    "extern",   "false",    "float",     "for",    "friend",   "goto",     "if",
+    "inline",   "int",       "long",     "mutable",  "namespace", "new",    "not",      "operator", "or",
+    "private",  "protected", "public",   "register", "requires",  "return", "short",    "signed",   "sizeof",
+    "static",   "struct",    "switch",   "template", "this",      "throw",  "true",     "try",      "typedef",
+    "typename", "union",     "unsigned", "using",    "virtual",   "void",   "volatile", "while",    "xor"};
 
 // The API's name as an identifier without a trailing underscore: `x-kubernetes-int-or-string`,
 // `$ref`.
@@ -37,8 +36,7 @@ std::string accessor(std::string_view name) {
 }
 
 std::string class_of(const Message& message, const File& from) {
-  return message.file == &from ? message.name
-                               : "::" + message.file->name_space + "::" + message.name;
+  return message.file == &from ? message.name : "::" + message.file->name_space + "::" + message.name;
 }
 
 enum class Category { text, integer, boolean, number, node, message };
@@ -72,8 +70,7 @@ Category category(const TypeExpression& type) {
 // The C++ type that one element reads as.
 std::string element(const TypeExpression& type, const File& from) {
   if (type.item)
-    return (type.shape == Shape::list ? "schema::List<" : "schema::Map<") +
-           element(*type.item, from) + ">";
+    return (type.shape == Shape::list ? "schema::List<" : "schema::Map<") + element(*type.item, from) + ">";
   switch (category(type)) {
     case Category::text:
       return "std::string_view";
@@ -100,8 +97,8 @@ class ClassWriter {
     if (!message_.doc.empty()) out_ += "// " + message_.doc + "\n";
     out_ += "class " + name + " : public schema::View {\n public:\n  using View::View;\n";
     out_ += "  static const schema::Type& schema_type() { return rows::" + name + "; }\n";
-    const bool hidden = std::any_of(message_.fields.begin(), message_.fields.end(),
-                                    [](const Row* r) { return r->name == "type"; });
+    const bool hidden =
+        std::any_of(message_.fields.begin(), message_.fields.end(), [](const Row* r) { return r->name == "type"; });
     if (!hidden) out_ += "  static const schema::Type& type() { return rows::" + name + "; }\n";
     for (const Row* row : message_.fields) write_row(*row);
     out_ += "};\n";
@@ -154,18 +151,16 @@ class ClassWriter {
         const std::string type_name = class_of(*type.message, file_);
         line(type_name + " " + get + "() const { return " + type_name +
              "(document_, const_cast<schema::Node*>(get_node(" + key + "))); }");
-        line(type_name + " mutable_" + stem + "() const { return " + type_name +
-             "(document_, make_object(" + key + ")); }");
+        line(type_name + " mutable_" + stem + "() const { return " + type_name + "(document_, make_object(" + key +
+             ")); }");
         break;
       }
     }
   }
 
-  void write_list(const TypeExpression& item, const std::string& key, const std::string& stem,
-                  const std::string& get) {
+  void write_list(const TypeExpression& item, const std::string& key, const std::string& stem, const std::string& get) {
     const std::string type = element(item, file_);
-    line("schema::List<" + type + "> " + get + "() const { return get_list<" + type + ">(" + key +
-         "); }");
+    line("schema::List<" + type + "> " + get + "() const { return get_list<" + type + ">(" + key + "); }");
     if (item.item) {
       line("schema::Node* add_" + stem + "() const { return add_item(" + key + ", false); }");
       return;
@@ -180,10 +175,9 @@ class ClassWriter {
       case Category::message:
         // Not inline in spirit: the item class may still be incomplete here, so these are templates
         // over it.
-        line("template <class T = " + type + "> T add_" + stem +
-             "() const { return T(document_, add_item(" + key + ", true)); }");
-        line("schema::List<" + type + "> mutable_" + stem + "() const { return get_list<" + type +
-             ">(" + key + "); }");
+        line("template <class T = " + type + "> T add_" + stem + "() const { return T(document_, add_item(" + key +
+             ", true)); }");
+        line("schema::List<" + type + "> mutable_" + stem + "() const { return get_list<" + type + ">(" + key + "); }");
         break;
       default:
         line("schema::Node* add_" + stem + "() const { return add_item(" + key + ", false); }");
@@ -191,38 +185,33 @@ class ClassWriter {
     }
   }
 
-  void write_map(const TypeExpression& item, const std::string& key, const std::string& stem,
-                 const std::string& get) {
+  void write_map(const TypeExpression& item, const std::string& key, const std::string& stem, const std::string& get) {
     const std::string type = element(item, file_);
-    line("schema::Map<" + type + "> " + get + "() const { return get_map<" + type + ">(" + key +
-         "); }");
+    line("schema::Map<" + type + "> " + get + "() const { return get_map<" + type + ">(" + key + "); }");
     line("void erase_" + stem + "(std::string_view key) const { erase_entry(" + key + ", key); }");
     if (item.item) {
-      line("schema::Node* mutable_" + stem + "(std::string_view key) const { return make_entry(" +
-           key + ", key, false); }");
+      line("schema::Node* mutable_" + stem + "(std::string_view key) const { return make_entry(" + key +
+           ", key, false); }");
       if (item.shape == Shape::list && category(*item.item) == Category::text)
-        line("void add_" + stem +
-             "(std::string_view key, std::string_view v) const { put_entry_item(" + key +
+        line("void add_" + stem + "(std::string_view key, std::string_view v) const { put_entry_item(" + key +
              ", key, v); }");
       return;
     }
     switch (category(item)) {
       case Category::text:
-        line("void set_" + stem + "(std::string_view key, std::string_view v) const { put_entry(" +
-             key + ", key, v); }");
+        line("void set_" + stem + "(std::string_view key, std::string_view v) const { put_entry(" + key +
+             ", key, v); }");
         break;
       case Category::integer:
-        line("void set_" + stem + "(std::string_view key, int64_t v) const { put_entry(" + key +
-             ", key, v); }");
+        line("void set_" + stem + "(std::string_view key, int64_t v) const { put_entry(" + key + ", key, v); }");
         break;
       case Category::message:
         line("template <class T = " + type + "> T mutable_" + stem +
-             "(std::string_view key) const { return T(document_, make_entry(" + key +
-             ", key, true)); }");
+             "(std::string_view key) const { return T(document_, make_entry(" + key + ", key, true)); }");
         break;
       default:
-        line("schema::Node* mutable_" + stem + "(std::string_view key) const { return make_entry(" +
-             key + ", key, false); }");
+        line("schema::Node* mutable_" + stem + "(std::string_view key) const { return make_entry(" + key +
+             ", key, false); }");
         break;
     }
   }
@@ -233,14 +222,12 @@ class ClassWriter {
 };
 
 // Classes in an order in which every single message member is complete before its owner.
-void order(const Message& message, const File& file, std::vector<const Message*>& out,
-           std::set<const Message*>& open) {
+void order(const Message& message, const File& file, std::vector<const Message*>& out, std::set<const Message*>& open) {
   if (std::find(out.begin(), out.end(), &message) != out.end()) return;
   if (!open.insert(&message).second)
     mistake(file, message.line, "types that contain each other directly: " + message.name);
   for (const Row* row : message.fields) {
-    const Message* below =
-        row->type.value == Value::message && !row->type.item ? row->type.message : nullptr;
+    const Message* below = row->type.value == Value::message && !row->type.item ? row->type.message : nullptr;
     if (below && below != &message && below->file == &file) order(*below, file, out, open);
   }
   open.erase(&message);
@@ -260,17 +247,14 @@ std::string emit_view_header(const Model&, const File& file, const std::string& 
     for (const Row* row : message->fields) collect_files(row->type, files);
   std::set<std::string> includes;
   for (const File* other : files)
-    if (other != &file)
-      includes.insert("#include \"" + include_folder + "/" + other->stem + ".h\"\n");
+    if (other != &file) includes.insert("#include \"" + include_folder + "/" + other->stem + ".h\"\n");
   std::string out = "// Made by rowc from " + file.stem + ".rows.\n#pragma once\n\n";
   for (const std::string& include : includes) out += include;
   out += "#include \"schema/resource.h\"\n#include \"schema/view.h\"\n\n";
   out += "namespace " + file.name_space + " {\n\nnamespace rows {\n";
-  for (const auto& message : file.messages)
-    out += "extern const schema::Type " + message->name + ";\n";
+  for (const auto& message : file.messages) out += "extern const schema::Type " + message->name + ";\n";
   out += "}\n\n";
-  for (const Resource& resource : file.resources)
-    out += "extern const schema::Resource " + resource.plural + ";\n";
+  for (const Resource& resource : file.resources) out += "extern const schema::Resource " + resource.plural + ";\n";
   if (!file.methods.empty()) out += "extern const std::span<const schema::Method> methods;\n";
   for (const Enum& e : file.enums) {
     if (e.numbers.empty()) continue;
