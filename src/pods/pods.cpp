@@ -32,25 +32,42 @@ client::EventAbout about_pod(const schema::Object& pod) { return client::EventAb
 client::EventAbout about_container(const schema::Object& pod, std::string_view container) {
   client::EventAbout about = client::EventAbout::object(pod);
   bool init = false;
-  for (kinds::core_v1::Container c : kinds::core_v1::Pod(pod).spec().initContainers()) init = init || c.name() == container;
+  for (kinds::core_v1::Container c : kinds::core_v1::Pod(pod).spec().initContainers())
+    init = init || c.name() == container;
   about.field_path = std::string(init ? "spec.initContainers{" : "spec.containers{") + std::string(container) + "}";
   return about;
 }
 
 struct Pods::State : std::enable_shared_from_this<Pods::State> {
   State(PodsParts given, PodsOptions given_options)
-      : executor_gate(given.executor), jobs_gate(given.jobs), parts(behind_gates(std::move(given))), options(std::move(given_options)),
+      : executor_gate(given.executor),
+        jobs_gate(given.jobs),
+        parts(behind_gates(std::move(given))),
+        options(std::move(given_options)),
         pods(parts.caches.of(kinds::core_v1::pods, of_node(options.node.name))),
-        services(parts.caches.of(kinds::core_v1::services)), runtime_state(parts.runtime, parts.disk),
-        puller(parts, options, waker()), stopper(parts, memories, waker()), prober(parts, options, memories, waker()),
+        services(parts.caches.of(kinds::core_v1::services)),
+        runtime_state(parts.runtime, parts.disk),
+        puller(parts, options, waker()),
+        stopper(parts, memories, waker()),
+        prober(parts, options, memories, waker()),
         starter(parts, options, memories, puller, [this](std::string_view ns) { return services_of(ns); }),
         worker(parts, options, memories, runtime_state, starter, stopper, puller, prober, pods),
         rotation(parts, options) {}
 
   // Everything below posts through gates that close before any of it is destroyed.
   PodsParts behind_gates(PodsParts given) {
-    return {given.client, given.caches, given.runtime, executor_gate, jobs_gate, given.disk, given.events, given.probe_net,
-            std::move(given.volumes), std::move(given.remove_tree), std::move(given.set_mode), std::move(given.remove_cgroup)};
+    return {given.client,
+            given.caches,
+            given.runtime,
+            executor_gate,
+            jobs_gate,
+            given.disk,
+            given.events,
+            given.probe_net,
+            std::move(given.volumes),
+            std::move(given.remove_tree),
+            std::move(given.set_mode),
+            std::move(given.remove_cgroup)};
   }
 
   // Wakes a key of the loop; before `start` there is nothing to wake.
@@ -87,8 +104,8 @@ struct Pods::State : std::enable_shared_from_this<Pods::State> {
     });
   }
 
-  // The runtime told that something happened. Its own lists may show it a little later (containerd handles the event that it passes on to
-  // us at the same time), so it is listed again a few times.
+  // The runtime told that something happened. Its own lists may show it a little later (containerd handles the event
+  // that it passes on to us at the same time), so it is listed again a few times.
   void hinted() {
     relist_soon();
     std::lock_guard lock(timers_mutex);
@@ -104,8 +121,10 @@ struct Pods::State : std::enable_shared_from_this<Pods::State> {
       self->relist_soon();
       std::lock_guard lock(self->timers_mutex);
       self->follow_up_delay *= 3;
-      if (self->follow_up_delay <= follow_up_last) self->follow_up();
-      else self->follow_up_timer.reset();
+      if (self->follow_up_delay <= follow_up_last)
+        self->follow_up();
+      else
+        self->follow_up_timer.reset();
     });
   }
 
@@ -173,7 +192,8 @@ struct Pods::State : std::enable_shared_from_this<Pods::State> {
     for (const std::string& uid : parts.volumes.uids()) {
       if (wanted.contains(uid)) continue;
       if (Status done = parts.volumes.unmount(uid); !done) {
-        log(LogLevel::warn, "pods", "unmount volumes of a pod that is gone", {{"uid", uid}, {"error", done.error().message}});
+        log(LogLevel::warn, "pods", "unmount volumes of a pod that is gone",
+            {{"uid", uid}, {"error", done.error().message}});
         continue;
       }
       (void)parts.remove_tree(options.root + "/pods/" + uid);
@@ -205,7 +225,8 @@ struct Pods::State : std::enable_shared_from_this<Pods::State> {
   std::unique_ptr<run::Timer> subscription;
 };
 
-Pods::Pods(PodsParts parts, PodsOptions options) : state_(std::make_shared<State>(std::move(parts), std::move(options))) {}
+Pods::Pods(PodsParts parts, PodsOptions options)
+    : state_(std::make_shared<State>(std::move(parts), std::move(options))) {}
 
 Pods::~Pods() {
   state_->stopped = true;
@@ -214,6 +235,7 @@ Pods::~Pods() {
   state_->parts.runtime.interrupt_calls();
   state_->jobs_gate.close();
   state_->parts.runtime.interrupt_calls();  // what the last jobs began
+  state_->subscription.reset();             // the runtime may outlive us and the executors
 }
 
 client::Cache& Pods::cache() { return state_->pods; }

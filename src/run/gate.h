@@ -24,8 +24,20 @@ class Gate : public Executor {
     state_->idle.wait(lock, [&] { return state_->running == 0; });
   }
 
-  void post(Work work) override { behind_.post(guard(std::move(work))); }
-  std::unique_ptr<Timer> after(Duration delay, Work work) override { return behind_.after(delay, guard(std::move(work))); }
+  // Through a shut gate nothing goes, and what is behind it is not touched: it may be gone.
+  void post(Work work) override {
+    const std::shared_ptr<State> state = enter();
+    if (!state) return;
+    behind_.post(guard(std::move(work)));
+    leave(*state);
+  }
+  std::unique_ptr<Timer> after(Duration delay, Work work) override {
+    const std::shared_ptr<State> state = enter();
+    if (!state) return std::make_unique<NoTimer>();
+    auto timer = behind_.after(delay, guard(std::move(work)));
+    leave(*state);
+    return timer;
+  }
   Monotonic now() const override { return behind_.now(); }
   WallTime wall_now() const override { return behind_.wall_now(); }
 
@@ -37,6 +49,21 @@ class Gate : public Executor {
     bool closed = false;
   };
 
+  struct NoTimer : Timer {
+    void cancel() override {}
+  };
+
+  std::shared_ptr<State> enter() {  // null when shut
+    std::lock_guard lock(state_->mutex);
+    if (state_->closed) return nullptr;
+    ++state_->running;
+    return state_;
+  }
+  static void leave(State& state) {
+    std::lock_guard lock(state.mutex);
+    if (--state.running == 0) state.idle.notify_all();
+  }
+
   Work guard(Work work) {
     return [state = state_, work = std::move(work)]() mutable {
       {
@@ -46,8 +73,7 @@ class Gate : public Executor {
       }
       work();
       work = nullptr;  // what it holds goes before the gate may close
-      std::lock_guard lock(state->mutex);
-      if (--state->running == 0) state->idle.notify_all();
+      leave(*state);
     };
   }
 

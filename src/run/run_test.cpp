@@ -7,6 +7,7 @@
 #include <set>
 #include <thread>
 
+#include "run/gate.h"
 #include "run/loop.h"
 #include "run/virtual_executor.h"
 
@@ -241,6 +242,20 @@ TEST(VirtualExecutor, ACancelledTimerIsForgotten) {
   executor.advance(2s);
   EXPECT_FALSE(ran);
   EXPECT_FALSE(executor.advance_to_next());
+}
+
+// Events may still arrive when their receiver, and the executor it used, are on their way out.
+TEST(Gate, AShutGateDoesNotTouchWhatIsBehindIt) {
+  auto executor = std::make_unique<VirtualExecutor>();
+  Gate gate(*executor);
+  bool ran = false;
+  gate.post([&] { ran = true; });
+  gate.close();
+  executor->run_until_idle();
+  executor.reset();
+  gate.post([&] { ran = true; });
+  gate.after(1s, [&] { ran = true; })->cancel();
+  EXPECT_FALSE(ran);
 }
 
 }  // namespace
