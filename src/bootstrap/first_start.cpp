@@ -50,11 +50,11 @@ Result<InitReport> prepare_server(os::Disk& disk, os::Random& random, const Plac
     return fail(Error{409, "AlreadyInitialized",
                       fmt::format("this machine already runs a control plane ({} is there)", places.server_conf()),
                       "dure server to start it again, or dure reset to begin anew"});
+  DURE_CHECK(disk.make_directories(places.data, 0755));
+  Journal journal(disk, places.journal());
+  DURE_CHECK(record_places(disk, journal, places));
   for (const std::string& folder : {places.kubernetes, places.settings, places.data, places.kubelet})
     DURE_CHECK(disk.make_directories(folder, 0755));
-  Journal journal(disk, places.journal());
-  for (const std::string& folder : {places.data, places.settings, places.kubernetes, places.kubelet})
-    DURE_CHECK(journal.record({Change::Kind::folder, folder}));
 
   InitReport report;
   DURE_TRY(report.written, ensure_pki(disk, random, places, options.server, now));

@@ -25,7 +25,8 @@ TEST(FirstStart, WritesKeysKubeconfigsAndSettings) {
   const auto report = prepare_server(disk, *random, places, options_for_test(), now);
   ASSERT_TRUE(report) << report.error().message;
   EXPECT_TRUE(report->ca_hash.starts_with("sha256:"));
-  for (const std::string& path : {places.admin_conf(), places.kubelet_conf(), places.ca_certificate(), places.server_conf()})
+  for (const std::string& path :
+       {places.admin_conf(), places.kubelet_conf(), places.ca_certificate(), places.server_conf()})
     EXPECT_TRUE(disk.exists(path)) << path;
   const auto settings = read_server_settings(disk, places);
   ASSERT_TRUE(settings);

@@ -114,11 +114,11 @@ Result<JoinReport> prepare_node(run::Loop& loop, os::Disk& disk, const Places& p
   DURE_CHECK(learn_settings(*api, options.agent));
   options.agent.server_url = url;
 
+  DURE_CHECK(disk.make_directories(places.data, 0755));
+  Journal journal(disk, places.journal());
+  DURE_CHECK(record_places(disk, journal, places));
   for (const std::string& folder : {places.kubernetes + "/pki", places.settings, places.data, places.kubelet})
     DURE_CHECK(disk.make_directories(folder, 0755));
-  Journal journal(disk, places.journal());
-  for (const std::string& folder : {places.data, places.settings, places.kubernetes, places.kubelet})
-    DURE_CHECK(journal.record({Change::Kind::folder, folder}));
   pki::Kubeconfig config;
   config.server = url;
   config.ca_pem = ca;

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/text.h"
+#include "bootstrap/settings.h"
 #include "os/disk.h"
 
 namespace dure::bootstrap {
@@ -38,6 +39,27 @@ Status Journal::record(const Change& change) {
   std::string text;
   for (const Change& one : known) text += line_of(one);
   return os::write_file_atomic(disk_, path_, text + line_of(change));
+}
+
+Status record_places(os::Disk& disk, Journal& journal, const Places& places) {
+  using Kind = Change::Kind;
+  DURE_CHECK(journal.record({Kind::folder, places.data}));
+  auto record = [&](const std::string& folder, const std::vector<Change>& ours) -> Status {
+    if (!disk.exists(folder)) return journal.record({Kind::folder, folder});
+    for (const Change& change : ours)
+      if (!disk.exists(folder + "/" + change.what))
+        DURE_CHECK(journal.record({change.kind, folder + "/" + change.what}));
+    return {};
+  };
+  DURE_CHECK(record(places.settings, {{Kind::file, "server.conf"}, {Kind::file, "agent.conf"}}));
+  DURE_CHECK(record(places.kubelet, {{Kind::folder, "pods"}}));
+  return record(places.kubernetes, {{Kind::folder, "pki"},
+                                    {Kind::file, "admin.conf"},
+                                    {Kind::file, "super-admin.conf"},
+                                    {Kind::file, "controller-manager.conf"},
+                                    {Kind::file, "scheduler.conf"},
+                                    {Kind::file, "bootstrap-kubelet.conf"},
+                                    {Kind::file, "kubelet.conf"}});
 }
 
 }  // namespace dure::bootstrap

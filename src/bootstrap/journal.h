@@ -27,6 +27,8 @@ struct Change {
   friend bool operator==(const Change&, const Change&) = default;
 };
 
+struct Places;
+
 class Journal {
  public:
   Journal(os::Disk& disk, std::string path) : disk_(disk), path_(std::move(path)) {}
@@ -38,5 +40,9 @@ class Journal {
   os::Disk& disk_;
   std::string path_;
 };
+
+// Records what `init` and `join` are going to make at `places`: a folder as a whole where there was none, otherwise
+// only our own files in it. Call before making anything.
+Status record_places(os::Disk& disk, Journal& journal, const Places& places);
 
 }  // namespace dure::bootstrap

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "bootstrap/settings.h"
 #include "os/disk.h"
 
 namespace dure::bootstrap {
@@ -14,7 +15,8 @@ TEST(Journal, KeepsOrderAndTheFirstFormerValue) {
   ASSERT_TRUE(journal.record({Change::Kind::sysctl, "net/ipv4/ip_forward", "0"}));
   ASSERT_TRUE(journal.record({Change::Kind::file, "/etc/x"}));
   ASSERT_TRUE(journal.record({Change::Kind::sysctl, "net/ipv4/ip_forward", "1"}));
-  const std::vector<Change> expected = {{Change::Kind::sysctl, "net/ipv4/ip_forward", "0"}, {Change::Kind::file, "/etc/x"}};
+  const std::vector<Change> expected = {{Change::Kind::sysctl, "net/ipv4/ip_forward", "0"},
+                                        {Change::Kind::file, "/etc/x"}};
   EXPECT_EQ(*journal.changes(), expected);
 }
 
@@ -28,6 +30,26 @@ TEST(Journal, SurvivesPowerLossAtEveryRecord) {
     disk.crash();
     ASSERT_EQ(journal.changes()->size(), 5u) << "seed " << seed;
   }
+}
+
+TEST(Journal, FoldersThatWereThereBeforeStay) {
+  os::MemoryDisk disk;
+  const Places places;
+  ASSERT_TRUE(disk.make_directories(places.data));
+  ASSERT_TRUE(disk.make_directories(places.kubernetes));
+  ASSERT_TRUE(disk.open(places.kubernetes + "/admin.conf", os::OpenMode::create));
+  Journal journal(disk, places.journal());
+  ASSERT_TRUE(record_places(disk, journal, places));
+  bool whole = false, theirs = false, ours = false;
+  const auto changes = journal.changes();
+  for (const Change& change : *changes) {
+    whole = whole || change.what == places.kubernetes;
+    theirs = theirs || change.what == places.admin_conf();
+    ours = ours || change.what == places.kubelet_conf();
+  }
+  EXPECT_FALSE(whole);
+  EXPECT_FALSE(theirs);
+  EXPECT_TRUE(ours);
 }
 
 }  // namespace
