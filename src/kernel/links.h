@@ -1,7 +1,7 @@
 // Links: the network devices, addresses, routes, neighbours and forwarding entries of one network namespace.
 //
-// Implementations: `open_links` (rtnetlink) and MemoryLinks (kernel/memory_network.h); one suite runs on both
-// (links_test.cpp). Thread: any; calls take turns. Failure: errors carry "NotFound", "AlreadyExists", "Forbidden" or
+// Implementation: `open_links` (rtnetlink); there is none in memory yet. Suite:
+// links_test.cpp. Thread: any; calls take turns. Failure: errors carry "NotFound", "AlreadyExists", "Forbidden" or
 // "SystemError". Calls that put something into place (`put_...`) and calls that remove (`remove_...`) are idempotent: what is
 // there already, or already gone, is success.
 #pragma once

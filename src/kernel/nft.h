@@ -1,10 +1,10 @@
 // Nft: our one nftables table (`table ip dure`) as transactions and read-back.
 //
-// Rules are written as lists of small expressions (this header), which the Linux implementation turns into the kernel's and the
-// memory implementation interprets packet by packet. Rooms share the table: each owns the chains and sets whose names
+// Rules are written as lists of small expressions (this header), which the Linux implementation turns into the kernel's; they say
+// no more than a toy network could interpret packet by packet. Rooms share the table: each owns the chains and sets whose names
 // begin with its own name, and nobody touches the others'.
 //
-// Implementations: `open_nft` (nfnetlink) and MemoryNft (kernel/memory_network.h); one suite runs on both (nft_test.cpp).
+// Implementation: `open_nft` (nfnetlink); there is none in memory yet. Suite: nft_test.cpp.
 // Thread: any; calls take turns. A transaction is atomic: all of it or an error and nothing.
 // Cost: a transaction that changes a few elements is one system call of some tens of microseconds, whatever the size of the sets.
 #pragma once
