@@ -71,8 +71,9 @@ class SetUp {
 
   bool folders() {
     link_program();
-    if (!overlay("etc", "/etc") || !overlay("usr-local", "/usr/local") || !bind("var-lib", "/var/lib") ||
-        !bind("var-log", "/var/log") || !bind("opt", "/opt"))
+    // /var/lib comes last: the lab's own folder may lie below it and is out of reach from then on.
+    if (!overlay("etc", "/etc") || !overlay("usr-local", "/usr/local") || !bind("var-log", "/var/log") ||
+        !bind("opt", "/opt") || !bind("var-lib", "/var/lib"))
       return false;
     for (const char* path :
          {"/var/lib/containerd", "/opt/cni/bin", "/etc/cni/net.d", "/etc/containerd", "/usr/local/bin"})

@@ -204,6 +204,7 @@ class Supervisor {
   Result<std::string> inside(const RunningNode& node, const std::vector<std::string>& arguments) {
     const std::string log = node.folder + "/var-log/bootstrap.log";
     const int output = open(log.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (output < 0) return fail(from_errno("open " + log, errno));
     Command command;
     command.arguments = arguments;
     command.output = output;

@@ -14,7 +14,8 @@ skip() { echo "$*"; exit 77; }
 command -v containerd > /dev/null || skip "no containerd"
 
 lab_up() {
-  DURE_LAB_FOLDER=$(mktemp -d /var/tmp/dure-lab-test-XXXXXX)
+  # Below /var/lib, as the default is: a node covers that folder with its own.
+  DURE_LAB_FOLDER=$(mktemp -d /var/lib/dure-lab-test-XXXXXX)
   export DURE_LAB_FOLDER
   trap lab_end EXIT
   echo "kubectl: $kubectl $("$kubectl" version --client 2> /dev/null | head -n 1)"
