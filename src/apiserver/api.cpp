@@ -24,7 +24,8 @@ std::string refusal(const User& user, const Attributes& a) {
   if (!a.is_resource()) return fmt::format("User \"{}\" cannot {} path \"{}\"", user.name, a.verb, a.path);
   const std::string resource =
       a.subresource.empty() ? std::string(a.resource) : fmt::format("{}/{}", a.resource, a.subresource);
-  std::string text = fmt::format("User \"{}\" cannot {} resource \"{}\" in API group \"{}\"", user.name, a.verb, resource, a.group);
+  std::string text =
+      fmt::format("User \"{}\" cannot {} resource \"{}\" in API group \"{}\"", user.name, a.verb, resource, a.group);
   text += a.namespace_.empty() ? " at the cluster scope" : fmt::format(" in the namespace \"{}\"", a.namespace_);
   return text;
 }
@@ -74,9 +75,11 @@ Status check_shape(const ApiRequest& request, const schema::Resource& resource) 
       if (verb == request.verb) return {};
     return fail(Error{405, "MethodNotAllowed", "the server does not allow this method on the requested resource"});
   }
-  if (!resource.namespaced && !request.namespace_.empty() && resource.plural != "namespaces") return fail(no_such_resource());
+  if (!resource.namespaced && !request.namespace_.empty() && resource.plural != "namespaces")
+    return fail(no_such_resource());
   if (!resource.has_verb(request.verb)) return fail(method_not_allowed(request.verb, resource));
-  const bool by_name = request.verb == "get" || request.verb == "update" || request.verb == "patch" || request.verb == "delete";
+  const bool by_name =
+      request.verb == "get" || request.verb == "update" || request.verb == "patch" || request.verb == "delete";
   if (resource.namespaced && request.namespace_.empty() && (by_name || request.verb == "create"))
     return fail(by_name ? no_such_resource() : method_not_allowed(request.verb, resource));
   if (by_name && request.name.empty()) return fail(method_not_allowed(request.verb, resource));
@@ -107,7 +110,8 @@ ApiResponse read(const Api::State& state, const Served& served, const ApiRequest
 
 // TokenReview and the like: nothing is stored.
 ApiResponse compute(const Compute& function, const ApiRequest& request) {
-  const schema::Subresource* sub = request.subresource.empty() ? nullptr : request.resource->subresource(request.subresource);
+  const schema::Subresource* sub =
+      request.subresource.empty() ? nullptr : request.resource->subresource(request.subresource);
   const schema::Type* type = sub ? sub->type : request.resource->type;
   schema::Document body;
   if (request.object) {
@@ -200,9 +204,11 @@ uint64_t Api::random() { return state_->random(); }
 void Api::handle(ApiRequest request, Done done) {
   const Served* served = request.resource ? state_->catalog.find(*request.resource) : nullptr;
   if (!served) return done(ApiResponse::failure(no_such_resource()));
-  if (auto allowed = state_->authorize(request); !allowed) return done(ApiResponse::failure(std::move(allowed).error()));
+  if (auto allowed = state_->authorize(request); !allowed)
+    return done(ApiResponse::failure(std::move(allowed).error()));
   if (const Compute* function = find_compute(state_->guards, request)) return done(compute(*function, request));
-  if (auto fits = check_shape(request, *served->resource); !fits) return done(ApiResponse::failure(std::move(fits).error()));
+  if (auto fits = check_shape(request, *served->resource); !fits)
+    return done(ApiResponse::failure(std::move(fits).error()));
   if (!served->stored)
     return done(ApiResponse::failure(unsupported(fmt::format("{} is not served yet", served->resource->qualified()))));
   if (request.verb == "get" || request.verb == "list") return done(read(*state_, *served, request));
@@ -230,7 +236,8 @@ Result<std::unique_ptr<Subscription>> Api::watch_unasked(WatchRequest request, r
   return state_->hub.subscribe(std::move(request), lane, watcher);
 }
 
-schema::Object Api::peek(std::string_view group, std::string_view resource, std::string_view ns, std::string_view name) const {
+schema::Object Api::peek(std::string_view group, std::string_view resource, std::string_view ns,
+                         std::string_view name) const {
   const Served* served = state_->catalog.find(group, resource);
   if (!served || !served->stored) return nullptr;
   const auto entry = state_->store.get(served->key(ns, name));
@@ -239,7 +246,8 @@ schema::Object Api::peek(std::string_view group, std::string_view resource, std:
   return document ? schema::share(std::move(*document)) : nullptr;
 }
 
-std::vector<schema::Object> Api::peek_all(std::string_view group, std::string_view resource, std::string_view ns) const {
+std::vector<schema::Object> Api::peek_all(std::string_view group, std::string_view resource,
+                                          std::string_view ns) const {
   std::vector<schema::Object> objects;
   const Served* served = state_->catalog.find(group, resource);
   if (!served || !served->stored) return objects;

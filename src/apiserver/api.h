@@ -1,11 +1,12 @@
-// Api: the one resource path. Every read, write and watch of every kind goes through here, from HTTP and from inside the process
-// alike; it names no kind (what is special about one stands in kinds/hooks).
+// Api: the one resource path. Every read, write and watch of every kind goes through here, from HTTP and from inside
+// the process alike; it names no kind (what is special about one stands in kinds/hooks).
 //
-// A write: authorize -> decode -> default -> admit -> metadata rules and hooks -> validate -> store (compare and swap, again on
-// conflict where the caller did not insist on a version) -> answer. (Server-side apply will merge where patches do.)
+// A write: authorize -> decode -> default -> admit -> metadata rules and hooks -> validate -> store (compare and swap,
+// again on conflict where the caller did not insist on a version) -> answer. (Server-side apply will merge where
+// patches do.)
 //
-// Owner: the wiring; store, executor and options outlive it. Thread: any. `handle` never blocks: reads are answered from
-// memory before it returns, writes when the store has acknowledged them.
+// Owner: the wiring; store, executor and options outlive it. Thread: any. `handle` never blocks: reads are answered
+// from memory before it returns, writes when the store has acknowledged them.
 #pragma once
 
 #include <functional>
@@ -38,8 +39,8 @@ struct ApiOptions {
 // The judges on the path; set once before the first request. A missing authorizer refuses everything.
 struct ApiGuards {
   Authorize authorize;
-  Admit admit;                              // optional
-  std::map<std::string, Compute> compute;   // "group/resource[/subresource]" -> computed object
+  Admit admit;                             // optional
+  std::map<std::string, Compute> compute;  // "group/resource[/subresource]" -> computed object
 };
 
 // An object as it is stored.
@@ -65,9 +66,9 @@ struct ApiResponse {
   std::optional<StoredObject> object;
   std::optional<schema::Document> document;  // computed or of a dry run; `served` in `document_of`
   std::optional<ListResult> list;
-  std::optional<std::string> success;        // a Status object, as JSON
+  std::optional<std::string> success;  // a Status object, as JSON
 
-  const Served* document_of = nullptr;       // null: the document says what it is
+  const Served* document_of = nullptr;  // null: the document says what it is
 
   static ApiResponse failure(Error error) {
     ApiResponse response;
@@ -95,8 +96,8 @@ class Api {
   store::Store& store() const;
   run::Executor& executor() const;
 
-  // Everything but watch and streams. `done` runs once: before `handle` returns or on the store's commit thread or the executor;
-  // it must not block.
+  // Everything but watch and streams. `done` runs once: before `handle` returns or on the store's commit thread or the
+  // executor; it must not block.
   void handle(ApiRequest request, Done done);
   // For callers that may block; not on a thread that the store or the executor needs.
   ApiResponse handle_and_wait(ApiRequest request);
@@ -109,8 +110,10 @@ class Api {
   Verdict judge(const User& user, const Attributes& attributes) const;
 
   // For parts of the server itself (authorizers, hooks): the newest committed state, nobody is asked. Null when absent.
-  schema::Object peek(std::string_view group, std::string_view resource, std::string_view ns, std::string_view name) const;
-  std::vector<schema::Object> peek_all(std::string_view group, std::string_view resource, std::string_view ns = {}) const;
+  schema::Object peek(std::string_view group, std::string_view resource, std::string_view ns,
+                      std::string_view name) const;
+  std::vector<schema::Object> peek_all(std::string_view group, std::string_view resource,
+                                       std::string_view ns = {}) const;
   Result<std::unique_ptr<Subscription>> watch_unasked(WatchRequest request, run::Executor& lane, Watcher& watcher);
 
   uint64_t random();

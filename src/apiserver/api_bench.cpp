@@ -1,5 +1,5 @@
-// api_bench [folder] [seconds]: the API over TLS with RBAC, client and server in this process, beside what the machine can do. The last
-// line is JSON. Reads and watches run over the memory store, durable creates over the log in `folder`.
+// api_bench [folder] [seconds]: the API over TLS with RBAC, client and server in this process, beside what the machine
+// can do. The last line is JSON. Reads and watches run over the memory store, durable creates over the log in `folder`.
 #include <malloc.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -51,7 +51,9 @@ void must(Status status) {
 double cpu_seconds() {
   struct rusage usage;
   getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
@@ -68,7 +70,8 @@ struct World {
     api.set_guards(auth.guards());
     must(ensure_bootstrap_objects(api));
     allow_bench();
-    front = std::make_unique<Front>(api, FrontOptions{.authenticate = [this](const wire::Request& r) { return auth.authenticate(r); }});
+    front = std::make_unique<Front>(
+        api, FrontOptions{.authenticate = [this](const wire::Request& r) { return auth.authenticate(r); }});
     pki::CertificateSpec spec;
     spec.subject.common_name = "kube-apiserver";
     spec.names.dns_names = {"localhost"};
@@ -82,7 +85,9 @@ struct World {
     spec.subject.common_name = "bench";
     spec.usages = {.server_auth = false, .client_auth = true, .digital_signature = true, .key_encipherment = true};
     const pki::KeyPair mine = issue(spec);
-    client_tls = {.ca_pem = authority.certificate().pem(), .certificate_pem = mine.certificate.pem(), .key_pem = mine.key.pem(),
+    client_tls = {.ca_pem = authority.certificate().pem(),
+                  .certificate_pem = mine.certificate.pem(),
+                  .key_pem = mine.key.pem(),
                   .server_name = "localhost"};
   }
 
@@ -106,20 +111,24 @@ struct World {
   void allow_bench() {
     call("", "namespaces", "", R"({"metadata":{"name":"bench"}})");
     call("", "serviceaccounts", "bench", R"({"metadata":{"name":"default"}})");
-    call("rbac.authorization.k8s.io", "roles", "bench",
-         R"({"metadata":{"name":"bench"},"rules":[{"apiGroups":[""],"resources":["pods","configmaps"],"verbs":["*"]}]})");
-    call("rbac.authorization.k8s.io", "rolebindings", "bench",
-         R"({"metadata":{"name":"bench"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"bench"},)"
-         R"("subjects":[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"bench"}]})");
+    call(
+        "rbac.authorization.k8s.io", "roles", "bench",
+        R"({"metadata":{"name":"bench"},"rules":[{"apiGroups":[""],"resources":["pods","configmaps"],"verbs":["*"]}]})");
+    call(
+        "rbac.authorization.k8s.io", "rolebindings", "bench",
+        R"({"metadata":{"name":"bench"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"bench"},)"
+        R"("subjects":[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"bench"}]})");
   }
 
   std::unique_ptr<store::Store> store;
   std::unique_ptr<run::Executor> pool = run::make_pool("pool", 1);
   run::LoopThread io{"io"};
   Api api{*store, *pool, *machine_random};
-  pki::Authority authority = must(pki::Authority::create("bench-ca", machine_clock->wall_now() - 1h, machine_clock->wall_now() + 48h, *machine_random));
+  pki::Authority authority = must(pki::Authority::create("bench-ca", machine_clock->wall_now() - 1h,
+                                                         machine_clock->wall_now() + 48h, *machine_random));
   Auth auth{{.token_key = must(pki::PrivateKey::generate()), .issuer = pki::default_issuer("cluster.local")},
-            cluster_state_of(api), *machine_random};
+            cluster_state_of(api),
+            *machine_random};
   std::unique_ptr<Front> front;
   std::unique_ptr<wire::Server> server;
   wire::TlsClientConfig client_tls;
@@ -129,7 +138,8 @@ struct World {
 std::string pod_body(const std::string& name) {
   std::string env;
   for (int i = 0; i < 28; ++i)
-    env += fmt::format("{}{{\"name\":\"SETTING_NUMBER_{}\",\"value\":\"some value of a usual length {}\"}}", i ? "," : "", i, i);
+    env += fmt::format("{}{{\"name\":\"SETTING_NUMBER_{}\",\"value\":\"some value of a usual length {}\"}}",
+                       i ? "," : "", i, i);
   return fmt::format(
       R"({{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"{}","labels":{{"app":"web","pod-template-hash":"5d4f8c7b9"}},)"
       R"("annotations":{{"note":"{}"}}}},"spec":{{"containers":[{{"name":"app","image":"registry.example.com/team/app:1.2.3","env":[{}],)"
@@ -138,7 +148,8 @@ std::string pod_body(const std::string& name) {
       name, std::string(200, 'n'), env);
 }
 
-// One keep-alive HTTP/1.1 connection that sends its next request when the answer is complete: as little client as possible.
+// One keep-alive HTTP/1.1 connection that sends its next request when the answer is complete: as little client as
+// possible.
 class Caller {
  public:
   using Next = std::function<std::string()>;  // the bytes of a whole request; empty: stop
@@ -208,8 +219,9 @@ Rate drive(World& world, int connections, double seconds, std::function<std::str
   const Monotonic start = machine_clock->now();
   std::vector<std::unique_ptr<Caller>> callers;
   for (int i = 0; i < connections; ++i)
-    callers.push_back(std::make_unique<Caller>(loop.loop(), "127.0.0.1:" + std::to_string(world.server->port()), world.client_tls,
-                                               [&] { return seconds_since(start) < seconds ? request() : std::string{}; }));
+    callers.push_back(
+        std::make_unique<Caller>(loop.loop(), "127.0.0.1:" + std::to_string(world.server->port()), world.client_tls,
+                                 [&] { return seconds_since(start) < seconds ? request() : std::string{}; }));
   const Monotonic begun = machine_clock->now();
   const double cpu_before = cpu_seconds();
   for (auto& caller : callers) caller->start();
@@ -237,7 +249,9 @@ Rate drive(World& world, int connections, double seconds, std::function<std::str
 
 std::string get_request(const std::string& path) { return "GET " + path + " HTTP/1.1\r\nhost: localhost\r\n\r\n"; }
 std::string post_request(const std::string& path, const std::string& body) {
-  return fmt::format("POST {} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}", path, body.size(), body);
+  return fmt::format(
+      "POST {} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}", path,
+      body.size(), body);
 }
 
 size_t heap_bytes() {
@@ -269,7 +283,8 @@ struct ListFigures {
 
 ListFigures list_pods(World& world) {
   run::LoopThread loop("client");
-  auto client = must(wire::HttpClient::create(loop.loop(), "https://localhost:" + std::to_string(world.server->port()), world.client_tls));
+  auto client = must(wire::HttpClient::create(loop.loop(), "https://localhost:" + std::to_string(world.server->port()),
+                                              world.client_tls));
   ListFigures figures;
   const auto once = [&] {
     std::promise<void> ended;
@@ -323,7 +338,8 @@ double watch_in_process(World& world, size_t watchers, size_t events) {
     subscriptions.push_back(must(world.api.watch_unasked(std::move(request), lane.loop(), *watcher)));
   }
   const Monotonic start = machine_clock->now();
-  for (size_t i = 0; i < events; ++i) world.call("", "pods", "bench", pod_body(fmt::format("watched-{}-{}", watchers, i)));
+  for (size_t i = 0; i < events; ++i)
+    world.call("", "pods", "bench", pod_body(fmt::format("watched-{}-{}", watchers, i)));
   while (total < watchers * events) std::this_thread::sleep_for(std::chrono::microseconds(100));
   return static_cast<double>(total) / seconds_since(start);
 }
@@ -334,7 +350,8 @@ double watch_over_tls(World& world, size_t watchers, size_t events) {
   std::atomic<size_t> total = 0;
   std::vector<std::unique_ptr<wire::Stream>> streams;
   for (size_t i = 0; i < watchers; ++i) {
-    auto& stream = streams.emplace_back(must(wire::dial(loop.loop(), "127.0.0.1:" + std::to_string(world.server->port()), world.client_tls)));
+    auto& stream = streams.emplace_back(
+        must(wire::dial(loop.loop(), "127.0.0.1:" + std::to_string(world.server->port()), world.client_tls)));
     wire::Stream::Callbacks callbacks;
     callbacks.on_data = [&total](std::string_view bytes) {
       size_t lines = 0;
@@ -342,12 +359,14 @@ double watch_over_tls(World& world, size_t watchers, size_t events) {
       total.fetch_add(lines, std::memory_order_relaxed);
     };
     stream->start(std::move(callbacks));
-    stream->write(SharedBytes(get_request(fmt::format("/api/v1/namespaces/bench/pods?watch=1&resourceVersion={}", world.store->revision()))));
+    stream->write(SharedBytes(
+        get_request(fmt::format("/api/v1/namespaces/bench/pods?watch=1&resourceVersion={}", world.store->revision()))));
   }
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   const Monotonic start = machine_clock->now();
   for (size_t i = 0; i < events; ++i) world.call("", "pods", "bench", pod_body(fmt::format("tls-{}-{}", watchers, i)));
-  while (total < watchers * events && seconds_since(start) < 30) std::this_thread::sleep_for(std::chrono::microseconds(200));
+  while (total < watchers * events && seconds_since(start) < 30)
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
   const double rate = static_cast<double>(total) / seconds_since(start);
   std::promise<void> ended;
   loop.loop().post([&] {
@@ -400,7 +419,9 @@ int main(int argc, char** argv) {
     rate = drive(world, 16, seconds, [] { return get_request("/healthz"); });
     figure("healthz_per_second", rate.per_second, "/s (HTTP and TLS alone)");
     int number = 0;
-    rate = drive(world, 16, seconds, [&] { return post_request("/api/v1/namespaces/bench/pods", pod_body(fmt::format("made-{}", number++))); });
+    rate = drive(world, 16, seconds, [&] {
+      return post_request("/api/v1/namespaces/bench/pods", pod_body(fmt::format("made-{}", number++)));
+    });
     figure("create_pod_memory_per_second", rate.per_second, "/s");
     figure("create_pod_memory_cpu_us", rate.cpu_micros, "us of client and server");
     figure("watch_in_process_1000_per_second", watch_in_process(world, 1000, 300), "deliveries/s");
@@ -420,8 +441,9 @@ int main(int argc, char** argv) {
     World world(must(store::LogStore::open(folder + "/store", {}, *disk)));
     std::atomic<int> number = 0;
     const auto create = [&] {
-      return post_request("/api/v1/namespaces/bench/configmaps",
-                          fmt::format(R"({{"metadata":{{"name":"c{}"}},"data":{{"key":"{}"}}}})", number++, std::string(512, 'v')));
+      return post_request(
+          "/api/v1/namespaces/bench/configmaps",
+          fmt::format(R"({{"metadata":{{"name":"c{}"}},"data":{{"key":"{}"}}}})", number++, std::string(512, 'v')));
     };
     Rate rate = drive(world, 1, seconds, [] { return get_request("/healthz"); });
     figure("loopback_round_trip_p50_us", rate.p50, "us (healthz over TLS)");

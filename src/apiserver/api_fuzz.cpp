@@ -1,5 +1,5 @@
-// Paths, queries, selectors, Accept headers, continue tokens and stored JSON with any bytes: nothing crashes, and what is accepted
-// can be used.
+// Paths, queries, selectors, Accept headers, continue tokens and stored JSON with any bytes: nothing crashes, and what
+// is accepted can be used.
 #include <cstdint>
 
 #include "apiserver/output.h"
@@ -76,12 +76,21 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
   switch (data[0] % 5) {
-    case 0: try_target(text); break;
-    case 1: try_selectors(text); break;
-    case 2: (void)negotiate(text, true); break;
-    case 3: try_json(text); break;
+    case 0:
+      try_target(text);
+      break;
+    case 1:
+      try_selectors(text);
+      break;
+    case 2:
+      (void)negotiate(text, true);
+      break;
+    case 3:
+      try_json(text);
+      break;
     case 4:
-      if (text.find("dryRun") == std::string_view::npos) small().write("create", "configmaps", "default", std::string(text));
+      if (text.find("dryRun") == std::string_view::npos)
+        small().write("create", "configmaps", "default", std::string(text));
       break;
   }
   return 0;

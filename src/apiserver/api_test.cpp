@@ -36,19 +36,21 @@ struct World {
     r.name = std::move(name);
     return r;
   }
-  ApiResponse make(std::string_view group, std::string_view version, std::string_view resource, std::string ns, std::string body) {
+  ApiResponse make(std::string_view group, std::string_view version, std::string_view resource, std::string ns,
+                   std::string body) {
     ApiRequest r = request("create", group, version, resource, std::move(ns));
     r.body = std::move(body);
     return api.handle_and_wait(std::move(r));
   }
-  ApiResponse put(std::string_view group, std::string_view version, std::string_view resource, std::string ns, std::string name,
-                  std::string body, std::string sub = "") {
+  ApiResponse put(std::string_view group, std::string_view version, std::string_view resource, std::string ns,
+                  std::string name, std::string body, std::string sub = "") {
     ApiRequest r = request("update", group, version, resource, std::move(ns), std::move(name));
     r.subresource = std::move(sub);
     r.body = std::move(body);
     return api.handle_and_wait(std::move(r));
   }
-  ApiResponse get(std::string_view group, std::string_view version, std::string_view resource, std::string ns, std::string name) {
+  ApiResponse get(std::string_view group, std::string_view version, std::string_view resource, std::string ns,
+                  std::string name) {
     return api.handle_and_wait(request("get", group, version, resource, std::move(ns), std::move(name)));
   }
 };
@@ -59,7 +61,9 @@ std::string text(const ApiResponse& response) {
   if (response.document) return encode_json(*response.document);
   return response.success.value_or("");
 }
-std::string at(const ApiResponse& response, std::string_view path) { return json_text(json_path(text(response), path)); }
+std::string at(const ApiResponse& response, std::string_view path) {
+  return json_text(json_path(text(response), path));
+}
 
 TEST(Api, CreateFillsMetadataAndAnswersWhatIsStored) {
   World w;
@@ -77,9 +81,10 @@ TEST(Api, CreateTwiceIsAlreadyExistsAndGeneratedNamesDiffer) {
   World w;
   w.make("", "v1", "configmaps", "default", R"({"metadata":{"name":"a"}})");
   const auto again = w.make("", "v1", "configmaps", "default", R"({"metadata":{"name":"a"}})");
-  EXPECT_EQ(text(again),
-            R"({"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"configmaps \"a\" already exists",)"
-            R"("reason":"AlreadyExists","details":{"name":"a","kind":"configmaps"},"code":409})");
+  EXPECT_EQ(
+      text(again),
+      R"({"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"configmaps \"a\" already exists",)"
+      R"("reason":"AlreadyExists","details":{"name":"a","kind":"configmaps"},"code":409})");
   const auto one = w.make("", "v1", "configmaps", "default", R"({"metadata":{"generateName":"g-"}})");
   const auto two = w.make("", "v1", "configmaps", "default", R"({"metadata":{"generateName":"g-"}})");
   EXPECT_EQ(at(one, "metadata.name").size(), 7u);
@@ -91,10 +96,14 @@ TEST(Api, BadNamesAndMissingNamespaces) {
   const auto bad = w.make("", "v1", "configmaps", "default", R"({"metadata":{"name":"Not_OK"}})");
   EXPECT_EQ(bad.status, 422);
   EXPECT_EQ(at(bad, "reason"), "Invalid");
-  EXPECT_NE(at(bad, "message").find("ConfigMap \"Not_OK\" is invalid: metadata.name: Invalid value: \"Not_OK\": a lowercase RFC 1123"),
-            std::string::npos) << text(bad);
+  EXPECT_NE(at(bad, "message")
+                .find("ConfigMap \"Not_OK\" is invalid: metadata.name: Invalid value: \"Not_OK\": a "
+                      "lowercase RFC 1123"),
+            std::string::npos)
+      << text(bad);
   const auto none = w.make("", "v1", "configmaps", "default", "{}");
-  EXPECT_NE(at(none, "message").find("metadata.name: Required value: name or generateName is required"), std::string::npos);
+  EXPECT_NE(at(none, "message").find("metadata.name: Required value: name or generateName is required"),
+            std::string::npos);
   const auto away = w.make("", "v1", "configmaps", "nowhere", R"({"metadata":{"name":"a"}})");
   EXPECT_EQ(away.status, 404);
   EXPECT_EQ(at(away, "message"), "namespaces \"nowhere\" not found");
@@ -111,16 +120,19 @@ TEST(Api, UpdateConflictsOnlyWhenAVersionIsGiven) {
                            R"({"metadata":{"name":"a","resourceVersion":")" + version + R"("},"data":{"k":"3"}})");
   EXPECT_EQ(stale.status, 409);
   EXPECT_EQ(at(stale, "message"),
-            "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your changes to the "
+            "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply "
+            "your changes to the "
             "latest version and try again");
   const auto same = w.put("", "v1", "configmaps", "default", "a", R"({"metadata":{"name":"a"},"data":{"k":"2"}})");
-  EXPECT_EQ(at(same, "metadata.resourceVersion"), at(free, "metadata.resourceVersion")) << "an update without change writes nothing";
+  EXPECT_EQ(at(same, "metadata.resourceVersion"), at(free, "metadata.resourceVersion"))
+      << "an update without change writes nothing";
 }
 
 TEST(Api, GenerationFollowsSpecAndStatusIsASubresource) {
   World w;
-  const auto made = w.make("apps", "v1", "deployments", "default",
-                           R"({"metadata":{"name":"d"},"spec":{"replicas":1,"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}},"status":{"replicas":9}})");
+  const auto made = w.make(
+      "apps", "v1", "deployments", "default",
+      R"({"metadata":{"name":"d"},"spec":{"replicas":1,"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}},"status":{"replicas":9}})");
   EXPECT_EQ(made.status, 201) << text(made);
   EXPECT_EQ(at(made, "metadata.generation"), "1");
   EXPECT_EQ(at(made, "status.replicas"), "");
@@ -130,11 +142,13 @@ TEST(Api, GenerationFollowsSpecAndStatusIsASubresource) {
   EXPECT_EQ(at(scaled, "metadata.generation"), "2") << text(scaled);
   std::string status = text(scaled);
   status.replace(status.find("\"replicas\":2"), 12, "\"replicas\":7");
-  const auto set = w.put("apps", "v1", "deployments", "default", "d", R"({"metadata":{"name":"d"},"status":{"replicas":5}})", "status");
+  const auto set = w.put("apps", "v1", "deployments", "default", "d",
+                         R"({"metadata":{"name":"d"},"status":{"replicas":5}})", "status");
   EXPECT_EQ(at(set, "status.replicas"), "5") << text(set);
   EXPECT_EQ(at(set, "spec.replicas"), "2");
   EXPECT_EQ(at(set, "metadata.generation"), "2");
-  const auto scale = w.put("apps", "v1", "deployments", "default", "d", R"({"metadata":{"name":"d"},"spec":{"replicas":4}})", "scale");
+  const auto scale =
+      w.put("apps", "v1", "deployments", "default", "d", R"({"metadata":{"name":"d"},"spec":{"replicas":4}})", "scale");
   EXPECT_EQ(at(scale, "kind"), "Scale") << text(scale);
   EXPECT_EQ(at(scale, "spec.replicas"), "4");
   EXPECT_EQ(at(scale, "status.selector"), "a=b");
@@ -145,7 +159,8 @@ TEST(Api, ListPagesSelectsAndExpires) {
   World w;
   for (int i = 0; i < 25; ++i)
     w.make("", "v1", "configmaps", "default",
-           R"({"metadata":{"name":"c)" + std::to_string(100 + i) + R"(","labels":{"odd":")" + (i % 2 ? "yes" : "no") + R"("}}})");
+           R"({"metadata":{"name":"c)" + std::to_string(100 + i) + R"(","labels":{"odd":")" + (i % 2 ? "yes" : "no") +
+               R"("}}})");
   auto r = w.request("list", "", "v1", "configmaps", "default");
   r.list.limit = 10;
   std::vector<std::string> names;
@@ -232,7 +247,8 @@ TEST(Api, SlowWatcherCatchesUpAndTooOldIsTold) {
   seen.accept = 2;
   auto r = w.request("watch", "", "v1", "configmaps", "default");
   auto watch = w.api.watch(r, w.executor, seen);
-  for (int i = 0; i < 6; ++i) w.make("", "v1", "configmaps", "default", R"({"metadata":{"name":"c)" + std::to_string(i) + R"("}})");
+  for (int i = 0; i < 6; ++i)
+    w.make("", "v1", "configmaps", "default", R"({"metadata":{"name":"c)" + std::to_string(i) + R"("}})");
   w.executor.run_until_idle();
   EXPECT_EQ(seen.events.size(), 2u);
   seen.accept = SIZE_MAX;
@@ -247,24 +263,30 @@ TEST(Api, SlowWatcherCatchesUpAndTooOldIsTold) {
 
 TEST(Api, ServicesGetAddressesOnceAndGiveThemBack) {
   World w;
-  const auto one = w.make("", "v1", "services", "default", R"({"metadata":{"name":"s"},"spec":{"type":"NodePort","ports":[{"port":80}]}})");
+  const auto one = w.make("", "v1", "services", "default",
+                          R"({"metadata":{"name":"s"},"spec":{"type":"NodePort","ports":[{"port":80}]}})");
   ASSERT_EQ(one.status, 201) << text(one);
   const std::string ip = at(one, "spec.clusterIP");
   EXPECT_TRUE(ip.starts_with("10.")) << ip;
-  const auto chosen = w.make("", "v1", "services", "default", R"({"metadata":{"name":"t"},"spec":{"clusterIP":")" + ip + R"(","ports":[{"port":80}]}})");
+  const auto chosen = w.make("", "v1", "services", "default",
+                             R"({"metadata":{"name":"t"},"spec":{"clusterIP":")" + ip + R"(","ports":[{"port":80}]}})");
   EXPECT_EQ(chosen.status, 422);
   EXPECT_NE(at(chosen, "message").find("provided IP is already allocated"), std::string::npos) << text(chosen);
-  const auto kept = w.put("", "v1", "services", "default", "s", R"({"metadata":{"name":"s"},"spec":{"type":"NodePort","ports":[{"port":80}]}})");
+  const auto kept = w.put("", "v1", "services", "default", "s",
+                          R"({"metadata":{"name":"s"},"spec":{"type":"NodePort","ports":[{"port":80}]}})");
   EXPECT_EQ(at(kept, "spec.clusterIP"), ip);
   EXPECT_EQ(at(kept, "spec.ports"), at(one, "spec.ports"));
   w.api.handle_and_wait(w.request("delete", "", "v1", "services", "default", "s"));
-  const auto again = w.make("", "v1", "services", "default", R"({"metadata":{"name":"t"},"spec":{"clusterIP":")" + ip + R"(","ports":[{"port":80}]}})");
+  const auto again = w.make("", "v1", "services", "default",
+                            R"({"metadata":{"name":"t"},"spec":{"clusterIP":")" + ip + R"(","ports":[{"port":80}]}})");
   EXPECT_EQ(again.status, 201) << text(again);
 }
 
 TEST(Api, PodsWaitForTheirNodeToStopThem) {
   World w;
-  w.make("", "v1", "pods", "default", R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}],"terminationGracePeriodSeconds":30}})");
+  w.make(
+      "", "v1", "pods", "default",
+      R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}],"terminationGracePeriodSeconds":30}})");
   auto bind = w.request("create", "", "v1", "pods", "default", "p");
   bind.subresource = "binding";
   bind.body = R"({"target":{"kind":"Node","name":"n1"}})";
@@ -294,7 +316,9 @@ TEST(Api, FinalizersHoldAndNamespacesTerminate) {
   EXPECT_EQ(at(dying, "status.phase"), "Terminating") << text(dying);
   const auto late = w.make("", "v1", "configmaps", "n", R"({"metadata":{"name":"a"}})");
   EXPECT_EQ(late.status, 403);
-  EXPECT_EQ(at(late, "message"), "configmaps \"a\" is forbidden: unable to create new content in namespace n because it is being terminated");
+  EXPECT_EQ(at(late, "message"),
+            "configmaps \"a\" is forbidden: unable to create new content in namespace n because it is being "
+            "terminated");
   w.put("", "v1", "namespaces", "", "n", R"({"metadata":{"name":"n"},"spec":{}})", "finalize");
   EXPECT_EQ(w.get("", "v1", "namespaces", "", "n").status, 404);
 }
@@ -311,8 +335,9 @@ TEST(Api, DryRunWritesNothing) {
 
 TEST(Api, EventsAreOneCollectionInTwoShapes) {
   World w;
-  const auto made = w.make("events.k8s.io", "v1", "events", "default",
-                           R"({"metadata":{"name":"e"},"eventTime":"2025-01-01T00:00:00.000000Z","reportingController":"x.io/c","reportingInstance":"i","action":"A","reason":"R","regarding":{"kind":"Pod","name":"p","namespace":"default"},"note":"hello","type":"Normal"})");
+  const auto made = w.make(
+      "events.k8s.io", "v1", "events", "default",
+      R"({"metadata":{"name":"e"},"eventTime":"2025-01-01T00:00:00.000000Z","reportingController":"x.io/c","reportingInstance":"i","action":"A","reason":"R","regarding":{"kind":"Pod","name":"p","namespace":"default"},"note":"hello","type":"Normal"})");
   ASSERT_EQ(made.status, 201) << text(made);
   const auto core = w.get("", "v1", "events", "default", "e");
   EXPECT_EQ(at(core, "message"), "hello");

@@ -29,16 +29,27 @@ std::string storage_prefix(const schema::Resource& resource, const kinds::WriteH
 
 // kubectl shows and prefers groups in this order.
 int group_rank(std::string_view group) {
-  static constexpr std::array order{
-      std::string_view{""}, std::string_view{"apiregistration.k8s.io"}, std::string_view{"apps"},
-      std::string_view{"events.k8s.io"}, std::string_view{"authentication.k8s.io"},
-      std::string_view{"authorization.k8s.io"}, std::string_view{"autoscaling"}, std::string_view{"batch"},
-      std::string_view{"certificates.k8s.io"}, std::string_view{"networking.k8s.io"}, std::string_view{"policy"},
-      std::string_view{"rbac.authorization.k8s.io"}, std::string_view{"storage.k8s.io"},
-      std::string_view{"admissionregistration.k8s.io"}, std::string_view{"apiextensions.k8s.io"},
-      std::string_view{"scheduling.k8s.io"}, std::string_view{"coordination.k8s.io"},
-      std::string_view{"node.k8s.io"}, std::string_view{"discovery.k8s.io"},
-      std::string_view{"resource.k8s.io"}, std::string_view{"flowcontrol.apiserver.k8s.io"}};
+  static constexpr std::array order{std::string_view{""},
+                                    std::string_view{"apiregistration.k8s.io"},
+                                    std::string_view{"apps"},
+                                    std::string_view{"events.k8s.io"},
+                                    std::string_view{"authentication.k8s.io"},
+                                    std::string_view{"authorization.k8s.io"},
+                                    std::string_view{"autoscaling"},
+                                    std::string_view{"batch"},
+                                    std::string_view{"certificates.k8s.io"},
+                                    std::string_view{"networking.k8s.io"},
+                                    std::string_view{"policy"},
+                                    std::string_view{"rbac.authorization.k8s.io"},
+                                    std::string_view{"storage.k8s.io"},
+                                    std::string_view{"admissionregistration.k8s.io"},
+                                    std::string_view{"apiextensions.k8s.io"},
+                                    std::string_view{"scheduling.k8s.io"},
+                                    std::string_view{"coordination.k8s.io"},
+                                    std::string_view{"node.k8s.io"},
+                                    std::string_view{"discovery.k8s.io"},
+                                    std::string_view{"resource.k8s.io"},
+                                    std::string_view{"flowcontrol.apiserver.k8s.io"}};
   const auto at = std::find(order.begin(), order.end(), group);
   return static_cast<int>(at - order.begin());
 }
@@ -80,8 +91,9 @@ Catalog::Catalog(const std::vector<const schema::Resource*>& resources) {
     Served& served = served_.emplace_back();
     served.resource = resource;
     served.conversion = kinds::conversion(resource->group, resource->version, resource->plural);
-    served.hooks = served.conversion ? kinds::write_hooks(served.conversion->storage_group, served.conversion->storage_resource)
-                                     : kinds::write_hooks(resource->group, resource->plural);
+    served.hooks = served.conversion
+                       ? kinds::write_hooks(served.conversion->storage_group, served.conversion->storage_resource)
+                       : kinds::write_hooks(resource->group, resource->plural);
     served.storage = &served;
     served.prefix = storage_prefix(*resource, *served.hooks);
     served.has_status = has_subresource(*resource, "status");
@@ -89,7 +101,8 @@ Catalog::Catalog(const std::vector<const schema::Resource*>& resources) {
     served.stored = resource->has_verb("delete");
     by_path_[path_key(resource->group, resource->version, resource->plural)] = &served;
     if (served.hooks->is_namespace) namespaces_ = &served;
-    auto group = std::find_if(groups_.begin(), groups_.end(), [&](const Group& g) { return g.name == resource->group; });
+    auto group =
+        std::find_if(groups_.begin(), groups_.end(), [&](const Group& g) { return g.name == resource->group; });
     if (group == groups_.end()) group = groups_.insert(groups_.end(), Group{resource->group, {}});
     if (std::find(group->versions.begin(), group->versions.end(), resource->version) == group->versions.end())
       group->versions.push_back(resource->version);
@@ -128,7 +141,8 @@ const Served* Catalog::by_key(std::string_view key) const {
   if (!key.starts_with(registry)) return nullptr;
   size_t slash = key.find('/', registry.size());
   for (int parts = 0; parts < 2 && slash != std::string_view::npos; ++parts) {
-    if (const auto at = by_prefix_.find(std::string(key.substr(0, slash + 1))); at != by_prefix_.end()) return at->second;
+    if (const auto at = by_prefix_.find(std::string(key.substr(0, slash + 1))); at != by_prefix_.end())
+      return at->second;
     slash = key.find('/', slash + 1);
   }
   return nullptr;

@@ -1,7 +1,7 @@
 // Catalog: every resource that is served, how it is found by URL, and where and how it is stored.
 //
-// Built once from the built-in resources; CRDs will add and remove entries (a new Catalog replaces the old one). Immutable, any
-// thread; entries live as long as the Catalog.
+// Built once from the built-in resources; CRDs will add and remove entries (a new Catalog replaces the old one).
+// Immutable, any thread; entries live as long as the Catalog.
 #pragma once
 
 #include <deque>
@@ -24,7 +24,7 @@ struct Served {
   const Served* storage = nullptr;                // the version that is stored; itself without a conversion
   std::string prefix;                             // "/registry/pods/"
   bool has_status = false, keeps_generation = false;
-  bool stored = true;                             // false: computed, has no keys
+  bool stored = true;  // false: computed, has no keys
 
   std::string key(std::string_view ns, std::string_view name) const;
   std::string key_prefix(std::string_view ns) const;  // of one namespace, or of all when empty

@@ -22,9 +22,12 @@ constexpr std::string_view offered = "application/json, application/yaml, applic
 
 schema::Strictness strictness(FieldValidation validation) {
   switch (validation) {
-    case FieldValidation::ignore: return schema::Strictness::ignore;
-    case FieldValidation::warn: return schema::Strictness::warn;
-    case FieldValidation::strict: return schema::Strictness::strict;
+    case FieldValidation::ignore:
+      return schema::Strictness::ignore;
+    case FieldValidation::warn:
+      return schema::Strictness::warn;
+    case FieldValidation::strict:
+      return schema::Strictness::strict;
   }
   return schema::Strictness::warn;
 }
@@ -109,7 +112,8 @@ std::vector<Cause> validate(const schema::Document& document, const schema::Docu
 Result<schema::Document> apply_patch(const schema::Document& current, PatchType patch_type, std::string_view patch,
                                      FieldValidation validation, std::vector<std::string>& warnings) {
   const schema::Type* type = current.type();
-  if (patch_type == PatchType::apply) return fail(unsupported("server-side apply is not built yet; use kubectl apply without --server-side"));
+  if (patch_type == PatchType::apply)
+    return fail(unsupported("server-side apply is not built yet; use kubectl apply without --server-side"));
   if (!type) return fail(unsupported("this kind has no rows to patch by"));
   auto patched = patch_type == PatchType::json    ? schema::apply_json_patch(current, patch)
                  : patch_type == PatchType::merge ? schema::apply_merge_patch(current, patch)

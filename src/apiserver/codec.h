@@ -1,5 +1,5 @@
-// The schema's codecs as the server needs them: request bodies in, canonical JSON out. One place knows which function of schema/
-// does what.
+// The schema's codecs as the server needs them: request bodies in, canonical JSON out. One place knows which function
+// of schema/ does what.
 #pragma once
 
 #include <string>
@@ -23,8 +23,8 @@ struct Decoded {
   std::vector<std::string> warnings;  // unknown and duplicate fields with FieldValidation::warn
 };
 
-// A request body of the given type: 400 for what cannot be read, 422/400 for unknown fields when strict, in upstream's words.
-// `type` null: untyped.
+// A request body of the given type: 400 for what cannot be read, 422/400 for unknown fields when strict, in upstream's
+// words. `type` null: untyped.
 Result<Decoded> decode_body(const schema::Type* type, std::string body, MediaType media, FieldValidation validation);
 
 // kind and apiVersion of a body without decoding the rest; empty when absent.

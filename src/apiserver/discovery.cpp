@@ -37,16 +37,16 @@ std::string group_version(std::string_view group, std::string_view version) {
 // --- plain
 
 std::string resource_entry(const schema::Resource& r) {
-  std::string out = fmt::format(R"({{"name":{},"singularName":{},"namespaced":{},"kind":{},"verbs":{})", quoted(r.plural),
-                                quoted(r.singular), r.namespaced, quoted(r.kind), text_list(r.verbs));
+  std::string out = fmt::format(R"({{"name":{},"singularName":{},"namespaced":{},"kind":{},"verbs":{})",
+                                quoted(r.plural), quoted(r.singular), r.namespaced, quoted(r.kind), text_list(r.verbs));
   optional_list(out, "shortNames", r.short_names);
   optional_list(out, "categories", r.categories);
   return out + "}";
 }
 
 std::string subresource_entry(const schema::Resource& r, const schema::Subresource& s) {
-  std::string out = fmt::format(R"({{"name":{},"singularName":"","namespaced":{})", quoted(fmt::format("{}/{}", r.plural, s.name)),
-                                r.namespaced);
+  std::string out = fmt::format(R"({{"name":{},"singularName":"","namespaced":{})",
+                                quoted(fmt::format("{}/{}", r.plural, s.name)), r.namespaced);
   if (s.group != r.group || s.version != r.version)
     out += fmt::format(R"(,"group":{},"version":{})", quoted(s.group), quoted(s.version));
   return out + fmt::format(R"(,"kind":{},"verbs":{}}})", quoted(s.kind), text_list(s.verbs));
@@ -61,7 +61,8 @@ std::string resource_list(const Catalog& catalog, std::string_view group, std::s
     items += resource_entry(r);
     for (const schema::Subresource& s : r.subresources) items += "," + subresource_entry(r, s);
   }
-  return fmt::format(R"({{"kind":"APIResourceList","apiVersion":"v1","groupVersion":{},"resources":[{}]}})" "\n",
+  return fmt::format(R"({{"kind":"APIResourceList","apiVersion":"v1","groupVersion":{},"resources":[{}]}})"
+                     "\n",
                      quoted(group_version(group, version)), items);
 }
 
@@ -69,11 +70,13 @@ std::string group_object(const Catalog::Group& group, bool whole) {
   std::string versions;
   for (const std::string_view version : group.versions) {
     if (!versions.empty()) versions += ',';
-    versions += fmt::format(R"({{"groupVersion":{},"version":{}}})", quoted(group_version(group.name, version)), quoted(version));
+    versions += fmt::format(R"({{"groupVersion":{},"version":{}}})", quoted(group_version(group.name, version)),
+                            quoted(version));
   }
   const std::string_view head = whole ? R"("kind":"APIGroup","apiVersion":"v1",)" : "";
-  return fmt::format(R"({{{}"name":{},"versions":[{}],"preferredVersion":{{"groupVersion":{},"version":{}}}}})", head, quoted(group.name),
-                     versions, quoted(group_version(group.name, group.versions.front())), quoted(group.versions.front()));
+  return fmt::format(R"({{{}"name":{},"versions":[{}],"preferredVersion":{{"groupVersion":{},"version":{}}}}})", head,
+                     quoted(group.name), versions, quoted(group_version(group.name, group.versions.front())),
+                     quoted(group.versions.front()));
 }
 
 // --- aggregated
@@ -83,9 +86,9 @@ std::string response_kind(std::string_view group, std::string_view version, std:
 }
 
 std::string aggregated_resource(const schema::Resource& r) {
-  std::string out = fmt::format(R"({{"resource":{},"responseKind":{},"scope":"{}","singularResource":{},"verbs":{})", quoted(r.plural),
-                                response_kind(r.group, r.version, r.kind), r.namespaced ? "Namespaced" : "Cluster",
-                                quoted(r.singular), text_list(r.verbs));
+  std::string out = fmt::format(R"({{"resource":{},"responseKind":{},"scope":"{}","singularResource":{},"verbs":{})",
+                                quoted(r.plural), response_kind(r.group, r.version, r.kind),
+                                r.namespaced ? "Namespaced" : "Cluster", quoted(r.singular), text_list(r.verbs));
   optional_list(out, "shortNames", r.short_names);
   optional_list(out, "categories", r.categories);
   std::string subs;
@@ -117,8 +120,9 @@ std::string aggregated_group(const Catalog& catalog, const Catalog::Group& group
 }  // namespace
 
 Discovery::Discovery(const Catalog& catalog) {
-  plain_["/api"] =
-      R"({"kind":"APIVersions","apiVersion":"v1","versions":["v1"],"serverAddressByClientCIDRs":[{"clientCIDR":"0.0.0.0/0","serverAddress":""}]})" "\n";
+  plain_["/api"] = R"({"kind":"APIVersions","apiVersion":"v1","versions":["v1"],)"
+                   R"("serverAddressByClientCIDRs":[{"clientCIDR":"0.0.0.0/0","serverAddress":""}]})"
+                   "\n";
   std::string groups, core, named;
   std::vector<std::string> paths{"/api", "/api/v1", "/apis"};
   for (const Catalog::Group& group : catalog.groups()) {
@@ -126,7 +130,8 @@ Discovery::Discovery(const Catalog& catalog) {
     if (!aggregated.empty()) aggregated += ',';
     aggregated += aggregated_group(catalog, group);
     for (const std::string_view version : group.versions) {
-      const std::string path = group.name.empty() ? fmt::format("/api/{}", version) : fmt::format("/apis/{}/{}", group.name, version);
+      const std::string path =
+          group.name.empty() ? fmt::format("/api/{}", version) : fmt::format("/apis/{}/{}", group.name, version);
       plain_[path] = resource_list(catalog, group.name, version);
       if (!group.name.empty()) paths.push_back(path);
     }
@@ -136,16 +141,23 @@ Discovery::Discovery(const Catalog& catalog) {
     if (!groups.empty()) groups += ',';
     groups += group_object(group, false);
   }
-  plain_["/apis"] = fmt::format(R"({{"kind":"APIGroupList","apiVersion":"v1","groups":[{}]}})" "\n", groups);
+  plain_["/apis"] = fmt::format(R"({{"kind":"APIGroupList","apiVersion":"v1","groups":[{}]}})"
+                                "\n",
+                                groups);
   for (const std::string_view version : {"v2", "v2beta1"})
-    for (const auto& [path, items] : {std::pair<std::string_view, const std::string&>{"/api", core}, {"/apis", named}}) {
+    for (const auto& [path, items] :
+         {std::pair<std::string_view, const std::string&>{"/api", core}, {"/apis", named}}) {
       Aggregated a;
-      a.body = fmt::format(R"({{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/{}","metadata":{{}},"items":[{}]}})" "\n", version, items);
+      a.body = fmt::format(
+          R"({{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/{}","metadata":{{}},"items":[{}]}})"
+          "\n",
+          version, items);
       a.etag = fmt::format("\"{:016X}{:08X}\"", fnv1a_64(a.body), fnv1a_32(a.body));
       a.content_type = fmt::format("application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList", version);
       aggregated_[fmt::format("{}{}", version, path)] = std::move(a);
     }
-  for (const char* path : {"/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"}) paths.emplace_back(path);
+  for (const char* path : {"/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"})
+    paths.emplace_back(path);
   paths_ = fmt::format("{{\"paths\":{}}}\n", text_list(paths));
 }
 

@@ -32,7 +32,8 @@ void Expiry::start() {
 size_t Expiry::sweep() {
   size_t found = 0;
   for (const Served& served : catalog_.all())
-    if (served.stored && served.storage == &served && served.hooks->ttl_seconds > 0) found += sweep(served, executor_.wall_now());
+    if (served.stored && served.storage == &served && served.hooks->ttl_seconds > 0)
+      found += sweep(served, executor_.wall_now());
   return found;
 }
 
@@ -48,7 +49,8 @@ size_t Expiry::sweep(const Served& served, WallTime now) {
       if (newest + std::chrono::seconds(served.hooks->ttl_seconds) > now) continue;
       ++found;
       // renewed meanwhile: then it lives on
-      store_.commit({{{entry.key, std::nullopt, entry.mod_revision, served.durability()}}}, [](Result<store::Revision>) {});
+      store_.commit({{{entry.key, std::nullopt, entry.mod_revision, served.durability()}}},
+                    [](Result<store::Revision>) {});
     }
     if (page->remaining == 0) return found;
     start = page->entries.back().key + '\0';

@@ -40,12 +40,14 @@ Result<PatchType> patch_type(std::string_view content_type) {
   if (type == "application/merge-patch+json") return PatchType::merge;
   if (type == "application/strategic-merge-patch+json") return PatchType::strategic;
   if (type == "application/apply-patch+yaml") return PatchType::apply;
-  return fail(unsupported_media_type(
-      "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"));
+  return fail(
+      unsupported_media_type("application/json-patch+json, application/merge-patch+json, "
+                             "application/strategic-merge-patch+json, application/apply-patch+yaml"));
 }
 
 const std::shared_ptr<const User>& anonymous() {
-  static const auto user = std::make_shared<const User>(User{.name = "system:anonymous", .groups = {"system:unauthenticated"}});
+  static const auto user =
+      std::make_shared<const User>(User{.name = "system:anonymous", .groups = {"system:unauthenticated"}});
   return user;
 }
 
@@ -54,10 +56,12 @@ Result<std::shared_ptr<const User>> who(const Front::State& state, const wire::R
 }
 
 bool is_known_method(std::string_view method) {
-  return method == "GET" || method == "HEAD" || method == "POST" || method == "PUT" || method == "PATCH" || method == "DELETE";
+  return method == "GET" || method == "HEAD" || method == "POST" || method == "PUT" || method == "PATCH" ||
+         method == "DELETE";
 }
 
-Status fill_request(const wire::Request& http, const Route& route, const schema::Resource& resource, Query query, ApiRequest& request) {
+Status fill_request(const wire::Request& http, const Route& route, const schema::Resource& resource, Query query,
+                    ApiRequest& request) {
   if (route.verb == "create" && !route.name.empty() && route.subresource.empty())
     return fail(method_not_allowed(route.verb, resource));
   request.verb = route.verb;
@@ -78,13 +82,17 @@ Status fill_request(const wire::Request& http, const Route& route, const schema:
   return {};
 }
 
-void write_response(const ExchangePtr& exchange, const Front::State& state, const Output& output, ApiResponse response) {
+void write_response(const ExchangePtr& exchange, const Front::State& state, const Output& output,
+                    ApiResponse response) {
   if (response.error) return answer_error(*exchange, output, *response.error);
   const WallTime now = state.api.executor().wall_now();
   Rendered rendered;
-  if (response.object) rendered = render_object(output, *response.object, now);
-  else if (response.document) rendered = render_document(output, *response.document, response.document_of, now);
-  else rendered = render_json_text(output, std::move(*response.success));
+  if (response.object)
+    rendered = render_object(output, *response.object, now);
+  else if (response.document)
+    rendered = render_document(output, *response.document, response.document_of, now);
+  else
+    rendered = render_json_text(output, std::move(*response.success));
   answer(*exchange, response.status, std::move(rendered), response.warnings);
 }
 
@@ -93,15 +101,17 @@ bool needs_work(const Output& output, const ApiResponse& response) {
 }
 
 // Whoever answers first from another thread hands over to the connection's loop when there is more to do than copying.
-void respond_on(const std::shared_ptr<Front::State>& state, const ExchangePtr& exchange, const Output& output, ApiResponse response) {
+void respond_on(const std::shared_ptr<Front::State>& state, const ExchangePtr& exchange, const Output& output,
+                ApiResponse response) {
   if (exchange->loop().on_loop_thread() || !needs_work(output, response))
     return write_response(exchange, *state, output, std::move(response));
   auto shared = std::make_shared<ApiResponse>(std::move(response));
-  exchange->loop().post([state, exchange, output, shared] { write_response(exchange, *state, output, std::move(*shared)); });
+  exchange->loop().post(
+      [state, exchange, output, shared] { write_response(exchange, *state, output, std::move(*shared)); });
 }
 
-void serve_resource(const std::shared_ptr<Front::State>& state, const ExchangePtr& exchange, const Route& route, Query query,
-                    std::shared_ptr<const User> user, const Output& fallback) {
+void serve_resource(const std::shared_ptr<Front::State>& state, const ExchangePtr& exchange, const Route& route,
+                    Query query, std::shared_ptr<const User> user, const Output& fallback) {
   const wire::Request& http = exchange->request();
   const Served* served = state->api.catalog().find(route.group, route.version, route.resource);
   if (!served) return answer_error(*exchange, fallback, no_such_resource());
@@ -118,13 +128,15 @@ void serve_resource(const std::shared_ptr<Front::State>& state, const ExchangePt
   output->pretty = pretty == "true" || pretty == "1";
   if (request.verb == "watch") return serve_watch(state, exchange, std::move(request), *output);
   state->api.handle(std::move(request), [state, exchange, output = *output](ApiResponse response) {
-    if (response.list) serve_list(state, exchange, std::move(*response.list), output);
-    else respond_on(state, exchange, output, std::move(response));
+    if (response.list)
+      serve_list(state, exchange, std::move(*response.list), output);
+    else
+      respond_on(state, exchange, output, std::move(response));
   });
 }
 
-bool serve_extra(const Front::State& state, const ExchangePtr& exchange, std::string_view path, const std::shared_ptr<const User>& user,
-                 bool open) {
+bool serve_extra(const Front::State& state, const ExchangePtr& exchange, std::string_view path,
+                 const std::shared_ptr<const User>& user, bool open) {
   for (const ExtraRoute& extra : state.options.routes) {
     const bool match = extra.path.ends_with('/') ? path.starts_with(extra.path) : path == extra.path;
     if (!match || extra.open != open) continue;
@@ -153,8 +165,10 @@ void answer_error(wire::Exchange& exchange, const Output& output, const Error& e
   }
   Rendered rendered = render_json_text(plain, std::move(json));
   wire::Response response{error.code, headers_of(rendered.content_type), std::move(rendered.body)};
-  if (error.retry_after_seconds > 0) response.headers.add("retry-after", std::to_string(error.retry_after_seconds));
-  else if (error.code == 429) response.headers.add("retry-after", "10");
+  if (error.retry_after_seconds > 0)
+    response.headers.add("retry-after", std::to_string(error.retry_after_seconds));
+  else if (error.code == 429)
+    response.headers.add("retry-after", "10");
   exchange.respond(std::move(response));
 }
 
@@ -168,9 +182,12 @@ void Front::State::serve(ExchangePtr exchange) {
   requests.add();
   const wire::Request& http = exchange->request();
   Output fallback;
-  if (http.headers.get("accept").find("application/vnd.kubernetes.protobuf") == 0) fallback.format = Output::Format::protobuf;
+  if (http.headers.get("accept").find("application/vnd.kubernetes.protobuf") == 0)
+    fallback.format = Output::Format::protobuf;
   if (!is_known_method(http.method))
-    return answer_error(*exchange, fallback, Error{405, "MethodNotAllowed", "the server does not allow this method on the requested resource"});
+    return answer_error(
+        *exchange, fallback,
+        Error{405, "MethodNotAllowed", "the server does not allow this method on the requested resource"});
   Query query = wire::parse_query(http.query());
   auto route = parse_route(http.method, http.path(), query);
   if (!route) return answer_error(*exchange, fallback, route.error());
@@ -181,9 +198,10 @@ void Front::State::serve(ExchangePtr exchange) {
     return serve_resource(shared_from_this(), exchange, *route, std::move(query), std::move(*user), fallback);
   Attributes attributes{.verb = route->verb, .path = route->path};
   if (const Verdict verdict = api.judge(**user, attributes); !verdict.allowed)
-    return answer_error(*exchange, fallback,
-                        dure::forbidden(fmt::format("forbidden: User \"{}\" cannot {} path \"{}\"{}{}", (*user)->name, route->verb, route->path,
-                                              verdict.reason.empty() ? "" : ": ", verdict.reason)));
+    return answer_error(
+        *exchange, fallback,
+        dure::forbidden(fmt::format("forbidden: User \"{}\" cannot {} path \"{}\"{}{}", (*user)->name, route->verb,
+                                    route->path, verdict.reason.empty() ? "" : ": ", verdict.reason)));
   if (serve_extra(*this, exchange, route->path, *user, false)) return;
   if (!serve_path(shared_from_this(), exchange, *route)) answer_error(*exchange, fallback, no_such_resource());
 }

@@ -50,11 +50,13 @@ void serve_list(const std::shared_ptr<Front::State>& state, ExchangePtr exchange
   renderer.next(first, piece_bytes);
   if (renderer.entries_left() == 0) {
     std::string rest;
-    while (renderer.next(rest, piece_bytes)) {}
+    while (renderer.next(rest, piece_bytes)) {
+    }
     first += rest;
     return answer(*exchange, 200, {std::move(first), output.content_type()});
   }
-  std::make_shared<ListStream>(state, std::move(exchange), std::move(renderer))->start(std::move(first), output.content_type());
+  std::make_shared<ListStream>(state, std::move(exchange), std::move(renderer))
+      ->start(std::move(first), output.content_type());
 }
 
 }  // namespace dure::apiserver

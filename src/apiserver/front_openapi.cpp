@@ -10,7 +10,8 @@ namespace dure::apiserver {
 
 namespace {
 
-std::vector<const schema::Resource*> resources_of(const Catalog& catalog, std::string_view group, std::string_view version) {
+std::vector<const schema::Resource*> resources_of(const Catalog& catalog, std::string_view group,
+                                                  std::string_view version) {
   std::vector<const schema::Resource*> resources;
   for (const Served& served : catalog.all())
     if (served.resource->group == group && served.resource->version == version) resources.push_back(served.resource);
@@ -48,7 +49,8 @@ const std::string& index_of(const Front::State& state) {
 }
 
 bool takes_json(std::string_view accept) {
-  return accept.empty() || accept.find("json") != std::string_view::npos || accept.find("*/*") != std::string_view::npos;
+  return accept.empty() || accept.find("json") != std::string_view::npos ||
+         accept.find("*/*") != std::string_view::npos;
 }
 
 void answer_document(wire::Exchange& exchange, std::string body) {
@@ -56,7 +58,8 @@ void answer_document(wire::Exchange& exchange, std::string body) {
   response.headers.add("content-type", "application/json");
   response.headers.add("vary", "Accept");
   // documents are asked for with the hash of their content
-  response.headers.add("cache-control", exchange.request().query().starts_with("hash=") ? "public, immutable" : "no-cache, private");
+  response.headers.add("cache-control",
+                       exchange.request().query().starts_with("hash=") ? "public, immutable" : "no-cache, private");
   response.body = std::move(body);
   exchange.respond(std::move(response));
 }

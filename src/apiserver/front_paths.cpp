@@ -13,7 +13,8 @@ std::string version_json(const ApiOptions& options) {
   std::string_view version = options.git_version;
   version.remove_prefix(version.starts_with('v') ? 1 : 0);
   const auto parts = split(version, '.');
-  std::string out = fmt::format(R"({{"major":"{}","minor":"{}","gitVersion":)", parts[0], parts.size() > 1 ? parts[1] : "");
+  std::string out =
+      fmt::format(R"({{"major":"{}","minor":"{}","gitVersion":)", parts[0], parts.size() > 1 ? parts[1] : "");
   append_json_string(out, options.git_version);
   out += ",\"gitCommit\":";
   append_json_string(out, options.git_commit);
@@ -24,7 +25,9 @@ std::string version_json(const ApiOptions& options) {
 #else
   constexpr std::string_view platform = "linux/amd64";
 #endif
-  return out + fmt::format(R"(,"goVersion":"none","compiler":"clang","platform":"{}"}})" "\n", platform);
+  return out + fmt::format(R"(,"goVersion":"none","compiler":"clang","platform":"{}"}})"
+                           "\n",
+                           platform);
 }
 
 // "/readyz/ping": one check; "/readyz?verbose&exclude=ping".
@@ -40,7 +43,8 @@ bool serve_health(const Front::State& state, wire::Exchange& exchange, std::stri
   const auto report = [&](const std::string& check, const Status& status) {
     for (const auto& [key, value] : query)
       if (key == "exclude" && value == check) return;
-    lines += status ? fmt::format("[+]{} ok\n", check) : fmt::format("[-]{} failed: {}\n", check, status.error().message);
+    lines +=
+        status ? fmt::format("[+]{} ok\n", check) : fmt::format("[-]{} failed: {}\n", check, status.error().message);
     healthy &= status.has_value();
   };
   if (only.empty() || only == "ping") {
@@ -54,9 +58,12 @@ bool serve_health(const Front::State& state, wire::Exchange& exchange, std::stri
     report(check.name, check.check());
   }
   if (!found) return false;
-  if (!healthy) answer_text(exchange, 500, lines + fmt::format("{} check failed\n", name));
-  else if (query_has(query, "verbose")) answer_text(exchange, 200, lines + fmt::format("{} check passed\n", name));
-  else answer_text(exchange, 200, "ok");
+  if (!healthy)
+    answer_text(exchange, 500, lines + fmt::format("{} check failed\n", name));
+  else if (query_has(query, "verbose"))
+    answer_text(exchange, 200, lines + fmt::format("{} check passed\n", name));
+  else
+    answer_text(exchange, 200, "ok");
   return true;
 }
 
@@ -77,9 +84,12 @@ bool serve_discovery(const Front::State& state, wire::Exchange& exchange, std::s
   const std::string* text = state.discovery.plain(path);
   if (!text) return false;
   const auto output = negotiate(exchange.request().headers.get("accept"), false);
-  if (!output) answer_error(exchange, {}, output.error());
-  else if (output->format == Output::Format::json) answer(exchange, 200, {*text, "application/json"});
-  else answer(exchange, 200, render_json_text(*output, *text));
+  if (!output)
+    answer_error(exchange, {}, output.error());
+  else if (output->format == Output::Format::json)
+    answer(exchange, 200, {*text, "application/json"});
+  else
+    answer(exchange, 200, render_json_text(*output, *text));
   return true;
 }
 
@@ -88,7 +98,9 @@ bool serve_discovery(const Front::State& state, wire::Exchange& exchange, std::s
 bool serve_path(const std::shared_ptr<Front::State>& state, const ExchangePtr& exchange, const Route& route) {
   if (route.verb != "get" && route.verb != "head") {
     const bool known = state->discovery.plain(route.path) || route.path == "/version" || route.path == "/metrics";
-    if (known) answer_error(*exchange, {}, Error{405, "MethodNotAllowed", "the server does not allow this method on the requested resource"});
+    if (known)
+      answer_error(*exchange, {},
+                   Error{405, "MethodNotAllowed", "the server does not allow this method on the requested resource"});
     return known;
   }
   if (route.path == "/") return answer(*exchange, 200, {state->discovery.paths(), "application/json"}), true;

@@ -30,7 +30,8 @@ struct Front::State : std::enable_shared_from_this<Front::State> {
 // Every answer ends here.
 void answer(wire::Exchange& exchange, int status, Rendered rendered, const std::vector<std::string>& warnings = {});
 void answer_error(wire::Exchange& exchange, const Output& output, const Error& error);
-void answer_text(wire::Exchange& exchange, int status, std::string text, std::string_view content_type = "text/plain; charset=utf-8");
+void answer_text(wire::Exchange& exchange, int status, std::string text,
+                 std::string_view content_type = "text/plain; charset=utf-8");
 
 // front_watch.cpp
 void serve_watch(const std::shared_ptr<Front::State>& state, ExchangePtr exchange, ApiRequest request, Output output);

@@ -1,5 +1,5 @@
-// The API over real TLS, as transcripts: src/apiserver/transcripts/*.http hold requests with their whole answers. With DURE_REWRITE=1 in
-// the environment the answers are replaced by what was seen; review the difference.
+// The API over real TLS, as transcripts: src/apiserver/transcripts/*.http hold requests with their whole answers. With
+// DURE_REWRITE=1 in the environment the answers are replaced by what was seen; review the difference.
 //
 //   # comment
 //   POST /api/v1/namespaces/default/configmaps   Content-Type: application/yaml   Accept: ...
@@ -126,8 +126,10 @@ std::vector<Step> read_steps(const std::string& path) {
 std::string body_text(const std::vector<std::string>& lines) {
   std::string body;
   for (const std::string& line : lines) {
-    if (line.starts_with("<spaces:")) body += std::string(std::stoul(line.substr(8)), ' ');
-    else body += line + (lines.size() > 1 ? "\n" : "");
+    if (line.starts_with("<spaces:"))
+      body += std::string(std::stoul(line.substr(8)), ' ');
+    else
+      body += line + (lines.size() > 1 ? "\n" : "");
   }
   return body;
 }
@@ -135,7 +137,8 @@ std::string body_text(const std::vector<std::string>& lines) {
 std::string run_step(Server& server, const Step& step) {
   std::vector<std::string> parts;
   std::string rest = step.request;
-  for (size_t at; (at = rest.find("   ")) != std::string::npos; rest = std::string(trim(rest.substr(at)))) parts.push_back(rest.substr(0, at));
+  for (size_t at; (at = rest.find("   ")) != std::string::npos; rest = std::string(trim(rest.substr(at))))
+    parts.push_back(rest.substr(0, at));
   parts.push_back(rest);
   const size_t space = parts[0].find(' ');
   wire::Headers headers;
@@ -146,7 +149,8 @@ std::string run_step(Server& server, const Step& step) {
   const wire::Response response =
       server.call(parts[0].substr(0, space), parts[0].substr(space + 1), body_text(step.body), std::move(headers));
   std::string answer = std::to_string(response.status) + " " + std::string(response.headers.get("content-type")) + "\n";
-  for (const std::string_view warning : response.headers.all("warning")) answer += "warning: " + std::string(warning) + "\n";
+  for (const std::string_view warning : response.headers.all("warning"))
+    answer += "warning: " + std::string(warning) + "\n";
   const std::string body = masked(response.body);
   return body.empty() ? answer : answer + body + "\n";
 }
@@ -234,7 +238,8 @@ TEST(Front, WatchesStreamEventsAndEndInTime) {
   Lines lines;
   auto watch = open_watch(server, lines, "/api/v1/namespaces/default/configmaps?watch=1&timeoutSeconds=2");
   server.call("POST", "/api/v1/namespaces/default/configmaps", R"({"metadata":{"name":"a"}})");
-  EXPECT_TRUE(lines.wait_for(R"({"type":"ADDED","object":{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a")"));
+  EXPECT_TRUE(
+      lines.wait_for(R"({"type":"ADDED","object":{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a")"));
   server.call("DELETE", "/api/v1/namespaces/default/configmaps/a", "");
   EXPECT_TRUE(lines.wait_for(R"({"type":"DELETED")"));
   EXPECT_TRUE(lines.wait_end());
@@ -244,8 +249,10 @@ TEST(Front, WatchListEndsTheInitialListWithABookmark) {
   Server server;
   server.call("POST", "/api/v1/namespaces/default/configmaps", R"({"metadata":{"name":"a"}})");
   Lines lines;
-  auto watch = open_watch(server, lines,
-                          "/api/v1/configmaps?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true");
+  auto watch = open_watch(
+      server, lines,
+      "/api/v1/"
+      "configmaps?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true");
   EXPECT_TRUE(lines.wait_for(R"("annotations":{"k8s.io/initial-events-end":"true"})"));
   EXPECT_LT(lines.text.find("ADDED"), lines.text.find("BOOKMARK"));
 }
@@ -254,11 +261,14 @@ TEST(Front, WatchesOfTablesAndMetadata) {
   Server server;
   Lines table, partial, proto;
   auto one = open_watch(server, table, "/api/v1/configmaps?watch=1", "application/json;as=Table;v=v1;g=meta.k8s.io");
-  auto two = open_watch(server, partial, "/api/v1/configmaps?watch=1", "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io");
-  auto three = open_watch(server, proto, "/api/v1/configmaps?watch=1", "application/vnd.kubernetes.protobuf;stream=watch");
+  auto two = open_watch(server, partial, "/api/v1/configmaps?watch=1",
+                        "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io");
+  auto three =
+      open_watch(server, proto, "/api/v1/configmaps?watch=1", "application/vnd.kubernetes.protobuf;stream=watch");
   server.call("POST", "/api/v1/namespaces/default/configmaps", R"({"metadata":{"name":"a"},"data":{"k":"v"}})");
   EXPECT_TRUE(table.wait_for(R"("rows":[{"cells":["a")"));
-  EXPECT_TRUE(partial.wait_for(R"({"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{"name":"a")"));
+  EXPECT_TRUE(
+      partial.wait_for(R"({"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{"name":"a")"));
   EXPECT_EQ(partial.text.find("\"data\""), std::string::npos);
   EXPECT_TRUE(proto.wait_for("k8s"));
 }

@@ -73,7 +73,8 @@ class HttpWatch : public Watcher, public std::enable_shared_from_this<HttpWatch>
   }
 
   Duration lifetime(const ApiRequest& request) {
-    if (request.list.timeout_seconds && *request.list.timeout_seconds > 0) return std::chrono::seconds(*request.list.timeout_seconds);
+    if (request.list.timeout_seconds && *request.list.timeout_seconds > 0)
+      return std::chrono::seconds(*request.list.timeout_seconds);
     const Duration least = state_->options.watch_timeout_min;
     return least + Duration(static_cast<int64_t>(state_->api.random() % static_cast<uint64_t>(least.count())));
   }

@@ -25,15 +25,19 @@ const Node* metadata_node(const Document& object, std::string_view key) {
 void carry(Document& object, const Document& old, std::string_view key) {
   Node* metadata = object.member(object.root(), "metadata");
   const Node* before = metadata_node(old, key);
-  if (before && !before->is_null()) object.copy(object.member(metadata, key), before);
-  else object.erase(metadata, key);
+  if (before && !before->is_null())
+    object.copy(object.member(metadata, key), before);
+  else
+    object.erase(metadata, key);
 }
 
 // Makes the top-level member `key` of `object` what it is in `old`.
 void carry_member(Document& object, const Document& old, std::string_view key) {
   const Node* before = old.root()->find(key);
-  if (before && !before->is_null()) object.copy(object.member(object.root(), key), before);
-  else object.erase(object.root(), key);
+  if (before && !before->is_null())
+    object.copy(object.member(object.root(), key), before);
+  else
+    object.erase(object.root(), key);
 }
 
 bool is_spec_like(std::string_view key) {
@@ -57,7 +61,8 @@ void check_name(const Served& served, const Document& object, std::vector<Cause>
   if (!generate.empty()) {
     std::string_view stem = generate;  // a trailing dash is completed by the suffix
     if (stem.ends_with('-') && stem.size() > 1) stem.remove_suffix(1);
-    const std::string masked = stem.ends_with('-') ? std::string(stem.substr(0, stem.size() - 1)) + "a" : std::string(stem);
+    const std::string masked =
+        stem.ends_with('-') ? std::string(stem.substr(0, stem.size() - 1)) + "a" : std::string(stem);
     if (const std::string why = name_problem(masked, rule); !why.empty())
       causes.push_back({"FieldValueInvalid", quoted_invalid(generate, why), "metadata.generateName"});
   }
@@ -102,15 +107,17 @@ void check_owners(const Node* owners, std::vector<Cause>& causes) {
     for (const std::string_view key : {"apiVersion", "kind", "name", "uid"}) {
       const Node* value = owner->find(key);
       if (!value || value->string().empty())
-        causes.push_back({"FieldValueInvalid", quoted_invalid("", fmt::format("{} must not be empty", key == "apiVersion" ? "version" : key)),
-                          fmt::format("{}.{}", at, key)});
+        causes.push_back(
+            {"FieldValueInvalid",
+             quoted_invalid("", fmt::format("{} must not be empty", key == "apiVersion" ? "version" : key)),
+             fmt::format("{}.{}", at, key)});
     }
     const Node* controller = owner->find("controller");
     if (controller && controller->boolean()) ++controllers;
   }
   if (controllers > 1)
-    causes.push_back({"FieldValueInvalid",
-                      "Invalid value: Only one reference can have Controller set to true", "metadata.ownerReferences"});
+    causes.push_back({"FieldValueInvalid", "Invalid value: Only one reference can have Controller set to true",
+                      "metadata.ownerReferences"});
 }
 
 void check_finalizers(const Document& object, const Document* old, std::vector<Cause>& causes) {
@@ -126,12 +133,13 @@ void check_finalizers(const Document& object, const Document* old, std::vector<C
       added += fmt::format("{}\"{}\"", added.empty() ? "" : ", ", f->string());
   }
   if (orphan && foreground)
-    causes.push_back({"FieldValueInvalid",
-                      "Invalid value: finalizer orphan and foregroundDeletion cannot be both set", "metadata.finalizers"});
+    causes.push_back({"FieldValueInvalid", "Invalid value: finalizer orphan and foregroundDeletion cannot be both set",
+                      "metadata.finalizers"});
   if (!added.empty())
     causes.push_back({"FieldValueForbidden",
                       fmt::format("Forbidden: no new finalizers can be added if the object is being deleted, found new "
-                                  "finalizers []string{{{}}}", added),
+                                  "finalizers []string{{{}}}",
+                                  added),
                       "metadata.finalizers"});
 }
 
@@ -175,15 +183,19 @@ void begin_metadata(const Served& served, Document& object, const Creation& crea
   if (metadata->is_null()) object.make_object(metadata);
   for (const std::string_view key : {"deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"})
     object.erase(metadata, key);
-  if (served.resource->namespaced) object.set(object.member(metadata, "namespace"), creation.namespace_);
-  else object.erase(metadata, "namespace");
+  if (served.resource->namespaced)
+    object.set(object.member(metadata, "namespace"), creation.namespace_);
+  else
+    object.erase(metadata, "namespace");
   const std::string generate(metadata_text(object, "generateName"));
   if (name_of(object).empty() && !generate.empty())
     object.set(object.member(metadata, "name"), generate.substr(0, 58) + random_suffix(creation.random));
   object.set(object.member(metadata, "uid"), random_uid(creation.random));
   object.set(object.member(metadata, "creationTimestamp"), format_time(creation.now));
-  if (served.keeps_generation) object.set(object.member(metadata, "generation"), int64_t{1});
-  else object.erase(metadata, "generation");
+  if (served.keeps_generation)
+    object.set(object.member(metadata, "generation"), int64_t{1});
+  else
+    object.erase(metadata, "generation");
 }
 
 void carry_metadata(const Served& served, Document& object, const Document& old) {

@@ -44,7 +44,8 @@ std::string subdomain_problem(std::string_view name) {
   if (name.size() > 253) return too_long(253);
   if (subdomain_shape(name)) return {};
   return fmt::format(
-      "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
+      "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "
+      "must start and "
       "end with an alphanumeric character (e.g. 'example.com', regex used for validation is '{0}(\\.{0})*')",
       label_regex);
 }
@@ -53,7 +54,8 @@ std::string label_problem(std::string_view name) {
   if (name.size() > 63) return too_long(63);
   if (label_shape(name)) return {};
   return fmt::format(
-      "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an "
+      "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
+      "and end with an "
       "alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '{}')",
       label_regex);
 }
@@ -62,7 +64,8 @@ std::string label_1035_problem(std::string_view name) {
   if (name.size() > 63) return too_long(63);
   if (label_shape(name) && is_lower(name.front())) return {};
   return fmt::format(
-      "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and "
+      "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
+      "character, and "
       "end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '{}')",
       label_1035_regex);
 }
@@ -76,7 +79,8 @@ std::string path_segment_problem(std::string_view name) {
 
 std::string qualified_problem(std::string_view what) {
   return fmt::format(
-      "{} must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
+      "{} must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+      "alphanumeric character "
       "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '{}')",
       what, qualified_regex);
 }
@@ -88,10 +92,14 @@ bool is_dns_label(std::string_view text) { return text.size() <= 63 && label_sha
 
 std::string name_problem(std::string_view name, kinds::NameRule rule) {
   switch (rule) {
-    case kinds::NameRule::subdomain: return subdomain_problem(name);
-    case kinds::NameRule::label: return label_problem(name);
-    case kinds::NameRule::label_1035: return label_1035_problem(name);
-    case kinds::NameRule::path_segment: return path_segment_problem(name);
+    case kinds::NameRule::subdomain:
+      return subdomain_problem(name);
+    case kinds::NameRule::label:
+      return label_problem(name);
+    case kinds::NameRule::label_1035:
+      return label_1035_problem(name);
+    case kinds::NameRule::path_segment:
+      return path_segment_problem(name);
   }
   return {};
 }
@@ -116,8 +124,10 @@ std::string label_value_problem(std::string_view value) {
   if (value.size() > 63) return too_long(63);
   if (value.empty() || qualified_shape(value)) return {};
   return fmt::format(
-      "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end "
-      "with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '({})?')",
+      "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "
+      "must start and end "
+      "with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "
+      "validation is '({})?')",
       qualified_regex);
 }
 

@@ -1,6 +1,6 @@
-// Streams to nodes: logs, exec, attach, port-forward and node proxies. The request goes on to the kubelet API of the node; what comes
-// back is passed on as it comes. After an upgrade a SPDY client and the node are a pipe of bytes; a WebSocket client is translated to
-// the SPDY streams that container runtimes speak.
+// Streams to nodes: logs, exec, attach, port-forward and node proxies. The request goes on to the kubelet API of the
+// node; what comes back is passed on as it comes. After an upgrade a SPDY client and the node are a pipe of bytes; a
+// WebSocket client is translated to the SPDY streams that container runtimes speak.
 //
 // Thread: all of it on the loop of the client's connection; the node's stream is brought there.
 #include <fmt/format.h>
@@ -26,7 +26,8 @@ enum class Dress { none, spdy, websocket };
 
 Dress dress_of(const wire::Request& http) {
   if (wire::wants_websocket(http)) return Dress::websocket;
-  const bool upgrade = wire::header_has_token(http.headers, "connection", "upgrade") && !http.headers.get("upgrade").empty();
+  const bool upgrade =
+      wire::header_has_token(http.headers, "connection", "upgrade") && !http.headers.get("upgrade").empty();
   return upgrade ? Dress::spdy : Dress::none;
 }
 
@@ -92,7 +93,10 @@ class Joint {
 class NodeRequest : public std::enable_shared_from_this<NodeRequest> {
  public:
   NodeRequest(ExchangePtr exchange, std::unique_ptr<wire::Stream> stream, Joint joint)
-      : exchange_(std::move(exchange)), stream_(std::move(stream)), method_(exchange_->request().method), joint_(std::move(joint)) {}
+      : exchange_(std::move(exchange)),
+        stream_(std::move(stream)),
+        method_(exchange_->request().method),
+        joint_(std::move(joint)) {}
 
   void start(std::string head, const std::string& body) {
     auto self = shared_from_this();
@@ -127,7 +131,8 @@ class NodeRequest : public std::enable_shared_from_this<NodeRequest> {
     reader_ = wire::Http1BodyReader(*framing);
     wire::Headers headers;
     for (const auto& [name, value] : parsed.headers.items)
-      if (name != "connection" && name != "transfer-encoding" && name != "content-length" && name != "keep-alive" && name != "date")
+      if (name != "connection" && name != "transfer-encoding" && name != "content-length" && name != "keep-alive" &&
+          name != "date")
         headers.add(name, value);
     phase_ = Phase::body;
     exchange_->start(parsed.status, std::move(headers));
@@ -142,7 +147,8 @@ class NodeRequest : public std::enable_shared_from_this<NodeRequest> {
     stream_->hand_over(std::move(rest));
     // not from inside the node stream's own callback
     exchange_->loop().post([self = shared_from_this(), headers = std::move(headers)]() mutable {
-      if (self->stream_ && self->exchange_) self->joint_.connect(*self->exchange_, std::move(headers), std::move(self->stream_));
+      if (self->stream_ && self->exchange_)
+        self->joint_.connect(*self->exchange_, std::move(headers), std::move(self->stream_));
       self->exchange_.reset();
     });
   }
@@ -163,8 +169,10 @@ class NodeRequest : public std::enable_shared_from_this<NodeRequest> {
   void node_ended(std::string_view why) {
     if (phase_ == Phase::over) return;
     if (phase_ == Phase::head) return fail_with(why);
-    if (reader_.ends_with_connection()) finish();
-    else abort();
+    if (reader_.ends_with_connection())
+      finish();
+    else
+      abort();
   }
 
   void client_drained() {
@@ -182,7 +190,8 @@ class NodeRequest : public std::enable_shared_from_this<NodeRequest> {
   }
 
   void fail_with(std::string_view why) {
-    if (exchange_) answer_error(*exchange_, {}, Error{502, "BadGateway", fmt::format("error dialing backend: {}", why)});
+    if (exchange_)
+      answer_error(*exchange_, {}, Error{502, "BadGateway", fmt::format("error dialing backend: {}", why)});
     drop();
   }
 
@@ -232,8 +241,10 @@ Result<kinds::NodeCall> plan_call(const Front::State& state, const Served& serve
   DURE_CHECK(verb_is_served(*served.resource, request));
   if (!served.hooks->node_call)
     return fail(unsupported(fmt::format("{}/{} is not served yet", served.resource->qualified(), request.subresource)));
-  const schema::Object object = state.api.peek(served.resource->group, served.resource->plural, request.namespace_, request.name);
-  if (!object) return fail(about(not_found(served.resource->qualified(), request.name), *served.resource, request.name));
+  const schema::Object object =
+      state.api.peek(served.resource->group, served.resource->plural, request.namespace_, request.name);
+  if (!object)
+    return fail(about(not_found(served.resource->qualified(), request.name), *served.resource, request.name));
   auto call = served.hooks->node_call(*object, request.subresource, request.sub_path, request.query);
   if (call) return call;
   Error error = std::move(call).error();
@@ -256,7 +267,8 @@ void serve_node_stream(const std::shared_ptr<Front::State>& state, ExchangePtr e
   if (!call) return answer_error(*exchange, {}, call.error());
   if (!state->options.nodes) return answer_error(*exchange, {}, unsupported("this server has no way to its nodes"));
   const wire::Request& http = exchange->request();
-  const bool interactive = request.subresource == "exec" || request.subresource == "attach" || request.subresource == "portforward";
+  const bool interactive =
+      request.subresource == "exec" || request.subresource == "attach" || request.subresource == "portforward";
   const Dress dress = interactive ? dress_of(http) : Dress::none;
   if (interactive && dress == Dress::none) return answer_error(*exchange, {}, bad_request("Upgrade request required"));
   if (interactive && http.http_version != 1)
@@ -270,7 +282,8 @@ void serve_node_stream(const std::shared_ptr<Front::State>& state, ExchangePtr e
   }
   Joint joint(request, dress);
   std::string head;
-  wire::write_http1_request_head(head, dress == Dress::websocket ? "POST" : http.method, call->target, forwarded_headers(http, joint, call->node));
+  wire::write_http1_request_head(head, dress == Dress::websocket ? "POST" : http.method, call->target,
+                                 forwarded_headers(http, joint, call->node));
   const std::string body = dress == Dress::none ? http.body : std::string{};
   auto here = wire::make_transferable(wire::rehome(std::move(*stream), exchange->loop()));
   std::make_shared<NodeRequest>(std::move(exchange), std::move(here), std::move(joint))->start(std::move(head), body);

@@ -44,8 +44,10 @@ double quality_of(std::string_view text) {
     if (c == '.') {
       fraction = true;
     } else if (c >= '0' && c <= '9') {
-      if (fraction) value += (c - '0') * (scale /= 10);
-      else value = value * 10 + (c - '0');
+      if (fraction)
+        value += (c - '0') * (scale /= 10);
+      else
+        value = value * 10 + (c - '0');
     }
   }
   return std::min(value, 1.0);
@@ -63,10 +65,14 @@ Clause read_clause(std::string_view text) {
     const size_t equal = part.find('=');
     if (equal == std::string_view::npos) continue;
     const std::string_view name = part.substr(0, equal), value = unquoted(part.substr(equal + 1));
-    if (name == "as") clause.as = value;
-    else if (name == "g") clause.group = value;
-    else if (name == "v") clause.version = value;
-    else if (name == "q") clause.quality = quality_of(value);
+    if (name == "as")
+      clause.as = value;
+    else if (name == "g")
+      clause.group = value;
+    else if (name == "v")
+      clause.version = value;
+    else if (name == "q")
+      clause.quality = quality_of(value);
   }
   return clause;
 }
@@ -87,9 +93,12 @@ std::optional<Output> output_of(const Clause& clause, bool transforms) {
   if (!clause.group.empty() && clause.group != "meta.k8s.io") return std::nullopt;
   if (clause.version != "v1" && clause.version != "v1beta1") return std::nullopt;
   output.table_version = clause.version == "v1" ? "v1" : "v1beta1";
-  if (clause.as == "Table" && *format != Output::Format::protobuf) output.as = Output::As::table;
-  else if (clause.as == "PartialObjectMetadata" || clause.as == "PartialObjectMetadataList") output.as = Output::As::partial;
-  else return std::nullopt;
+  if (clause.as == "Table" && *format != Output::Format::protobuf)
+    output.as = Output::As::table;
+  else if (clause.as == "PartialObjectMetadata" || clause.as == "PartialObjectMetadataList")
+    output.as = Output::As::partial;
+  else
+    return std::nullopt;
   return output;
 }
 
@@ -98,7 +107,8 @@ std::optional<Output> output_of(const Clause& clause, bool transforms) {
 std::string meta_version(const Output& output) { return fmt::format("meta.k8s.io/{}", output.table_version); }
 
 // The object as the served version has it, with its version.
-std::string object_json(const Served& served, std::string_view value, const SharedBytes& shared, store::Revision revision) {
+std::string object_json(const Served& served, std::string_view value, const SharedBytes& shared,
+                        store::Revision revision) {
   if (!served.conversion) return spliced(value, revision);
   auto document = decode(served, store::Entry{{}, 0, revision, shared});
   return document ? encode_json(*document) : std::string("null");
@@ -110,7 +120,8 @@ std::string partial_json(const Output& output, std::string_view object) {
 }
 
 std::string table_head(const Output& output, const std::string& list_metadata) {
-  return fmt::format(R"({{"kind":"Table","apiVersion":"{}","metadata":{},"columnDefinitions":)", meta_version(output), list_metadata);
+  return fmt::format(R"({{"kind":"Table","apiVersion":"{}","metadata":{},"columnDefinitions":)", meta_version(output),
+                     list_metadata);
 }
 
 std::string table_row(const Output& output, const Served& served, const Document& document, WallTime now) {
@@ -167,12 +178,15 @@ std::string list_metadata(const ListResult& list) {
   return out + "}";
 }
 
-std::string object_output(const Output& output, const Served& served, const SharedBytes& value, store::Revision revision, WallTime now) {
+std::string object_output(const Output& output, const Served& served, const SharedBytes& value,
+                          store::Revision revision, WallTime now) {
   if (output.as == Output::As::object && output.format != Output::Format::protobuf)
     return object_json(served, value.view(), value, revision);
   if (output.as == Output::As::partial) {
     const std::string partial = partial_json(output, object_json(served, value.view(), value, revision));
-    return output.format == Output::Format::protobuf ? meta_protobuf(partial, meta_version(output), "PartialObjectMetadata") : partial;
+    return output.format == Output::Format::protobuf
+               ? meta_protobuf(partial, meta_version(output), "PartialObjectMetadata")
+               : partial;
   }
   auto document = decode(served, store::Entry{{}, 0, revision, value});
   if (!document) return "null";
@@ -215,32 +229,41 @@ std::string json_event(std::string_view type, std::string_view object) {
 
 std::string_view Output::content_type(bool watch) const {
   switch (format) {
-    case Format::json: return json_type;
-    case Format::yaml: return yaml_type;
-    case Format::protobuf: return watch ? "application/vnd.kubernetes.protobuf;stream=watch" : proto_type;
+    case Format::json:
+      return json_type;
+    case Format::yaml:
+      return yaml_type;
+    case Format::protobuf:
+      return watch ? "application/vnd.kubernetes.protobuf;stream=watch" : proto_type;
   }
   return json_type;
 }
 
 std::string Output::key() const {
-  return fmt::format("{}{}{}{}", static_cast<int>(format), static_cast<int>(as), static_cast<int>(include), table_version);
+  return fmt::format("{}{}{}{}", static_cast<int>(format), static_cast<int>(as), static_cast<int>(include),
+                     table_version);
 }
 
 Result<Output> negotiate(std::string_view accept, bool transforms) {
   if (trim(accept).empty()) return Output{};
   std::vector<Clause> clauses;
   for (const std::string_view part : split(accept, ',')) clauses.push_back(read_clause(trim(part)));
-  std::stable_sort(clauses.begin(), clauses.end(), [](const Clause& a, const Clause& b) { return a.quality > b.quality; });
+  std::stable_sort(clauses.begin(), clauses.end(),
+                   [](const Clause& a, const Clause& b) { return a.quality > b.quality; });
   for (const Clause& clause : clauses)
     if (auto output = output_of(clause, transforms)) return *output;
   return fail(not_acceptable(offered));
 }
 
 Status read_include(std::string_view include_object, Output& output) {
-  if (include_object.empty() || include_object == "Metadata") output.include = Output::Include::metadata;
-  else if (include_object == "None") output.include = Output::Include::none;
-  else if (include_object == "Object") output.include = Output::Include::object;
-  else return fail(bad_request(fmt::format("unrecognized includeObject value: \"{}\"", include_object)));
+  if (include_object.empty() || include_object == "Metadata")
+    output.include = Output::Include::metadata;
+  else if (include_object == "None")
+    output.include = Output::Include::none;
+  else if (include_object == "Object")
+    output.include = Output::Include::object;
+  else
+    return fail(bad_request(fmt::format("unrecognized includeObject value: \"{}\"", include_object)));
   return {};
 }
 
@@ -252,12 +275,16 @@ Rendered render_object(const Output& output, const StoredObject& object, WallTim
 
 Rendered render_document(const Output& output, const Document& document, const Served* served, WallTime now) {
   if (output.format == Output::Format::protobuf && document.type()) return {encode_protobuf(document), proto_type};
-  if (output.as == Output::As::table && served) return {as_text(output, table_json(output, *served, document, now)), output.content_type()};
-  if (output.as == Output::As::partial) return {as_text(output, partial_json(output, encode_json(document))), output.content_type()};
+  if (output.as == Output::As::table && served)
+    return {as_text(output, table_json(output, *served, document, now)), output.content_type()};
+  if (output.as == Output::As::partial)
+    return {as_text(output, partial_json(output, encode_json(document))), output.content_type()};
   return {as_text(output, encode_json(document)), output.format == Output::Format::yaml ? yaml_type : json_type};
 }
 
-Rendered render_status(const Output& output, const Error& error) { return render_json_text(output, status_json(error)); }
+Rendered render_status(const Output& output, const Error& error) {
+  return render_json_text(output, status_json(error));
+}
 
 Rendered render_json_text(const Output& output, std::string json) {
   if (output.format == Output::Format::protobuf) {
@@ -269,7 +296,8 @@ Rendered render_json_text(const Output& output, std::string json) {
 
 // --- lists
 
-ListRenderer::ListRenderer(Output output, ListResult list, WallTime now) : output_(output), list_(std::move(list)), now_(now) {
+ListRenderer::ListRenderer(Output output, ListResult list, WallTime now)
+    : output_(output), list_(std::move(list)), now_(now) {
   const schema::Resource& r = *list_.served->resource;
   item_head_ = fmt::format(R"({{"kind":"{}","apiVersion":"{}",)", r.kind, r.api_version());
 }
@@ -278,11 +306,12 @@ void ListRenderer::begin(std::string& piece) {
   const schema::Resource& r = *list_.served->resource;
   switch (output_.as) {
     case Output::As::object:
-      piece += fmt::format(R"({{"kind":"{}","apiVersion":"{}","metadata":{},"items":[)", r.list_kind, r.api_version(), list_metadata(list_));
+      piece += fmt::format(R"({{"kind":"{}","apiVersion":"{}","metadata":{},"items":[)", r.list_kind, r.api_version(),
+                           list_metadata(list_));
       break;
     case Output::As::partial:
-      piece += fmt::format(R"({{"kind":"PartialObjectMetadataList","apiVersion":"{}","metadata":{},"items":[)", meta_version(output_),
-                           list_metadata(list_));
+      piece += fmt::format(R"({{"kind":"PartialObjectMetadataList","apiVersion":"{}","metadata":{},"items":[)",
+                           meta_version(output_), list_metadata(list_));
       break;
     case Output::As::table:
       piece += table_head(output_, list_metadata(list_)) + column_definitions(r) + ",\"rows\":[";
@@ -336,7 +365,8 @@ std::string ListRenderer::whole() {
   }
   const Served& served = *list_.served;
   const bool partial = output_.as == Output::As::partial;
-  const schema::Type* type = partial ? kinds::find_type("meta.k8s.io/v1", "PartialObjectMetadataList") : served.resource->list_type;
+  const schema::Type* type =
+      partial ? kinds::find_type("meta.k8s.io/v1", "PartialObjectMetadataList") : served.resource->list_type;
   std::string raw;
   if (!type) return raw;
   auto head = schema::decode_json(SharedBytes("{\"metadata\":" + list_metadata(list_) + "}"), *type);
@@ -358,16 +388,19 @@ std::string ListRenderer::whole() {
   }
   std::string out;
   const std::string version = partial ? std::string("meta.k8s.io/v1") : served.resource->api_version();
-  schema::encode_envelope(version, partial ? std::string_view("PartialObjectMetadataList") : served.resource->list_kind, raw, out);
+  schema::encode_envelope(version, partial ? std::string_view("PartialObjectMetadataList") : served.resource->list_kind,
+                          raw, out);
   return out;
 }
 
 // --- watch
 
-std::shared_ptr<const std::string> render_event(const Output& output, const Served& served, EventType type, WatchItem& item,
-                                                WallTime now) {
+std::shared_ptr<const std::string> render_event(const Output& output, const Served& served, EventType type,
+                                                WatchItem& item, WallTime now) {
   const bool plain = output.is_plain_json() && !served.conversion;
-  const std::string key = plain ? std::string("j") : output.key() + std::string(served.resource->group) + std::string(served.resource->version);
+  const std::string key =
+      plain ? std::string("j")
+            : output.key() + std::string(served.resource->group) + std::string(served.resource->version);
   return item.encoded(type, key, [&](std::string& out) {
     const SharedBytes& value = item.shown(type);
     if (plain) {
@@ -378,16 +411,19 @@ std::shared_ptr<const std::string> render_event(const Output& output, const Serv
       return;
     }
     const std::string object = object_output(output, served, value, item.revision, now);
-    out = output.format == Output::Format::protobuf ? protobuf_event(event_name(type), object) : json_event(event_name(type), object);
+    out = output.format == Output::Format::protobuf ? protobuf_event(event_name(type), object)
+                                                    : json_event(event_name(type), object);
   });
 }
 
 std::string render_bookmark(const Output& output, const Served& served, store::Revision revision, bool initial_end) {
   const schema::Resource& r = *served.resource;
   const std::string annotations = initial_end ? R"(,"annotations":{"k8s.io/initial-events-end":"true"})" : "";
-  const std::string metadata = fmt::format(R"({{"resourceVersion":"{}","creationTimestamp":null{}}})", revision, annotations);
+  const std::string metadata =
+      fmt::format(R"({{"resourceVersion":"{}","creationTimestamp":null{}}})", revision, annotations);
   if (output.as == Output::As::table)
-    return json_event("BOOKMARK", table_head(output, fmt::format(R"({{"resourceVersion":"{}"}})", revision)) + column_definitions(r) + ",\"rows\":[]}");
+    return json_event("BOOKMARK", table_head(output, fmt::format(R"({{"resourceVersion":"{}"}})", revision)) +
+                                      column_definitions(r) + ",\"rows\":[]}");
   const bool partial = output.as == Output::As::partial;
   const std::string version = partial ? meta_version(output) : r.api_version();
   const std::string_view kind = partial ? std::string_view("PartialObjectMetadata") : r.kind;

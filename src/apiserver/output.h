@@ -1,6 +1,7 @@
 // What a client gets to see: content negotiation, and objects, lists and watch events in each form.
 //
-// JSON of whole objects is copied from the store with the version spliced in; everything else is decoded first. Pure; thread: any.
+// JSON of whole objects is copied from the store with the version spliced in; everything else is decoded first. Pure;
+// thread: any.
 #pragma once
 
 #include <functional>
@@ -28,7 +29,8 @@ struct Output {
   bool is_plain_json() const { return format == Format::json && as == As::object && !pretty; }
 };
 
-// 406 when nothing that Accept lists can be made. `transforms`: Table and PartialObjectMetadata make sense here (get, list, watch).
+// 406 when nothing that Accept lists can be made. `transforms`: Table and PartialObjectMetadata make sense here (get,
+// list, watch).
 Result<Output> negotiate(std::string_view accept, bool transforms);
 Status read_include(std::string_view include_object, Output& output);  // ?includeObject=, 400
 
@@ -39,8 +41,9 @@ struct Rendered {
 
 Rendered render_object(const Output& output, const StoredObject& object, WallTime now);
 Rendered render_document(const Output& output, const schema::Document& document, const Served* served, WallTime now);
-Rendered render_status(const Output& output, const Error& error);  // a Status object; JSON unless protobuf was asked for
-Rendered render_json_text(const Output& output, std::string json);   // a ready-made meta object
+Rendered render_status(const Output& output,
+                       const Error& error);  // a Status object; JSON unless protobuf was asked for
+Rendered render_json_text(const Output& output, std::string json);  // a ready-made meta object
 
 // A list piece by piece; ends when `next` answers false. The pieces are the whole body one after the other.
 class ListRenderer {
@@ -64,8 +67,8 @@ class ListRenderer {
 };
 
 // One frame of a watch stream, made once per event and output.
-std::shared_ptr<const std::string> render_event(const Output& output, const Served& served, EventType type, WatchItem& item,
-                                                WallTime now);
+std::shared_ptr<const std::string> render_event(const Output& output, const Served& served, EventType type,
+                                                WatchItem& item, WallTime now);
 std::string render_bookmark(const Output& output, const Served& served, store::Revision revision, bool initial_end);
 std::string render_watch_error(const Output& output, const Error& error);
 

@@ -55,7 +55,9 @@ std::string verb_of(std::string_view method) {
   return lower(method);
 }
 
-bool is_true(std::string_view text) { return text == "1" || text == "true" || text == "True" || text == "TRUE" || text == "t"; }
+bool is_true(std::string_view text) {
+  return text == "1" || text == "true" || text == "True" || text == "TRUE" || text == "t";
+}
 
 void collection_verb(Route& route, const Query& query) {
   if (!route.name.empty()) return;
@@ -101,14 +103,18 @@ Status check_dry_run(const Query& query, ApiRequest& request) {
 
 Status check_field_validation(const Query& query, ApiRequest& request) {
   const std::string_view text = query_value(query, "fieldValidation");
-  if (text.empty() || text == "Warn") request.field_validation = FieldValidation::warn;
-  else if (text == "Ignore") request.field_validation = FieldValidation::ignore;
-  else if (text == "Strict") request.field_validation = FieldValidation::strict;
+  if (text.empty() || text == "Warn")
+    request.field_validation = FieldValidation::warn;
+  else if (text == "Ignore")
+    request.field_validation = FieldValidation::ignore;
+  else if (text == "Strict")
+    request.field_validation = FieldValidation::strict;
   else
-    return fail(invalid("meta.k8s.io", "CreateOptions", "",
-                        {{"FieldValueNotSupported",
-                          fmt::format("Unsupported value: \"{}\": supported values: \"Ignore\", \"Strict\", \"Warn\"", text),
-                          "fieldValidation"}}));
+    return fail(
+        invalid("meta.k8s.io", "CreateOptions", "",
+                {{"FieldValueNotSupported",
+                  fmt::format("Unsupported value: \"{}\": supported values: \"Ignore\", \"Strict\", \"Warn\"", text),
+                  "fieldValidation"}}));
   return {};
 }
 
@@ -121,10 +127,12 @@ Status check_list_options(const ListOptions& list, bool watch) {
   if (watch && list.send_initial_events) {
     if (match.empty())
       return refuse("FieldValueForbidden",
-                    "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan", "resourceVersionMatch");
+                    "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                    "resourceVersionMatch");
     if (match != "NotOlderThan")
       return refuse("FieldValueNotSupported",
-                    fmt::format("Unsupported value: \"{}\": supported values: \"NotOlderThan\"", match), "resourceVersionMatch");
+                    fmt::format("Unsupported value: \"{}\": supported values: \"NotOlderThan\"", match),
+                    "resourceVersionMatch");
     return {};
   }
   if (!watch && list.send_initial_events)
@@ -136,7 +144,8 @@ Status check_list_options(const ListOptions& list, bool watch) {
                   "resourceVersionMatch");
   if (!has_version)
     return refuse("FieldValueForbidden",
-                  "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided", "resourceVersionMatch");
+                  "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided",
+                  "resourceVersionMatch");
   if (!list.continue_token.empty())
     return refuse("FieldValueForbidden", "Forbidden: resourceVersionMatch is forbidden when continue is provided",
                   "resourceVersionMatch");
@@ -146,7 +155,8 @@ Status check_list_options(const ListOptions& list, bool watch) {
                   "resourceVersionMatch");
   if (match == "Exact" && *list.resource_version == "0")
     return refuse("FieldValueForbidden",
-                  "Forbidden: resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"", "resourceVersionMatch");
+                  "Forbidden: resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
+                  "resourceVersionMatch");
   return {};
 }
 
@@ -160,7 +170,8 @@ Status parse_list_options(const Query& query, ApiRequest& request) {
   DURE_TRY(list.limit, integer_option(query, "limit", 0));
   if (list.limit < 0) list.limit = 0;
   list.allow_watch_bookmarks = is_true(query_value(query, "allowWatchBookmarks"));
-  if (query_has(query, "sendInitialEvents")) list.send_initial_events = is_true(query_value(query, "sendInitialEvents"));
+  if (query_has(query, "sendInitialEvents"))
+    list.send_initial_events = is_true(query_value(query, "sendInitialEvents"));
   if (query_has(query, "timeoutSeconds")) {
     DURE_TRY(list.timeout_seconds, integer_option(query, "timeoutSeconds", 0));
   }
@@ -171,7 +182,8 @@ Status parse_delete_options(const Query& query, ApiRequest& request) {
   if (query_has(query, "gracePeriodSeconds")) {
     DURE_TRY(request.remove.grace_period_seconds, integer_option(query, "gracePeriodSeconds", 0));
   }
-  if (query_has(query, "propagationPolicy")) request.remove.propagation_policy = query_value(query, "propagationPolicy");
+  if (query_has(query, "propagationPolicy"))
+    request.remove.propagation_policy = query_value(query, "propagationPolicy");
   if (query_has(query, "orphanDependents"))
     request.remove.orphan_dependents = is_true(query_value(query, "orphanDependents"));
   return {};

@@ -38,11 +38,16 @@ size_t skip_container(std::string_view json, size_t at) {
         at = skip_string(json, at);
         if (at == npos) return npos;
         continue;
-      case '{': case '[': ++depth; break;
-      case '}': case ']':
+      case '{':
+      case '[':
+        ++depth;
+        break;
+      case '}':
+      case ']':
         if (--depth == 0) return at + 1;
         break;
-      default: break;
+      default:
+        break;
     }
     ++at;
   }
@@ -82,12 +87,18 @@ uint32_t hex4(std::string_view text, size_t at) {
 
 char unescaped(char c) {
   switch (c) {
-    case 'n': return '\n';
-    case 't': return '\t';
-    case 'r': return '\r';
-    case 'b': return '\b';
-    case 'f': return '\f';
-    default: return c;
+    case 'n':
+      return '\n';
+    case 't':
+      return '\t';
+    case 'r':
+      return '\r';
+    case 'b':
+      return '\b';
+    case 'f':
+      return '\f';
+    default:
+      return c;
   }
 }
 

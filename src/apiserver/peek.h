@@ -1,7 +1,8 @@
 // Looking into stored JSON without decoding it: one forward scan, no allocation.
 //
-// For selectors, routing of watch events and metadata checks on the hot paths. The input is JSON that this server encoded
-// itself (or a decoder already accepted); on anything else the answers are empty, never out of bounds. Thread: any.
+// For selectors, routing of watch events and metadata checks on the hot paths. The input is JSON that this server
+// encoded itself (or a decoder already accepted); on anything else the answers are empty, never out of bounds. Thread:
+// any.
 #pragma once
 
 #include <initializer_list>
@@ -11,14 +12,15 @@
 
 namespace dure::apiserver {
 
-// The position after the JSON value that starts at `at` (which may stand before white space); npos when it is cut short.
+// The position after the JSON value that starts at `at` (which may stand before white space); npos when it is cut
+// short.
 size_t skip_json_value(std::string_view json, size_t at);
 
 // A cursor over the members of an object or the items of a list.
 class JsonCursor {
  public:
   explicit JsonCursor(std::string_view container);
-  bool next();                                  // false at the end
+  bool next();                                       // false at the end
   std::string_view key() const { return key_; }      // still escaped; empty in lists
   std::string_view value() const { return value_; }  // the raw value
 

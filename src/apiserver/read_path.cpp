@@ -36,9 +36,12 @@ Status not_older(const Api::State& state, std::optional<store::Revision> asked) 
 
 constexpr std::string_view token_version = "meta.k8s.io/v1";
 constexpr std::string_view continue_expired =
-    "The provided continue parameter is too old to display a consistent list result. You can start a new list without the "
-    "continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with "
-    "the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the "
+    "The provided continue parameter is too old to display a consistent list result. You can start a new "
+    "list without the "
+    "continue parameter, or use the continue token in this response to retrieve the remainder of the "
+    "results. Continuing with "
+    "the provided token results in an inconsistent list - objects that were created, modified, or deleted "
+    "between the time the "
     "first chunk was returned and now may show up in the list.";
 
 struct ContinueToken {
@@ -95,7 +98,8 @@ Result<Picture> picture_of(const Api::State& state, const ListOptions& options) 
   DURE_TRY(const auto asked, asked_version(options));
   if (!asked || *asked == 0) return Picture{};
   DURE_CHECK(not_older(state, asked));
-  const bool exact = options.resource_version_match == "Exact" || (options.resource_version_match.empty() && options.limit > 0);
+  const bool exact =
+      options.resource_version_match == "Exact" || (options.resource_version_match.empty() && options.limit > 0);
   return Picture{exact ? *asked : 0};
 }
 
@@ -127,8 +131,11 @@ Status collect(const Api::State& state, const Served& served, Span span, store::
                size_t limit, ListResult& result) {
   Collector collector{selector, limit, result};
   for (;;) {
-    const size_t ask = limit == 0 ? 0 : selector.empty() ? limit + 1 - result.entries.size() : std::max(limit + 1, scan_page);
-    DURE_TRY(store::Page page, state.store.range({.start = span.start, .end = span.end, .at_revision = at, .limit = ask}));
+    const size_t ask = limit == 0         ? 0
+                       : selector.empty() ? limit + 1 - result.entries.size()
+                                          : std::max(limit + 1, scan_page);
+    DURE_TRY(store::Page page,
+             state.store.range({.start = span.start, .end = span.end, .at_revision = at, .limit = ask}));
     if (result.revision == 0) result.revision = page.revision;
     at = page.revision;
     const size_t got = page.entries.size();
@@ -156,7 +163,8 @@ void set_replicas(schema::Document& scale, std::string_view part, const schema::
 }
 
 std::string expression_text(const schema::Node* expression) {
-  const schema::Node *key = expression->find("key"), *op = expression->find("operator"), *values = expression->find("values");
+  const schema::Node *key = expression->find("key"), *op = expression->find("operator"),
+                     *values = expression->find("values");
   const std::string name(key ? key->string() : "");
   const std::string_view how = op ? op->string() : "";
   if (how == "Exists") return name;
@@ -185,8 +193,8 @@ std::string selector_text(const schema::Node* selector) {
 Result<Selector> parse_selectors(const Served& served, const ListOptions& options) {
   Selector selector;
   DURE_TRY(selector.labels, LabelSelector::parse(options.label_selector));
-  DURE_TRY(selector.fields, FieldSelector::parse(options.field_selector, served.resource->field_selectors,
-                                                 served.resource->namespaced));
+  DURE_TRY(selector.fields,
+           FieldSelector::parse(options.field_selector, served.resource->field_selectors, served.resource->namespaced));
   return selector;
 }
 
@@ -206,7 +214,8 @@ Result<ListResult> read_list(const Api::State& state, const Served& served, cons
   DURE_TRY(Picture picture, picture_of(state, request.list));
   ContinueToken token;
   if (!request.list.continue_token.empty()) {
-    if (request.list.resource_version && !request.list.resource_version->empty() && *request.list.resource_version != "0")
+    if (request.list.resource_version && !request.list.resource_version->empty() &&
+        *request.list.resource_version != "0")
       return fail(bad_request("specifying resource version is not allowed when using continue"));
     DURE_TRY(token, read_token(request.list.continue_token));
     const std::string start = served.prefix + token.start;
@@ -233,8 +242,9 @@ Result<WatchRequest> plan_watch(const Api::State& state, const Served& served, c
   plan.bookmarks = request.list.allow_watch_bookmarks;
   const bool initial_wanted = request.list.send_initial_events.value_or(false);
   if (initial_wanted && !plan.bookmarks)
-    return fail(invalid("meta.k8s.io", "ListOptions", "",
-                        {{"FieldValueForbidden", "Forbidden: sendInitialEvents requires allowWatchBookmarks", "allowWatchBookmarks"}}));
+    return fail(invalid(
+        "meta.k8s.io", "ListOptions", "",
+        {{"FieldValueForbidden", "Forbidden: sendInitialEvents requires allowWatchBookmarks", "allowWatchBookmarks"}}));
   DURE_TRY(const auto asked, asked_version(request.list));
   DURE_CHECK(not_older(state, asked));
   const bool from_now = !asked || *asked == 0;
@@ -247,7 +257,8 @@ Result<WatchRequest> plan_watch(const Api::State& state, const Served& served, c
   list.namespace_ = request.namespace_;
   list.list.label_selector = request.list.label_selector;
   list.list.field_selector = request.list.field_selector;
-  if (!request.name.empty() && list.list.field_selector.empty()) list.list.field_selector = "metadata.name=" + request.name;
+  if (!request.name.empty() && list.list.field_selector.empty())
+    list.list.field_selector = "metadata.name=" + request.name;
   DURE_TRY(ListResult now, read_list(state, served, list));
   plan.initial = std::move(now.entries);
   plan.after = now.revision;

@@ -27,11 +27,14 @@ std::optional<std::string> text_of(const Node* node) {
 void take_options(const Document& body, ApiRequest& request) {
   DeleteOptions& options = request.remove;
   const Node* root = body.root();
-  if (const Node* grace = root->find("gracePeriodSeconds"); grace && !grace->is_null()) options.grace_period_seconds = grace->integer();
+  if (const Node* grace = root->find("gracePeriodSeconds"); grace && !grace->is_null())
+    options.grace_period_seconds = grace->integer();
   if (auto policy = text_of(root->find("propagationPolicy"))) options.propagation_policy = policy;
-  if (const Node* old = root->find("orphanDependents"); old && !old->is_null()) options.orphan_dependents = old->boolean();
+  if (const Node* old = root->find("orphanDependents"); old && !old->is_null())
+    options.orphan_dependents = old->boolean();
   if (auto uid = text_of(root->find("preconditions", "uid"))) options.precondition_uid = uid;
-  if (auto version = text_of(root->find("preconditions", "resourceVersion"))) options.precondition_resource_version = version;
+  if (auto version = text_of(root->find("preconditions", "resourceVersion")))
+    options.precondition_resource_version = version;
   const Node* dry = root->find("dryRun");
   for (const Node* d = dry ? dry->first() : nullptr; d; d = d->next()) request.dry_run |= d->string() == "All";
 }
@@ -42,15 +45,18 @@ Error bad_option(std::string reason, std::string message, std::string field) {
 
 Status check_options(const DeleteOptions& options) {
   if (options.orphan_dependents && options.propagation_policy)
-    return fail(bad_option("FieldValueInvalid",
-                           fmt::format("Invalid value: \"{}\": orphanDependents and deletionPropagation cannot be both set",
-                                       *options.propagation_policy), "propagationPolicy"));
+    return fail(
+        bad_option("FieldValueInvalid",
+                   fmt::format("Invalid value: \"{}\": orphanDependents and deletionPropagation cannot be both set",
+                               *options.propagation_policy),
+                   "propagationPolicy"));
   if (!options.propagation_policy) return {};
   const std::string& policy = *options.propagation_policy;
   if (policy == "Foreground" || policy == "Background" || policy == "Orphan") return {};
-  return fail(bad_option("FieldValueNotSupported",
-                         fmt::format("Unsupported value: \"{}\": supported values: \"Background\", \"Foreground\", \"Orphan\"", policy),
-                         "propagationPolicy"));
+  return fail(bad_option(
+      "FieldValueNotSupported",
+      fmt::format("Unsupported value: \"{}\": supported values: \"Background\", \"Foreground\", \"Orphan\"", policy),
+      "propagationPolicy"));
 }
 
 void set_finalizer(Document& object, std::string_view finalizer, bool wanted) {
@@ -105,18 +111,21 @@ Status read_delete_options(ApiRequest& request) {
     take_options(*request.object, request);
   } else if (!request.body.empty()) {
     DURE_TRY(const MediaType media, media_type(request.content_type));
-    DURE_TRY(Decoded decoded, decode_body(kinds::find_type("v1", "DeleteOptions"), request.body, media, FieldValidation::ignore));
+    DURE_TRY(Decoded decoded,
+             decode_body(kinds::find_type("v1", "DeleteOptions"), request.body, media, FieldValidation::ignore));
     take_options(decoded.document, request);
   }
   return check_options(request.remove);
 }
 
 Status check_preconditions(const schema::Resource& resource, const ApiRequest& request, const Document& object) {
-  const auto check = [&](const std::optional<std::string>& wanted, std::string_view key, std::string_view words) -> Status {
+  const auto check = [&](const std::optional<std::string>& wanted, std::string_view key,
+                         std::string_view words) -> Status {
     const std::string_view have = metadata_text(object, key);
     if (!wanted || *wanted == have) return {};
     return fail(about(conflict(resource.qualified(), request.name,
-                               fmt::format("Precondition failed: {0} in precondition: {1}, {0} in object meta: {2}", words, *wanted, have)),
+                               fmt::format("Precondition failed: {0} in precondition: {1}, {0} in object meta: {2}",
+                                           words, *wanted, have)),
                       resource, request.name));
   };
   DURE_CHECK(check(request.remove.precondition_uid, "uid", "UID"));

@@ -1,5 +1,6 @@
-// One request to the API as every part of the server sees it: who asks, what for, and with which body. HTTP and in-process callers
-// fill the same struct; authentication, authorization, admission and the resource path only know this one.
+// One request to the API as every part of the server sees it: who asks, what for, and with which body. HTTP and
+// in-process callers fill the same struct; authentication, authorization, admission and the resource path only know
+// this one.
 //
 // Values; no thread rules. `resource` points to the catalog's row and lives as long as the Api.
 #pragma once
@@ -103,8 +104,8 @@ struct AdmissionRequest {
 using Authenticate = std::function<Result<std::shared_ptr<const User>>(const wire::Request&)>;
 using Authorize = std::function<Verdict(const User&, const Attributes&)>;
 using Admit = std::function<Status(AdmissionRequest&)>;
-// A resource or subresource that is computed instead of stored (TokenReview, SubjectAccessReview, serviceaccounts/token):
-// gets the decoded body and answers the object to return.
+// A resource or subresource that is computed instead of stored (TokenReview, SubjectAccessReview,
+// serviceaccounts/token): gets the decoded body and answers the object to return.
 using Compute = std::function<Result<schema::Document>(const ApiRequest&, schema::Document body)>;
 
 }  // namespace dure::apiserver

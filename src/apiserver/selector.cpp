@@ -59,12 +59,14 @@ Status check_requirement(const LabelSelector::Requirement& r) {
     return fail(bad_request(fmt::format("unable to parse requirement: <nil>: Invalid value: \"{}\": {}", r.key, why)));
   for (const std::string& value : r.values) {
     if (const std::string why = label_value_problem(value); !why.empty())
-      return fail(bad_request(fmt::format(
-          "unable to parse requirement: values[0][{}]: Invalid value: \"{}\": {}", r.key, value, why)));
+      return fail(bad_request(
+          fmt::format("unable to parse requirement: values[0][{}]: Invalid value: \"{}\": {}", r.key, value, why)));
     if ((r.op == LabelSelector::Operator::greater || r.op == LabelSelector::Operator::less) && !parse_int(value))
-      return fail(bad_request(fmt::format(
-          "unable to parse requirement: values[0]: Invalid value: \"{}\": for 'Gt', 'Lt' operators, the value must be an "
-          "integer", value)));
+      return fail(
+          bad_request(fmt::format("unable to parse requirement: values[0]: Invalid value: \"{}\": for 'Gt', "
+                                  "'Lt' operators, the value must be an "
+                                  "integer",
+                                  value)));
   }
   return {};
 }
@@ -114,15 +116,23 @@ Result<LabelSelector::Requirement> parse_requirement(Lexer& lexer) {
     std::sort(r.values.begin(), r.values.end());
     return r;
   }
-  if (op.text == "=" || op.text == "==") r.op = Operator::in;
-  else if (op.text == "!=") r.op = Operator::not_in;
-  else if (op.text == ">") r.op = Operator::greater;
-  else if (op.text == "<") r.op = Operator::less;
-  else return fail(bad_requirement(op.text, "in, notin, =, ==, !=, gt, lt"));
+  if (op.text == "=" || op.text == "==")
+    r.op = Operator::in;
+  else if (op.text == "!=")
+    r.op = Operator::not_in;
+  else if (op.text == ">")
+    r.op = Operator::greater;
+  else if (op.text == "<")
+    r.op = Operator::less;
+  else
+    return fail(bad_requirement(op.text, "in, notin, =, ==, !=, gt, lt"));
   const Token value = lexer.peek();
-  if (value.kind == Token::Kind::word) r.values.emplace_back(lexer.next().text);
-  else if (value.kind == Token::Kind::end || value.text == ",") r.values.emplace_back();
-  else return fail(bad_requirement(value.text, "identifier"));
+  if (value.kind == Token::Kind::word)
+    r.values.emplace_back(lexer.next().text);
+  else if (value.kind == Token::Kind::end || value.text == ",")
+    r.values.emplace_back();
+  else
+    return fail(bad_requirement(value.text, "identifier"));
   return r;
 }
 
@@ -137,10 +147,14 @@ bool requirement_matches(const LabelSelector::Requirement& r, const LabelList& l
   const std::string* value = find_label(labels, r.key);
   const auto listed = [&] { return std::find(r.values.begin(), r.values.end(), *value) != r.values.end(); };
   switch (r.op) {
-    case Operator::in: return value && listed();
-    case Operator::not_in: return !value || !listed();
-    case Operator::exists: return value != nullptr;
-    case Operator::not_exists: return value == nullptr;
+    case Operator::in:
+      return value && listed();
+    case Operator::not_in:
+      return !value || !listed();
+    case Operator::exists:
+      return value != nullptr;
+    case Operator::not_exists:
+      return value == nullptr;
     case Operator::greater:
     case Operator::less: {
       if (!value) return false;
@@ -176,8 +190,7 @@ Result<std::string> unescape_value(std::string_view text) {
         return fail(bad_request(fmt::format("invalid field selector: invalid escape sequence in value: {}", text)));
       out += text[++i];
     } else if (text[i] == '=') {
-      return fail(bad_request(
-          fmt::format("invalid field selector: unescaped character in value: {}", text)));
+      return fail(bad_request(fmt::format("invalid field selector: unescaped character in value: {}", text)));
     } else {
       out += text[i];
     }
@@ -286,7 +299,8 @@ bool FieldSelector::matches(std::string_view stored_json) const {
 LabelList labels_of(std::string_view stored_json) {
   LabelList labels;
   JsonCursor cursor(json_path(stored_json, "metadata.labels"));
-  while (cursor.next()) labels.emplace_back(json_text('"' + std::string(cursor.key()) + '"'), json_text(cursor.value()));
+  while (cursor.next())
+    labels.emplace_back(json_text('"' + std::string(cursor.key()) + '"'), json_text(cursor.value()));
   return labels;
 }
 

@@ -1,6 +1,7 @@
 // Label and field selectors: their grammar, and matching against stored JSON without decoding it.
 //
-// Immutable after parsing; thread: any. Grammar: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/
+// Immutable after parsing; thread: any. Grammar:
+// https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/
 #pragma once
 
 #include <functional>

@@ -73,7 +73,8 @@ Error invalid(const schema::Resource& resource, std::string_view name, std::vect
 }
 
 Error method_not_allowed(std::string_view verb, const schema::Resource& resource) {
-  Error error{405, "MethodNotAllowed", fmt::format("{} is not supported on resources of kind \"{}\"", verb, resource.qualified())};
+  Error error{405, "MethodNotAllowed",
+              fmt::format("{} is not supported on resources of kind \"{}\"", verb, resource.qualified())};
   error.details_group = resource.group;
   error.details_kind = resource.plural;
   return error;

@@ -14,8 +14,8 @@ constexpr std::string_view placeholder = "\"resourceVersion\":\"0\"";
 constexpr std::string_view splice_head = ",\"resourceVersion\":\"";
 
 uint32_t offset_of(std::string_view value) {
-  return static_cast<uint8_t>(value[0]) | static_cast<uint8_t>(value[1]) << 8 |
-         static_cast<uint8_t>(value[2]) << 16 | static_cast<uint32_t>(static_cast<uint8_t>(value[3])) << 24;
+  return static_cast<uint8_t>(value[0]) | static_cast<uint8_t>(value[1]) << 8 | static_cast<uint8_t>(value[2]) << 16 |
+         static_cast<uint32_t>(static_cast<uint8_t>(value[3])) << 24;
 }
 
 std::string_view digits(store::Revision revision, char (&buffer)[24]) {
@@ -28,8 +28,7 @@ size_t find_placeholder(std::string_view json) {
   const std::string_view metadata = json_member(json, "metadata");
   JsonCursor cursor(metadata);
   while (cursor.next())
-    if (cursor.key() == "resourceVersion")
-      return static_cast<size_t>(cursor.key().data() - json.data()) - 1;
+    if (cursor.key() == "resourceVersion") return static_cast<size_t>(cursor.key().data() - json.data()) - 1;
   return std::string_view::npos;
 }
 

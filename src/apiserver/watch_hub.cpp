@@ -14,9 +14,12 @@ namespace dure::apiserver {
 
 std::string_view event_name(EventType type) {
   switch (type) {
-    case EventType::added: return "ADDED";
-    case EventType::modified: return "MODIFIED";
-    case EventType::deleted: return "DELETED";
+    case EventType::added:
+      return "ADDED";
+    case EventType::modified:
+      return "MODIFIED";
+    case EventType::deleted:
+      return "DELETED";
   }
   return {};
 }
@@ -424,7 +427,10 @@ void WatchHub::Impl::send_bookmarks() {
   {
     const std::scoped_lock lock(mutex_);
     old = std::move(bookmark_timer_);
-    for (auto& [served, history] : histories_) lanes.insert(lanes.end(), history.lanes.begin(), history.lanes.end());
+    // In the catalog's order, not in that of addresses: one seed is one history.
+    for (const Served& served : catalog_.all())
+      if (const auto at = histories_.find(&served); at != histories_.end())
+        lanes.insert(lanes.end(), at->second.lanes.begin(), at->second.lanes.end());
   }
   for (auto& lane : lanes) {
     run::Executor& on = lane->executor;
@@ -467,7 +473,8 @@ WatchHub::WatchHub(store::Store& store, const Catalog& catalog, run::Executor& e
 
 WatchHub::~WatchHub() { impl_->stop(); }
 
-Result<std::unique_ptr<Subscription>> WatchHub::subscribe(WatchRequest request, run::Executor& executor, Watcher& watcher) {
+Result<std::unique_ptr<Subscription>> WatchHub::subscribe(WatchRequest request, run::Executor& executor,
+                                                          Watcher& watcher) {
   return impl_->subscribe(std::move(request), executor, watcher);
 }
 

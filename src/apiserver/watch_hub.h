@@ -1,9 +1,10 @@
 // WatchHub: one watch on the store feeds every watcher of every resource.
 //
-// The store's events go into one bounded history per resource. Watchers that share an executor and a resource form a lane; new events
-// cost the commit thread one `post` per lane, and the lane hands them to its watchers, each event encoded once per kind of output
-// for all of them. A watcher is a table entry with a cursor into the history: one that cannot take more is skipped and catches up from
-// the history when it can; one that the history has passed is ended with 410 Expired. Nothing is queued per watcher.
+// The store's events go into one bounded history per resource. Watchers that share an executor and a resource form a
+// lane; new events cost the commit thread one `post` per lane, and the lane hands them to its watchers, each event
+// encoded once per kind of output for all of them. A watcher is a table entry with a cursor into the history: one that
+// cannot take more is skipped and catches up from the history when it can; one that the history has passed is ended
+// with 410 Expired. Nothing is queued per watcher.
 //
 // Owner: the Api; outlives every Subscription. Thread: any; a watcher's callbacks run on its executor, one at a time.
 #pragma once
@@ -80,10 +81,10 @@ class Watcher {
 
 struct WatchRequest {
   const Served* served = nullptr;
-  std::string namespace_, name;                  // empty: all
+  std::string namespace_, name;  // empty: all
   Selector selector;
-  store::Revision after = 0;                     // events later than this
-  std::vector<store::Entry> initial;             // delivered first as ADDED
+  store::Revision after = 0;          // events later than this
+  std::vector<store::Entry> initial;  // delivered first as ADDED
   bool bookmarks = false, mark_initial_end = false;
 };
 

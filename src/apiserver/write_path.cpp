@@ -1,5 +1,5 @@
-// Writes: one WritePath per request walks decode -> default -> admit -> rules -> validate -> commit, and starts over when
-// somebody else was quicker and the caller did not insist on a version.
+// Writes: one WritePath per request walks decode -> default -> admit -> rules -> validate -> commit, and starts over
+// when somebody else was quicker and the caller did not insist on a version.
 #include <algorithm>
 #include <thread>
 
@@ -34,7 +34,11 @@ std::string_view operation_of(std::string_view verb) {
 class WritePath : public std::enable_shared_from_this<WritePath> {
  public:
   WritePath(std::shared_ptr<Api::State> state, const Served& served, ApiRequest request, Api::Done done)
-      : state_(std::move(state)), served_(served), stored_(*served.storage), request_(std::move(request)), done_(std::move(done)) {}
+      : state_(std::move(state)),
+        served_(served),
+        stored_(*served.storage),
+        request_(std::move(request)),
+        done_(std::move(done)) {}
 
   void run() {
     if (Status done = attempt(); !done) finish_error(std::move(done).error());
@@ -78,7 +82,8 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
 
   Status check_kind(const TypeNames& names, const schema::Type& type) const {
     const std::string_view expected = type.api_version.empty() ? type.version : type.api_version;
-    if ((!names.kind.empty() && names.kind != type.name) || (!names.api_version.empty() && names.api_version != expected))
+    if ((!names.kind.empty() && names.kind != type.name) ||
+        (!names.api_version.empty() && names.api_version != expected))
       return fail(wrong_kind(names.api_version, names.kind, type));
     return {};
   }
@@ -140,7 +145,8 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
       return {};
     }
     if (ns.empty() || ns == request_.namespace_) return {};
-    return fail(bad_request(fmt::format("the namespace of the provided object does not match the namespace sent on the request")));
+    return fail(bad_request(
+        fmt::format("the namespace of the provided object does not match the namespace sent on the request")));
   }
 
   // Objects live in namespaces that exist and are not on their way out.
@@ -149,12 +155,13 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
     if (!served_.resource->namespaced || !namespaces) return {};
     const std::string& ns = request_.namespace_;
     const auto entry = state_->store.get(namespaces->key({}, ns));
-    if (!entry)
-      return fail(about(not_found(namespaces->resource->qualified(), ns), *namespaces->resource, ns));
+    if (!entry) return fail(about(not_found(namespaces->resource->qualified(), ns), *namespaces->resource, ns));
     if (json_path(stored_json(entry->value.view()), "metadata.deletionTimestamp").empty()) return {};
-    Error error = forbidden(*served_.resource, request_.name, fmt::format(
-        "unable to create new content in namespace {} because it is being terminated", ns));
-    error.causes.push_back({"NamespaceTerminating", fmt::format("namespace {} is being terminated", ns), "metadata.namespace"});
+    Error error =
+        forbidden(*served_.resource, request_.name,
+                  fmt::format("unable to create new content in namespace {} because it is being terminated", ns));
+    error.causes.push_back(
+        {"NamespaceTerminating", fmt::format("namespace {} is being terminated", ns), "metadata.namespace"});
     return fail(std::move(error));
   }
 
@@ -169,7 +176,8 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
     for (Cause& cause : validate(object, old)) {
       // how a name is spelt depends on the kind and was judged above
       if (cause.field == "metadata.name" || cause.field == "metadata.generateName") continue;
-      const bool twice = std::any_of(causes.begin(), causes.end(), [&](const Cause& c) { return c.field == cause.field; });
+      const bool twice =
+          std::any_of(causes.begin(), causes.end(), [&](const Cause& c) { return c.field == cause.field; });
       if (!twice || !cause.field.starts_with("metadata.")) causes.push_back(std::move(cause));
     }
     if (causes.empty()) return {};
@@ -212,11 +220,13 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
     }
     Document body = body_->clone();
     if (const std::string_view name = name_of(body); !name.empty() && name != request_.name)
-      return fail(bad_request(fmt::format("the name of the object ({}) does not match the name on the URL ({})", name, request_.name)));
+      return fail(bad_request(
+          fmt::format("the name of the object ({}) does not match the name on the URL ({})", name, request_.name)));
     DURE_CHECK(check_namespace_of(body));
     auto now = current();
     if (!now) {
-      if (now.error().code != 404 || !stored_.hooks->create_on_update || !request_.subresource.empty()) return fail(std::move(now).error());
+      if (now.error().code != 404 || !stored_.hooks->create_on_update || !request_.subresource.empty())
+        return fail(std::move(now).error());
       body.set(body.member(body.member(body.root(), "metadata"), "name"), request_.name);
       return create_from(std::move(body));
     }
@@ -232,9 +242,11 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
     } else {
       DURE_TRY(base, from_stored(now->document));
     }
-    DURE_TRY(Document patched, apply_patch(base, request_.patch_type, request_.body, request_.field_validation, warnings_));
+    DURE_TRY(Document patched,
+             apply_patch(base, request_.patch_type, request_.body, request_.field_validation, warnings_));
     if (name_of(patched) != request_.name)
-      return fail(bad_request(fmt::format("the name of the object ({}) does not match the name on the URL ({})", name_of(patched), request_.name)));
+      return fail(bad_request(fmt::format("the name of the object ({}) does not match the name on the URL ({})",
+                                          name_of(patched), request_.name)));
     DURE_CHECK(check_namespace_of(patched));
     if (metadata_text(patched, "resourceVersion") != metadata_text(base, "resourceVersion")) insists_ = true;
     patching_ = true;
@@ -268,14 +280,15 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
     if (!version.empty() && version != metadata_text(now.document, "resourceVersion")) return fail(stale());
     if (!uid.empty() && uid != metadata_text(now.document, "uid"))
       return fail(about(conflict(served_.resource->qualified(), request_.name,
-                                 fmt::format("Precondition failed: UID in precondition: {}, UID in object meta: {}", uid,
-                                             metadata_text(now.document, "uid"))),
+                                 fmt::format("Precondition failed: UID in precondition: {}, UID in object meta: {}",
+                                             uid, metadata_text(now.document, "uid"))),
                         *served_.resource, request_.name));
     return {};
   }
 
   Error stale() const {
-    return about(conflict(served_.resource->qualified(), request_.name, stale_message), *served_.resource, request_.name);
+    return about(conflict(served_.resource->qualified(), request_.name, stale_message), *served_.resource,
+                 request_.name);
   }
 
   Status keep_what_is_not_asked(ApiWriteWorld& world, Document& object, const Document& old) {
@@ -289,7 +302,8 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
       return hooks.prepare_update ? hooks.prepare_update(world, object, old) : Status{};
     }
     if (!hooks.update_subresource)
-      return fail(unsupported(fmt::format("{}/{} is not served yet", served_.resource->qualified(), request_.subresource)));
+      return fail(
+          unsupported(fmt::format("{}/{} is not served yet", served_.resource->qualified(), request_.subresource)));
     return hooks.update_subresource(world, request_.subresource, object, old);
   }
 
@@ -311,7 +325,8 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
 
   Status post_subresource() {
     if (!stored_.hooks->create_subresource)
-      return fail(unsupported(fmt::format("{}/{} is not served yet", served_.resource->qualified(), request_.subresource)));
+      return fail(
+          unsupported(fmt::format("{}/{} is not served yet", served_.resource->qualified(), request_.subresource)));
     if (!body_) {
       DURE_TRY(body_, read_body());
     }
@@ -362,7 +377,8 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
     if (stored_.hooks->released) stored_.hooks->released(world, now.document);
     const bool asked = request_.verb == "delete" || request_.verb == "deletecollection";
     if (asked && !success_)
-      success_ = success_json({served_.resource->group, served_.resource->plural, request_.name, metadata_text(object, "uid")});
+      success_ = success_json(
+          {served_.resource->group, served_.resource->plural, request_.name, metadata_text(object, "uid")});
     if (!asked && !success_) vanished_ = object.clone();
     commit({now.entry.key, std::nullopt, now.entry.mod_revision, stored_.durability()}, world);
     return {};
@@ -396,8 +412,10 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
         const std::scoped_lock lock(gather->mutex);
         if (response.error && response.error->code != 404 && !gather->first_error) gather->first_error = response.error;
         if (--gather->left > 0) return;
-        if (gather->first_error) gather->path->finish_error(*gather->first_error);
-        else (void)gather->path->answer_success();
+        if (gather->first_error)
+          gather->path->finish_error(*gather->first_error);
+        else
+          (void)gather->path->answer_success();
       });
     }
     return {};
@@ -418,15 +436,19 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
       std::optional<Result<store::Revision>> answer;
     };
     auto call = std::make_shared<Call>();
-    state_->store.commit(std::move(transaction), [self = shared_from_this(), call, key, value](Result<store::Revision> revision) {
-      if (std::this_thread::get_id() == call->caller && call->inside) call->answer = std::move(revision);
-      else self->committed(std::move(revision), key, value, false);
-    });
+    state_->store.commit(std::move(transaction),
+                         [self = shared_from_this(), call, key, value](Result<store::Revision> revision) {
+                           if (std::this_thread::get_id() == call->caller && call->inside)
+                             call->answer = std::move(revision);
+                           else
+                             self->committed(std::move(revision), key, value, false);
+                         });
     call->inside = false;
     if (call->answer) committed(std::move(*call->answer), key, value, true);
   }
 
-  void committed(Result<store::Revision> revision, const std::string& key, std::optional<SharedBytes> value, bool may_block) {
+  void committed(Result<store::Revision> revision, const std::string& key, std::optional<SharedBytes> value,
+                 bool may_block) {
     if (!revision) return lost(std::move(revision).error(), key, may_block);
     if (success_) return (void)answer_success();
     if (vanished_) {
@@ -453,7 +475,8 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
     if (error.code != 409) return finish_error(std::move(error));
     const bool own = error.details_name.empty() || error.details_name == key;
     if (own && created_ && !generated_name_)
-      return finish_error(about(already_exists(served_.resource->qualified(), request_.name), *served_.resource, request_.name));
+      return finish_error(
+          about(already_exists(served_.resource->qualified(), request_.name), *served_.resource, request_.name));
     if (attempts_ >= attempts_max || (own && insists_)) return finish_error(stale());
     created_ = false;
     success_.reset();
@@ -465,8 +488,10 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
 
   static void set_version(Document& object, store::Revision revision) {
     schema::Node* metadata = object.member(object.root(), "metadata");
-    if (revision == 0) object.erase(metadata, "resourceVersion");
-    else object.set(object.member(metadata, "resourceVersion"), std::to_string(revision));
+    if (revision == 0)
+      object.erase(metadata, "resourceVersion");
+    else
+      object.set(object.member(metadata, "resourceVersion"), std::to_string(revision));
   }
 
   Status answer_dry(Document object, store::Revision revision) {
@@ -513,7 +538,8 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
     return action;
   }
   Error named(Error error, const Document& object) const {
-    if (error.code == 422 && error.message.empty()) return invalid(*served_.resource, name_of(object), std::move(error.causes));
+    if (error.code == 422 && error.message.empty())
+      return invalid(*served_.resource, name_of(object), std::move(error.causes));
     return about(std::move(error), *served_.resource, name_of(object));
   }
 
@@ -525,8 +551,8 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
   void finish_error(Error error) { finish(ApiResponse::failure(std::move(error))); }
 
   const std::shared_ptr<Api::State> state_;
-  const Served& served_;   // as asked for
-  const Served& stored_;   // as stored
+  const Served& served_;  // as asked for
+  const Served& stored_;  // as stored
   ApiRequest request_;
   Api::Done done_;
   std::vector<std::string> warnings_;

@@ -55,16 +55,20 @@ void ApiWriteWorld::claim(std::string claim, std::string owner) {
   std::string key = claim_key(claim);
   // given back and taken again in one write: nothing changes
   const auto same = std::find_if(writes_.begin(), writes_.end(), [&](const auto& w) { return w.key == key; });
-  if (same != writes_.end()) writes_.erase(same);
-  else writes_.push_back({std::move(key), SharedBytes(value + "}"), 0});
+  if (same != writes_.end())
+    writes_.erase(same);
+  else
+    writes_.push_back({std::move(key), SharedBytes(value + "}"), 0});
 }
 
 void ApiWriteWorld::release(std::string claim) {
   std::string key = claim_key(claim);
   if (!state_.store.get(key)) return;
   const auto same = std::find_if(writes_.begin(), writes_.end(), [&](const auto& w) { return w.key == key; });
-  if (same != writes_.end()) writes_.erase(same);
-  else writes_.push_back({std::move(key), std::nullopt, std::nullopt});
+  if (same != writes_.end())
+    writes_.erase(same);
+  else
+    writes_.push_back({std::move(key), std::nullopt, std::nullopt});
 }
 
 void ApiWriteWorld::also_update(std::string_view group, std::string_view resource, const schema::Document& seen,
@@ -73,8 +77,8 @@ void ApiWriteWorld::also_update(std::string_view group, std::string_view resourc
   DURE_ASSERT(served && served->stored && !served->conversion);
   schema::Document copy = changed.clone();
   const auto revision = parse_int(metadata_text(seen, "resourceVersion"));
-  writes_.push_back({served->key(metadata_text(seen, "namespace"), name_of(seen)), make_stored(copy), revision.value_or(0),
-                     served->durability()});
+  writes_.push_back({served->key(metadata_text(seen, "namespace"), name_of(seen)), make_stored(copy),
+                     revision.value_or(0), served->durability()});
 }
 
 void ApiWriteWorld::add_to(store::Transaction& transaction) {

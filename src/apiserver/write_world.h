@@ -19,7 +19,8 @@ class ApiWriteWorld : public kinds::WriteWorld {
   const kinds::Writer& writer() const override { return writer_; }
   schema::Object get(std::string_view group, std::string_view resource, std::string_view ns,
                      std::string_view name) const override;
-  std::vector<schema::Object> list(std::string_view group, std::string_view resource, std::string_view ns) const override;
+  std::vector<schema::Object> list(std::string_view group, std::string_view resource,
+                                   std::string_view ns) const override;
   bool claimed(std::string_view claim) const override;
   void claim(std::string claim, std::string owner) override;
   void release(std::string claim) override;

@@ -125,15 +125,15 @@ class InProcessClient : public client::Client {
     const schema::Node* metadata = object.root()->find("metadata");
     const schema::Node* ns = metadata ? metadata->find("namespace") : nullptr;
     const schema::Node* name = metadata ? metadata->find("name") : nullptr;
-    ApiRequest ask =
-        request("update", resource, {ns ? std::string(ns->string()) : "", name ? std::string(name->string()) : ""});
+    ApiRequest ask = request("update", resource,
+                             {ns ? std::string(ns->string()) : "", name ? std::string(name->string()) : ""});
     ask.subresource = subresource;
     ask.object = schema::share(object.clone());
     return object_of(api_.handle_and_wait(std::move(ask)));
   }
 
-  Result<schema::Object> patch(const Resource& resource, const Key& key, client::PatchType type, std::string_view body,
-                               std::string_view subresource) override {
+  Result<schema::Object> patch(const Resource& resource, const Key& key, client::PatchType type,
+                               std::string_view body, std::string_view subresource) override {
     ApiRequest ask = request("patch", resource, key);
     ask.subresource = subresource;
     ask.patch_type = patch_type(type);
@@ -153,7 +153,8 @@ class InProcessClient : public client::Client {
     return {};
   }
 
-  Result<schema::Object> create_subresource(const Resource& resource, const Key& key, std::string_view subresource,
+  Result<schema::Object> create_subresource(const Resource& resource, const Key& key,
+                                            std::string_view subresource,
                                             const schema::Document& body) override {
     ApiRequest ask = request("create", resource, key);
     ask.subresource = subresource;
@@ -196,7 +197,8 @@ class InProcessClient : public client::Client {
 
 }  // namespace
 
-std::unique_ptr<client::Client> in_process_client(apiserver::Api& api, std::shared_ptr<const apiserver::User> user,
+std::unique_ptr<client::Client> in_process_client(apiserver::Api& api,
+                                                  std::shared_ptr<const apiserver::User> user,
                                                   run::Executor& watches) {
   return std::make_unique<InProcessClient>(api, std::move(user), watches);
 }

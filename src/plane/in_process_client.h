@@ -9,7 +9,8 @@
 namespace dure::plane {
 
 // Acts as `user`. `api` outlives the client; `watches` is where watch sinks are called.
-std::unique_ptr<client::Client> in_process_client(apiserver::Api& api, std::shared_ptr<const apiserver::User> user,
+std::unique_ptr<client::Client> in_process_client(apiserver::Api& api,
+                                                  std::shared_ptr<const apiserver::User> user,
                                                   run::Executor& watches);
 
 }  // namespace dure::plane

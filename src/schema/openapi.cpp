@@ -12,7 +12,8 @@ namespace {
 constexpr std::string_view media_types[] = {"application/json", "application/yaml",
                                             "application/vnd.kubernetes.protobuf"};
 constexpr std::string_view patch_types[] = {"application/json-patch+json", "application/merge-patch+json",
-                                            "application/strategic-merge-patch+json", "application/apply-patch+yaml"};
+                                            "application/strategic-merge-patch+json",
+                                            "application/apply-patch+yaml"};
 
 std::string text(std::string_view value) {
   std::string out;
@@ -55,11 +56,12 @@ class Paths {
 
   void add(const Resource& resource) {
     resource_ = &resource;
-    const std::string root = resource.group.empty()
-                                 ? "/api/" + std::string(resource.version)
-                                 : "/apis/" + std::string(resource.group) + "/" + std::string(resource.version);
+    const std::string root =
+        resource.group.empty() ? "/api/" + std::string(resource.version)
+                               : "/apis/" + std::string(resource.group) + "/" + std::string(resource.version);
     const std::string scope = resource.namespaced ? "/namespaces/{namespace}/" : "/";
-    const std::string collection = root + scope + std::string(resource.plural), object = collection + "/{name}";
+    const std::string collection = root + scope + std::string(resource.plural),
+                      object = collection + "/{name}";
     if (resource.namespaced && resource.has_verb("list"))
       paths_[root + "/" + std::string(resource.plural)] = item({get_list()}, {});
     std::vector<std::string> on_collection, on_object;
@@ -99,7 +101,8 @@ class Paths {
 
   std::string parameter(const Parameter& p, std::string_view in = "query") const {
     const std::string type = "\"type\":" + text(p.type);
-    std::string out = "{\"name\":" + text(p.name) + ",\"in\":" + text(in) + ",\"description\":" + text(p.description);
+    std::string out =
+        "{\"name\":" + text(p.name) + ",\"in\":" + text(in) + ",\"description\":" + text(p.description);
     if (in == "path") out += ",\"required\":true";
     out += ",\"uniqueItems\":true,";
     return out + (v3_ ? "\"schema\":{" + type + ",\"uniqueItems\":true}" : type) + "}";
@@ -121,7 +124,8 @@ class Paths {
     std::string list = parameter(pretty);
     if (which.find('n') != std::string_view::npos)
       list += "," +
-              parameter({"namespace", "string", "object name and auth scope, such as for teams and projects"}, "path");
+              parameter({"namespace", "string", "object name and auth scope, such as for teams and projects"},
+                        "path");
     if (which.find('N') != std::string_view::npos)
       list += "," + parameter({"name", "string", "name of the " + std::string(resource_->kind)}, "path");
     return out + ",\"parameters\":[" + list + "]}";
@@ -153,20 +157,22 @@ class Paths {
   }
 
   // `query`: ready-made parameters. `sent`: the body's type.
-  std::string operation(std::string_view method, std::string_view action, const Type* answered, std::string query,
-                        const Type* sent, bool is_patch = false) {
-    std::string out = text(method) + ":{\"tags\":[" + text(tag()) + "],\"operationId\":" + text(operation_id(action));
+  std::string operation(std::string_view method, std::string_view action, const Type* answered,
+                        std::string query, const Type* sent, bool is_patch = false) {
+    std::string out =
+        text(method) + ":{\"tags\":[" + text(tag()) + "],\"operationId\":" + text(operation_id(action));
     std::string request;
     if (sent)
-      request = body(
-          *sent,
-          is_patch ? std::span<const std::string_view>(patch_types) : std::span<const std::string_view>(media_types),
-          is_patch);
+      request = body(*sent,
+                     is_patch ? std::span<const std::string_view>(patch_types)
+                              : std::span<const std::string_view>(media_types),
+                     is_patch);
     if (!v3_ && !request.empty()) query = request + (query.empty() ? "" : ",") + query;
     if (!query.empty()) out += ",\"parameters\":[" + query + "]";
     if (v3_ && !request.empty()) out += "," + request;
     if (!v3_) {
-      out += ",\"produces\":[\"application/json\",\"application/yaml\",\"application/vnd.kubernetes.protobuf\"]";
+      out +=
+          ",\"produces\":[\"application/json\",\"application/yaml\",\"application/vnd.kubernetes.protobuf\"]";
       if (is_patch)
         out +=
             ",\"consumes\":[\"application/json-patch+json\",\"application/merge-patch+json\",\"application/"
@@ -187,11 +193,13 @@ class Paths {
     return operation(method, action, type, parameters(write_parameters), type);
   }
   std::string patch(const Type* type) {
-    return operation("patch", "patch", type, parameters(write_parameters) + "," + parameter(force), type, true);
+    return operation("patch", "patch", type, parameters(write_parameters) + "," + parameter(force), type,
+                     true);
   }
   std::string removal(std::string_view action) {
-    const std::string query = action == "delete" ? parameters(delete_parameters)
-                                                 : parameters(delete_parameters) + "," + parameters(list_parameters);
+    const std::string query = action == "delete"
+                                  ? parameters(delete_parameters)
+                                  : parameters(delete_parameters) + "," + parameters(list_parameters);
     return operation("delete", action, input_.status, query, input_.delete_options);
   }
 
@@ -224,7 +232,8 @@ std::string openapi_document(OpenApiVersion version, const OpenApiInput& input) 
   const std::string info = R"("info":{"title":"Kubernetes","version":)" + text(input.server_version) + "}";
   const std::string path_text = paths.write_all(), schema_text = schemas.write_all();
   if (version == OpenApiVersion::v2)
-    return R"({"swagger":"2.0",)" + info + ",\"paths\":{" + path_text + "},\"definitions\":{" + schema_text + "}}";
+    return R"({"swagger":"2.0",)" + info + ",\"paths\":{" + path_text + "},\"definitions\":{" + schema_text +
+           "}}";
   return R"({"openapi":"3.0.0",)" + info + ",\"paths\":{" + path_text + "},\"components\":{\"schemas\":{" +
          schema_text + "}}}";
 }

@@ -44,8 +44,9 @@ void extend(std::string& object, std::string_view more) {
 std::string default_of(const Field& field) {
   if (field.rules && field.rules->has_default && field.rules->default_when.empty()) {
     const std::string_view value = field.rules->default_json;
-    const bool is_json = !value.empty() && (value.find_first_of("{[\"") == 0 || value == "true" || value == "false" ||
-                                            value.find_first_not_of("-0123456789.") == std::string_view::npos);
+    const bool is_json =
+        !value.empty() && (value.find_first_of("{[\"") == 0 || value == "true" || value == "false" ||
+                           value.find_first_not_of("-0123456789.") == std::string_view::npos);
     const bool is_text = field.shape == Shape::single && field.value == Value::string;
     return is_text || !is_json ? text(value) : std::string(value);
   }
@@ -176,7 +177,8 @@ std::string OpenApiSchemas::property(const Field& field) {
   const std::string one = field.item ? property(*field.item) : element(field);
   const bool is_reference = one.starts_with("{\"$ref\"");
   // In version 3 nothing may stand beside a $ref.
-  const std::string wrapped = is_reference && version_ == OpenApiVersion::v3 ? "{\"allOf\":[" + one + "]}" : one;
+  const std::string wrapped =
+      is_reference && version_ == OpenApiVersion::v3 ? "{\"allOf\":[" + one + "]}" : one;
   if (field.shape == Shape::list) {
     out = "{\"type\":\"array\"," + member("items", one) + "}";
   } else if (field.shape == Shape::map) {
@@ -212,8 +214,10 @@ std::string OpenApiSchemas::type_schema(const Type& type) {
   if (type.is_kind) {
     const std::string_view api_version = type.api_version;
     const size_t slash = api_version.find('/');
-    const std::string_view group = slash == std::string_view::npos ? std::string_view{} : api_version.substr(0, slash);
-    const std::string_view version = slash == std::string_view::npos ? api_version : api_version.substr(slash + 1);
+    const std::string_view group =
+        slash == std::string_view::npos ? std::string_view{} : api_version.substr(0, slash);
+    const std::string_view version =
+        slash == std::string_view::npos ? api_version : api_version.substr(slash + 1);
     extend(out, "\"x-kubernetes-group-version-kind\":[{" + member("group", text(group)) + "," +
                     member("kind", text(type.name)) + "," + member("version", text(version)) + "}]");
   }

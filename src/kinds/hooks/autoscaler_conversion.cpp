@@ -12,14 +12,17 @@ using schema::Node;
 namespace {
 
 void copy_path(const Document& from, Document& to, std::string_view part, std::string_view member) {
-  if (const Node* node = from.root()->find(part, member)) to.copy(to.member(to.member(to.root(), part), member), node);
+  if (const Node* node = from.root()->find(part, member))
+    to.copy(to.member(to.member(to.root(), part), member), node);
 }
 
 void copy_shared(const Document& from, Document& to) {
-  if (const Node* metadata = from.root()->find("metadata")) to.copy(to.member(to.root(), "metadata"), metadata);
+  if (const Node* metadata = from.root()->find("metadata"))
+    to.copy(to.member(to.root(), "metadata"), metadata);
   for (const std::string_view member : {"scaleTargetRef", "minReplicas", "maxReplicas"})
     copy_path(from, to, "spec", member);
-  for (const std::string_view member : {"observedGeneration", "lastScaleTime", "currentReplicas", "desiredReplicas"})
+  for (const std::string_view member :
+       {"observedGeneration", "lastScaleTime", "currentReplicas", "desiredReplicas"})
     copy_path(from, to, "status", member);
 }
 
@@ -43,7 +46,8 @@ Status autoscaler_to_v2(const Document& served, Document& stored) {
     auto metric = to.mutable_status().add_currentMetrics();
     metric.set_type("Resource");
     metric.mutable_resource().set_name("cpu");
-    metric.mutable_resource().mutable_current().set_averageUtilization(from.status().currentCPUUtilizationPercentage());
+    metric.mutable_resource().mutable_current().set_averageUtilization(
+        from.status().currentCPUUtilizationPercentage());
   }
   return {};
 }
@@ -60,7 +64,8 @@ Status autoscaler_from_v2(const Document& stored, Document& served) {
       to.mutable_spec().set_targetCPUUtilizationPercentage(metric.resource().target().averageUtilization());
   for (const auto metric : from.status().currentMetrics())
     if (metric.type() == "Resource" && metric.resource().name() == "cpu")
-      to.mutable_status().set_currentCPUUtilizationPercentage(metric.resource().current().averageUtilization());
+      to.mutable_status().set_currentCPUUtilizationPercentage(
+          metric.resource().current().averageUtilization());
   return {};
 }
 

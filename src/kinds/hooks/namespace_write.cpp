@@ -39,7 +39,8 @@ Status update_namespace(WriteWorld&, Document& object, const Document& old) {
 }
 
 Status finalize_namespace(WriteWorld&, std::string_view, Document& object, const Document& old) {
-  if (const Node* before = old.root()->find("status")) object.copy(object.member(object.root(), "status"), before);
+  if (const Node* before = old.root()->find("status"))
+    object.copy(object.member(object.root(), "status"), before);
   return {};
 }
 

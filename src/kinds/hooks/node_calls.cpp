@@ -43,8 +43,8 @@ Result<std::string> container_of(const Pod& pod, std::string_view asked) {
     asked = pod.metadata().annotations().get("kubectl.kubernetes.io/default-container");
     if (asked.empty() && pod.spec().containers().size() == 1) asked = pod.spec().containers().front().name();
     if (asked.empty())
-      return fail(bad_request("a container name must be specified for pod " + pod_name + ", choose one of: [" +
-                              join(names, " ") + "]"));
+      return fail(bad_request("a container name must be specified for pod " + pod_name +
+                              ", choose one of: [" + join(names, " ") + "]"));
   }
   if (std::find(names.begin(), names.end(), asked) == names.end())
     return fail(bad_request("container " + std::string(asked) + " is not valid for pod " + pod_name));
@@ -61,7 +61,8 @@ Result<NodeCall> log_call(const Pod& pod, const QueryList& query) {
   QueryList passed;
   for (const std::string_view name :
        {"follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream"})
-    if (const std::string_view value = value_of(query, name); !value.empty()) passed.emplace_back(name, value);
+    if (const std::string_view value = value_of(query, name); !value.empty())
+      passed.emplace_back(name, value);
   for (const std::string_view name : {"tailLines", "limitBytes", "sinceSeconds"}) {
     const std::string_view value = value_of(query, name);
     if (value.empty()) continue;
@@ -80,8 +81,9 @@ Result<NodeCall> exec_call(const Pod& pod, std::string_view verb, const QueryLis
   DURE_TRY(const std::string container, container_of(pod, value_of(query, "container")));
   QueryList passed;
   bool any_stream = false;
-  for (const auto& [from, to] :
-       {std::pair<std::string_view, std::string_view>{"stdin", "input"}, {"stdout", "output"}, {"stderr", "error"}}) {
+  for (const auto& [from, to] : {std::pair<std::string_view, std::string_view>{"stdin", "input"},
+                                 {"stdout", "output"},
+                                 {"stderr", "error"}}) {
     if (!is_on(value_of(query, from))) continue;
     passed.emplace_back(to, "1");
     any_stream = true;
@@ -94,7 +96,8 @@ Result<NodeCall> exec_call(const Pod& pod, std::string_view verb, const QueryLis
     if (value_of(query, "command").empty())
       return fail(bad_request("you must specify at least one command for the container"));
   }
-  return NodeCall{std::string(pod.spec().nodeName()), with_query(pod_path(verb, pod) + "/" + container, passed)};
+  return NodeCall{std::string(pod.spec().nodeName()),
+                  with_query(pod_path(verb, pod) + "/" + container, passed)};
 }
 
 }  // namespace

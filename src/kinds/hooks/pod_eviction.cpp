@@ -11,7 +11,8 @@ using schema::Document;
 
 namespace {
 
-bool expression_matches(const meta_v1::LabelSelectorRequirement& r, const schema::Map<std::string_view>& labels) {
+bool expression_matches(const meta_v1::LabelSelectorRequirement& r,
+                        const schema::Map<std::string_view>& labels) {
   const bool there = labels.contains(r.key());
   if (r.operator_() == "Exists") return there;
   if (r.operator_() == "DoesNotExist") return !there;
@@ -60,8 +61,9 @@ Status spend(WriteWorld& world, const schema::Object& object, const core_v1::Pod
                          "The disruption budget " + name + " is still being processed by the server."));
   if (status.disruptionsAllowed() <= 0)
     return fail(too_many("Cannot evict pod as it would violate the pod's disruption budget.",
-                         "The disruption budget " + name + " needs " + std::to_string(status.desiredHealthy()) +
-                             " healthy pods and has " + std::to_string(status.currentHealthy()) + " currently"));
+                         "The disruption budget " + name + " needs " +
+                             std::to_string(status.desiredHealthy()) + " healthy pods and has " +
+                             std::to_string(status.currentHealthy()) + " currently"));
   Document changed = object->clone();
   policy_v1::PodDisruptionBudget after(changed);
   auto spent = after.mutable_status();
@@ -82,15 +84,16 @@ Result<SubresourceAction> evict_pod(WriteWorld& world, const Document& object, c
     action.grace_period_seconds = eviction.deleteOptions().gracePeriodSeconds();
   action.precondition_uid = eviction.deleteOptions().preconditions().uid();
   const std::string_view phase = pod.status().phase();
-  if (phase == "Succeeded" || phase == "Failed" || phase == "Pending" || pod.metadata().has_deletionTimestamp())
+  if (phase == "Succeeded" || phase == "Failed" || phase == "Pending" ||
+      pod.metadata().has_deletionTimestamp())
     return action;
   std::vector<schema::Object> covering;
   for (schema::Object& budget : world.list("policy", "poddisruptionbudgets", pod.metadata().namespace_()))
     if (selects(policy_v1::PodDisruptionBudget(*budget).spec().selector(), pod.metadata().labels()))
       covering.push_back(std::move(budget));
   if (covering.size() > 1)
-    return fail(
-        internal("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."));
+    return fail(internal(
+        "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."));
   if (!covering.empty()) DURE_CHECK(spend(world, covering.front(), pod));
   return action;
 }

@@ -34,7 +34,9 @@ std::string_view qos_class(const PodSpec& spec) {
   return tally.guaranteed ? "Guaranteed" : "Burstable";
 }
 
-Error pod_conflict(std::string_view what, std::string_view name, std::string why) { return conflict(what, name, why); }
+Error pod_conflict(std::string_view what, std::string_view name, std::string why) {
+  return conflict(what, name, why);
+}
 
 // Makes everything but `keep` what it is in `old`.
 void restore(Document& object, const Document& old, std::string_view part) {
@@ -51,25 +53,29 @@ Result<SubresourceAction> bind(WriteWorld& world, Document& object, const Docume
   const std::string name(pod.metadata().name());
   const ObjectReference target = binding.target();
   if (!target.kind().empty() && target.kind() != "Node")
-    return fail(invalid_fields(
-        {{"FieldValueNotSupported",
-          "Unsupported value: \"" + std::string(target.kind()) + "\": supported values: \"Node\", \"<empty>\"",
-          "target.kind"}}));
-  if (target.name().empty()) return fail(invalid_fields({{"FieldValueRequired", "Required value", "target.name"}}));
+    return fail(invalid_fields({{"FieldValueNotSupported",
+                                 "Unsupported value: \"" + std::string(target.kind()) +
+                                     "\": supported values: \"Node\", \"<empty>\"",
+                                 "target.kind"}}));
+  if (target.name().empty())
+    return fail(invalid_fields({{"FieldValueRequired", "Required value", "target.name"}}));
   if (!binding.metadata().uid().empty() && binding.metadata().uid() != pod.metadata().uid())
-    return fail(pod_conflict("pods/binding", name,
-                             "Precondition failed: UID in precondition: " + std::string(binding.metadata().uid()) +
-                                 ", UID in object meta: " + std::string(pod.metadata().uid())));
-  if (pod.metadata().has_deletionTimestamp())
-    return fail(pod_conflict("pods/binding", name, "pod " + name + " is being deleted, cannot be assigned to a host"));
-  if (!pod.spec().nodeName().empty())
     return fail(
         pod_conflict("pods/binding", name,
-                     "pod " + name + " is already assigned to node \"" + std::string(pod.spec().nodeName()) + "\""));
+                     "Precondition failed: UID in precondition: " + std::string(binding.metadata().uid()) +
+                         ", UID in object meta: " + std::string(pod.metadata().uid())));
+  if (pod.metadata().has_deletionTimestamp())
+    return fail(pod_conflict("pods/binding", name,
+                             "pod " + name + " is being deleted, cannot be assigned to a host"));
+  if (!pod.spec().nodeName().empty())
+    return fail(pod_conflict(
+        "pods/binding", name,
+        "pod " + name + " is already assigned to node \"" + std::string(pod.spec().nodeName()) + "\""));
   if (!pod.spec().schedulingGates().empty())
     return fail(pod_conflict("pods/binding", name, "pod " + name + " has non-empty .spec.schedulingGates"));
   pod.mutable_spec().set_nodeName(target.name());
-  for (const auto [key, value] : binding.metadata().annotations()) pod.mutable_metadata().set_annotations(key, value);
+  for (const auto [key, value] : binding.metadata().annotations())
+    pod.mutable_metadata().set_annotations(key, value);
   PodStatus status = pod.mutable_status();
   PodCondition scheduled;
   for (PodCondition condition : status.mutable_conditions())
@@ -94,7 +100,8 @@ Status create_pod(WriteWorld&, Document& object) {
   return {};
 }
 
-Status update_pod_subresource(WriteWorld&, std::string_view subresource, Document& object, const Document& old) {
+Status update_pod_subresource(WriteWorld&, std::string_view subresource, Document& object,
+                              const Document& old) {
   if (subresource != "ephemeralcontainers" && subresource != "resize")
     return fail(unsupported("pods/" + std::string(subresource) + " is not served yet"));
   const Document asked = object.clone();
@@ -117,8 +124,8 @@ Status update_pod_subresource(WriteWorld&, std::string_view subresource, Documen
   return {};
 }
 
-Result<SubresourceAction> post_pod_subresource(WriteWorld& world, std::string_view subresource, Document& object,
-                                               const Document& body) {
+Result<SubresourceAction> post_pod_subresource(WriteWorld& world, std::string_view subresource,
+                                               Document& object, const Document& body) {
   if (subresource == "binding") return bind(world, object, body);
   if (subresource == "eviction") return evict_pod(world, object, body);
   return fail(unsupported("pods/" + std::string(subresource) + " is not served yet"));

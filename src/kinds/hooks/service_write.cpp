@@ -26,8 +26,8 @@ std::string owner_of(const Service& service) {
 
 Error invalid_ip(std::string_view ip, std::string_view why) {
   return invalid_fields({{"FieldValueInvalid",
-                          "Invalid value: [\"" + std::string(ip) + "\"]: failed to allocate IP " + std::string(ip) +
-                              ": " + std::string(why),
+                          "Invalid value: [\"" + std::string(ip) + "\"]: failed to allocate IP " +
+                              std::string(ip) + ": " + std::string(why),
                           "spec.clusterIPs"}});
 }
 
@@ -58,7 +58,8 @@ Result<std::string> pick_ip(WriteWorld& world) {
   };
   const uint32_t upper = range.count - range.static_band;
   for (int i = 0; i < tries_max && upper > 0; ++i)
-    if (std::string ip = free_at(range.static_band + static_cast<uint32_t>(world.random() % upper)); !ip.empty())
+    if (std::string ip = free_at(range.static_band + static_cast<uint32_t>(world.random() % upper));
+        !ip.empty())
       return ip;
   for (uint32_t i = range.static_band; i < range.count; ++i)
     if (std::string ip = free_at(i); !ip.empty()) return ip;
@@ -71,10 +72,10 @@ Status check_chosen_ip(WriteWorld& world, std::string_view text) {
   const auto ip = Ip::parse(text);
   const auto prefix = IpPrefix::parse(world.settings().service_cidr);
   if (!ip)
-    return fail(invalid_fields(
-        {{"FieldValueInvalid",
-          "Invalid value: \"" + std::string(text) + "\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-          "spec.clusterIPs[0]"}}));
+    return fail(invalid_fields({{"FieldValueInvalid",
+                                 "Invalid value: \"" + std::string(text) +
+                                     "\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+                                 "spec.clusterIPs[0]"}}));
   if (!prefix || !prefix->contains(*ip))
     return fail(invalid_ip(text, "the provided IP (" + std::string(text) +
                                      ") is not in the valid range. The range of valid IPs is " +
@@ -141,7 +142,8 @@ std::vector<int64_t> ports_of(const ServiceSpec& spec) {
 
 Error invalid_port(std::string_view field, int64_t port, std::string_view why) {
   return invalid_fields(
-      {{"FieldValueInvalid", "Invalid value: " + std::to_string(port) + ": " + std::string(why), std::string(field)}});
+      {{"FieldValueInvalid", "Invalid value: " + std::to_string(port) + ": " + std::string(why),
+        std::string(field)}});
 }
 
 // `had`: ports that this service holds already.
@@ -163,7 +165,8 @@ Status allocate_ports(WriteWorld& world, Document& object, const std::vector<int
                                  "provided port is not in the valid range. The range of valid ports is " +
                                      std::to_string(world.settings().node_port_first) + "-" +
                                      std::to_string(world.settings().node_port_last)));
-      const bool again = std::find(taken.begin(), taken.end(), number) != taken.end();  // TCP and UDP share it
+      const bool again =
+          std::find(taken.begin(), taken.end(), number) != taken.end();  // TCP and UDP share it
       if (!again && world.claimed(port_claim(number)))
         return fail(invalid_port(field, number, "provided port is already allocated"));
       if (again) continue;
@@ -185,7 +188,8 @@ void carry_node_ports(ServiceSpec spec, const ServiceSpec& old) {
   for (ServicePort port : spec.mutable_ports()) {
     if (port.nodePort() != 0) continue;
     for (const ServicePort before : old.ports()) {
-      if (before.port() != port.port() || before.protocol() != port.protocol() || before.nodePort() == 0) continue;
+      if (before.port() != port.port() || before.protocol() != port.protocol() || before.nodePort() == 0)
+        continue;
       port.set_nodePort(before.nodePort());
       break;
     }
@@ -218,7 +222,8 @@ Status update_ip(WriteWorld& world, Document& object, const ServiceSpec& old) {
   }
   if (spec.clusterIP() != old.clusterIP())
     return fail(invalid_fields(
-        {{"FieldValueInvalid", "Invalid value: [\"" + std::string(spec.clusterIP()) + "\"]: may not change once set",
+        {{"FieldValueInvalid",
+          "Invalid value: [\"" + std::string(spec.clusterIP()) + "\"]: may not change once set",
           "spec.clusterIPs[0]"}}));
   set_families(spec);
   return {};

@@ -117,9 +117,10 @@ const WriteHooks* write_hooks(std::string_view group, std::string_view resource)
 
 const Conversion* conversion(std::string_view group, std::string_view version, std::string_view resource) {
   static constexpr std::array table{
-      Conversion{"events.k8s.io", "v1", "events", "", "v1", "events", write::event_to_core, write::event_from_core},
-      Conversion{"autoscaling", "v1", "horizontalpodautoscalers", "autoscaling", "v2", "horizontalpodautoscalers",
-                 write::autoscaler_to_v2, write::autoscaler_from_v2},
+      Conversion{"events.k8s.io", "v1", "events", "", "v1", "events", write::event_to_core,
+                 write::event_from_core},
+      Conversion{"autoscaling", "v1", "horizontalpodautoscalers", "autoscaling", "v2",
+                 "horizontalpodautoscalers", write::autoscaler_to_v2, write::autoscaler_from_v2},
   };
   for (const Conversion& c : table)
     if (c.group == group && c.version == version && c.resource == resource) return &c;

@@ -11,14 +11,15 @@ Status update_pod_subresource(WriteWorld& world, std::string_view subresource, s
                               const schema::Document& old);
 Result<SubresourceAction> post_pod_subresource(WriteWorld& world, std::string_view subresource,
                                                schema::Document& object, const schema::Document& body);
-Result<SubresourceAction> evict_pod(WriteWorld& world, const schema::Document& pod, const schema::Document& eviction);
+Result<SubresourceAction> evict_pod(WriteWorld& world, const schema::Document& pod,
+                                    const schema::Document& eviction);
 int64_t pod_grace_seconds(const schema::Document& object, std::optional<int64_t> asked);
 
 // node_calls.cpp
-Result<NodeCall> pod_node_call(const schema::Document& object, std::string_view subresource, std::string_view sub_path,
-                               const QueryList& query);
-Result<NodeCall> node_node_call(const schema::Document& object, std::string_view subresource, std::string_view sub_path,
-                                const QueryList& query);
+Result<NodeCall> pod_node_call(const schema::Document& object, std::string_view subresource,
+                               std::string_view sub_path, const QueryList& query);
+Result<NodeCall> node_node_call(const schema::Document& object, std::string_view subresource,
+                                std::string_view sub_path, const QueryList& query);
 
 // service_write.cpp
 Status create_service(WriteWorld& world, schema::Document& object);
@@ -36,7 +37,8 @@ bool namespace_may_vanish(const schema::Document& object);
 // signing_request_write.cpp
 Status create_signing_request(WriteWorld& world, schema::Document& object);
 Status update_signing_request(WriteWorld& world, schema::Document& object, const schema::Document& old);
-Status update_signing_request_status(WriteWorld& world, schema::Document& object, const schema::Document& old);
+Status update_signing_request_status(WriteWorld& world, schema::Document& object,
+                                     const schema::Document& old);
 Status approve_signing_request(WriteWorld& world, std::string_view subresource, schema::Document& object,
                                const schema::Document& old);
 
