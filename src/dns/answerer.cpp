@@ -49,7 +49,8 @@ Reaction Answerer::react(std::string_view bytes, bool over_tcp, uint32_t turn) c
     case Lookup::Kind::alias: {
       auto next = write_query(query.id, found.target, query.type);
       if (!next) return refuse(query, over_tcp, code_failure);
-      return {.kind = Reaction::Kind::forward, .bytes = *next, .aliases = std::move(found.records), .target = found.target};
+      return {
+          .kind = Reaction::Kind::forward, .bytes = *next, .aliases = std::move(found.records), .target = found.target};
     }
     case Lookup::Kind::no_name:
       return answer(query, over_tcp, {.code = code_no_name, .soa = zone_.soa(found.authority)});
@@ -65,7 +66,8 @@ Reaction Answerer::react(std::string_view bytes, bool over_tcp, uint32_t turn) c
   return answer(query, over_tcp, std::move(out));
 }
 
-std::string Answerer::finish(std::string_view bytes, bool over_tcp, const Reaction& asked, std::string_view reply) const {
+std::string Answerer::finish(std::string_view bytes, bool over_tcp, const Reaction& asked,
+                             std::string_view reply) const {
   Query query;
   if (read_query(bytes, query) != Verdict::good) return {};
   if (reply.empty()) return refuse(query, over_tcp, code_failure).bytes;

@@ -14,7 +14,8 @@ struct Reaction {
   enum class Kind : uint8_t { drop, answer, forward };
   Kind kind = Kind::drop;
   std::string bytes;  // answer: to the client; forward: the query for upstream
-  // Forward only: what is to be put in front of upstream's answer (an ExternalName's CNAME), and what is left to be asked.
+  // Forward only: what is to be put in front of upstream's answer (an ExternalName's CNAME), and what is left to be
+  // asked.
   std::vector<Record> aliases;
   std::string target;
 };

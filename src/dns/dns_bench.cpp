@@ -14,7 +14,8 @@ void fill(Zone& zone, uint32_t count) {
     ServiceRecords records;
     records.cluster_ips = {Ip::v4(0x0a600100 + i)};
     records.ports = {{"http", "tcp", 80}};
-    zone.put("ns" + std::to_string(i % 50), "service" + std::to_string(i), std::make_shared<const ServiceRecords>(records));
+    zone.put("ns" + std::to_string(i % 50), "service" + std::to_string(i),
+             std::make_shared<const ServiceRecords>(records));
   }
 }
 

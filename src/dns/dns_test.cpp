@@ -86,8 +86,9 @@ class ZoneTest : public testing::Test {
  protected:
   void SetUp() override {
     zone.put("default", "web", records(service("10.96.0.80", {{"http", 80, "TCP"}, {"dns", 53, "UDP"}})));
-    zone.put("default", "db", records(service("None", {{"http", 80, "TCP"}}),
-                                      {{"10.244.1.5", "db-0"}, {"10.244.2.6"}, {"10.244.2.7", "db-2", false}}));
+    zone.put("default", "db",
+             records(service("None", {{"http", 80, "TCP"}}),
+                     {{"10.244.1.5", "db-0"}, {"10.244.2.6"}, {"10.244.2.7", "db-2", false}}));
     zone.put("default", "none", records(service("None", {})));
     zone.put("prod", "alias", external("Example.COM."));
     zone.put("prod", "inner", external("web.default.svc.cluster.local"));
@@ -101,7 +102,8 @@ class ZoneTest : public testing::Test {
       for (const Record& r : list) {
         out += (out.empty() ? "" : "; ") + std::string(mark) + std::string(type_name(r.type)) + " ";
         if (!r.owner.empty()) out += "(" + r.owner + ") ";
-        if (r.type == type_srv) out += std::to_string(r.priority) + " " + std::to_string(r.weight) + " " + std::to_string(r.port) + " ";
+        if (r.type == type_srv)
+          out += std::to_string(r.priority) + " " + std::to_string(r.weight) + " " + std::to_string(r.port) + " ";
         out += r.type == type_a || r.type == type_aaaa ? r.ip.text() : r.target;
       }
     };
@@ -133,9 +135,10 @@ TEST_F(ZoneTest, PortsAsSrv) {
   EXPECT_EQ(look("_nope._tcp.web.default.svc.cluster.local", type_srv), "NXDOMAIN");
   EXPECT_EQ(look("_tcp.web.default.svc.cluster.local", type_srv), "NODATA");
   EXPECT_EQ(look("_http._tcp.web.default.svc.cluster.local"), "NODATA");
-  EXPECT_EQ(look("_http._tcp.db.default.svc.cluster.local", type_srv),
-            "SRV 0 100 8080 10-244-2-6.db.default.svc.cluster.local; SRV 0 100 8080 db-0.db.default.svc.cluster.local; "
-            "+A (10-244-2-6.db.default.svc.cluster.local) 10.244.2.6; +A (db-0.db.default.svc.cluster.local) 10.244.1.5");
+  EXPECT_EQ(
+      look("_http._tcp.db.default.svc.cluster.local", type_srv),
+      "SRV 0 100 8080 10-244-2-6.db.default.svc.cluster.local; SRV 0 100 8080 db-0.db.default.svc.cluster.local; "
+      "+A (10-244-2-6.db.default.svc.cluster.local) 10.244.2.6; +A (db-0.db.default.svc.cluster.local) 10.244.1.5");
 }
 
 TEST_F(ZoneTest, HeadlessServicesAreTheirReadyPods) {
@@ -161,7 +164,8 @@ TEST_F(ZoneTest, AddressesBackToNames) {
 
 TEST_F(ZoneTest, ExternalNamesAreAliases) {
   EXPECT_EQ(look("alias.prod.svc.cluster.local"), "alias; CNAME example.com");
-  EXPECT_EQ(look("inner.prod.svc.cluster.local"), "CNAME web.default.svc.cluster.local; A (web.default.svc.cluster.local) 10.96.0.80");
+  EXPECT_EQ(look("inner.prod.svc.cluster.local"),
+            "CNAME web.default.svc.cluster.local; A (web.default.svc.cluster.local) 10.96.0.80");
   zone.put("prod", "loop", external("loop.prod.svc.cluster.local"));
   EXPECT_THAT(look("loop.prod.svc.cluster.local"), HasSubstr("CNAME loop.prod.svc.cluster.local"));
 }
@@ -205,19 +209,36 @@ std::string hex(std::string_view bytes) {
 TEST(Message, AnAnswerByteForByte) {
   Query asked;
   // A query for "Web.a" with mixed case, recursion desired, no EDNS.
-  std::string bytes("\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03Web\x01" "a\x00\x00\x01\x00\x01", 23);
+  std::string bytes(
+      "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03Web\x01"
+      "a\x00\x00\x01\x00\x01",
+      23);
   ASSERT_EQ(read_query(bytes, asked), Verdict::good);
   EXPECT_EQ(asked.name, "web.a");
-  std::string answer = write_answer(asked, {.answers = {{.type = type_a, .ip = *Ip::parse("10.96.0.80"), .ttl = 5}}}, 512);
-  EXPECT_EQ(hex(answer), "1234" "8580" "0001" "0001" "0000" "0000" "0357656201610000010001"  // the name as it came
-                         "c00c" "0001" "0001" "00000005" "0004" "0a600050");
+  std::string answer =
+      write_answer(asked, {.answers = {{.type = type_a, .ip = *Ip::parse("10.96.0.80"), .ttl = 5}}}, 512);
+  EXPECT_EQ(hex(answer),
+            "1234"
+            "8580"
+            "0001"
+            "0001"
+            "0000"
+            "0000"
+            "0357656201610000010001"  // the name as it came
+            "c00c"
+            "0001"
+            "0001"
+            "00000005"
+            "0004"
+            "0a600050");
 }
 
 TEST(Message, NamesThatCannotBeAreRefused) {
   Query asked;
   std::string head("\x00\x01\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00", 12);
   EXPECT_EQ(read_query(head, asked), Verdict::malformed);
-  EXPECT_EQ(read_query(head + std::string("\xc0\x0c\x00\x01\x00\x01", 6), asked), Verdict::malformed) << "a pointer to itself";
+  EXPECT_EQ(read_query(head + std::string("\xc0\x0c\x00\x01\x00\x01", 6), asked), Verdict::malformed)
+      << "a pointer to itself";
   EXPECT_EQ(read_query(head + "\x7fx", asked), Verdict::malformed);
   EXPECT_EQ(read_query(head.substr(0, 11), asked), Verdict::drop);
   std::string answer = head;
@@ -295,7 +316,9 @@ TEST_F(ZoneTest, LongAnswersAreTruncatedOverUdpAndWholeOverTcp) {
 TEST_F(ZoneTest, EachClientGetsAnotherFirstAddress) {
   Answerer answerer(zone);
   auto first = [&](uint32_t turn) {
-    return read_reply(answerer.react(query("db.default.svc.cluster.local", type_a), false, turn).bytes)->answers[0].ip.text();
+    return read_reply(answerer.react(query("db.default.svc.cluster.local", type_a), false, turn).bytes)
+        ->answers[0]
+        .ip.text();
   };
   EXPECT_NE(first(0), first(1));
   EXPECT_EQ(first(0), first(2));
@@ -309,8 +332,11 @@ TEST_F(ZoneTest, AnExternalNamesAnswerHasTheAliasInFront) {
   Query upstream;
   ASSERT_EQ(read_query(reaction.bytes, upstream), Verdict::good);
   EXPECT_EQ(upstream.name, "example.com");
-  std::string reply = write_answer(upstream, {.answers = {{.type = type_cname, .target = "cdn.example.net", .ttl = 60},
-                                                          {.type = type_a, .ip = *Ip::parse("192.0.2.1"), .owner = "cdn.example.net", .ttl = 60}}}, 1232);
+  std::string reply = write_answer(
+      upstream,
+      {.answers = {{.type = type_cname, .target = "cdn.example.net", .ttl = 60},
+                   {.type = type_a, .ip = *Ip::parse("192.0.2.1"), .owner = "cdn.example.net", .ttl = 60}}},
+      1232);
   auto final_reply = read_reply(answerer.finish(asked, false, reaction, reply));
   ASSERT_TRUE(final_reply);
   EXPECT_EQ(final_reply->name, "alias.prod.svc.cluster.local");
@@ -322,10 +348,12 @@ TEST_F(ZoneTest, AnExternalNamesAnswerHasTheAliasInFront) {
 }
 
 TEST(ResolvConf, UpstreamsWithoutOurselves) {
-  EXPECT_EQ(upstream_of("# x\nsearch lan\nnameserver 10.96.0.10\nnameserver\t192.168.0.254 # router\nnameserver bad\n"
-                        "nameserver 8.8.8.8\nnameserver 8.8.8.8\nnameserverx 1.1.1.1\n nameserver fd00::1\nnameserver 1.1.1.1\n",
-                        {*Ip::parse("10.96.0.10")}),
-            (std::vector<Ip>{*Ip::parse("192.168.0.254"), *Ip::parse("8.8.8.8"), *Ip::parse("fd00::1")}));
+  EXPECT_EQ(
+      upstream_of(
+          "# x\nsearch lan\nnameserver 10.96.0.10\nnameserver\t192.168.0.254 # router\nnameserver bad\n"
+          "nameserver 8.8.8.8\nnameserver 8.8.8.8\nnameserverx 1.1.1.1\n nameserver fd00::1\nnameserver 1.1.1.1\n",
+          {*Ip::parse("10.96.0.10")}),
+      (std::vector<Ip>{*Ip::parse("192.168.0.254"), *Ip::parse("8.8.8.8"), *Ip::parse("fd00::1")}));
 }
 
 }  // namespace

@@ -11,8 +11,8 @@ constexpr size_t header_bytes = 12;
 constexpr size_t name_bytes_max = 255;
 constexpr size_t label_bytes_max = 63;
 constexpr int pointer_hops_max = 32;
-constexpr uint16_t flag_answer = 0x8000, flag_authoritative = 0x0400, flag_truncated = 0x0200, flag_recursion_desired = 0x0100,
-                   flag_recursion_available = 0x0080, flag_checking_disabled = 0x0010;
+constexpr uint16_t flag_answer = 0x8000, flag_authoritative = 0x0400, flag_truncated = 0x0200,
+                   flag_recursion_desired = 0x0100, flag_recursion_available = 0x0080, flag_checking_disabled = 0x0010;
 constexpr uint16_t question_pointer = 0xc000 | header_bytes;
 
 uint16_t get16(std::string_view bytes, size_t at) {
@@ -226,7 +226,8 @@ std::string write_answer(const Query& query, const Answer& answer, size_t bytes_
   std::string out;
   out.reserve(std::min<size_t>(bytes_max, 512));
   size_t room = bytes_max - (query.edns ? opt_bytes : 0);
-  uint16_t flags = static_cast<uint16_t>(flag_answer | query.opcode << 11 | flag_recursion_available | (answer.code & 15));
+  uint16_t flags =
+      static_cast<uint16_t>(flag_answer | query.opcode << 11 | flag_recursion_available | (answer.code & 15));
   if (answer.authoritative) flags |= flag_authoritative;
   if (answer.truncated) flags |= flag_truncated;
   if (query.recursion_desired) flags |= flag_recursion_desired;

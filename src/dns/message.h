@@ -1,5 +1,5 @@
-// DNS messages (RFC 1035, EDNS of RFC 6891): reading queries and answers, writing answers. Pure; every reader takes arbitrary bytes
-// (dns_fuzz.cpp).
+// DNS messages (RFC 1035, EDNS of RFC 6891): reading queries and answers, writing answers. Pure; every reader takes
+// arbitrary bytes (dns_fuzz.cpp).
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,27 @@
 
 namespace dure::dns {
 
-enum Type : uint16_t { type_a = 1, type_ns = 2, type_cname = 5, type_soa = 6, type_ptr = 12, type_txt = 16, type_aaaa = 28, type_srv = 33, type_opt = 41, type_any = 255 };
-enum Code : uint8_t { code_ok = 0, code_format = 1, code_failure = 2, code_no_name = 3, code_not_implemented = 4, code_refused = 5, code_bad_version = 16 };
+enum Type : uint16_t {
+  type_a = 1,
+  type_ns = 2,
+  type_cname = 5,
+  type_soa = 6,
+  type_ptr = 12,
+  type_txt = 16,
+  type_aaaa = 28,
+  type_srv = 33,
+  type_opt = 41,
+  type_any = 255
+};
+enum Code : uint8_t {
+  code_ok = 0,
+  code_format = 1,
+  code_failure = 2,
+  code_no_name = 3,
+  code_not_implemented = 4,
+  code_refused = 5,
+  code_bad_version = 16
+};
 inline constexpr uint16_t class_internet = 1;
 inline constexpr size_t udp_bytes_plain = 512;
 inline constexpr size_t udp_bytes_max = 1232;  // what passes every path without fragments
@@ -41,10 +60,10 @@ Verdict read_query(std::string_view bytes, Query& out);
 
 struct Record {
   uint16_t type = 0;
-  Ip ip;                                 // A, AAAA
-  std::string target;                    // CNAME, PTR, SRV, NS: a name in text; TXT: the text
+  Ip ip;                                        // A, AAAA
+  std::string target;                           // CNAME, PTR, SRV, NS: a name in text; TXT: the text
   uint16_t priority = 0, weight = 0, port = 0;  // SRV
-  std::string owner = {};                // empty: the question's name
+  std::string owner = {};                       // empty: the question's name
   uint32_t ttl = 0;
 };
 
@@ -61,8 +80,8 @@ struct Answer {
   std::optional<Soa> soa;  // in the authority section
 };
 
-// Appends nothing beyond `bytes_max`: what does not fit is left out and the truncation bit set (additional records are left out
-// without it).
+// Appends nothing beyond `bytes_max`: what does not fit is left out and the truncation bit set (additional records are
+// left out without it).
 std::string write_answer(const Query& query, const Answer& answer, size_t bytes_max);
 
 // An answer of another server: its code and the records of the answer section we can carry on (A, AAAA, CNAME).

@@ -44,7 +44,8 @@ void merge_endpoints(std::vector<EndpointRecord>& list) {
       continue;
     }
     for (NamedPort& port : endpoint.ports)
-      if (std::ranges::find(out.back().ports, port) == out.back().ports.end()) out.back().ports.push_back(std::move(port));
+      if (std::ranges::find(out.back().ports, port) == out.back().ports.end())
+        out.back().ports.push_back(std::move(port));
   }
   list = std::move(out);
 }

@@ -149,7 +149,10 @@ class Server::Engine {
         bytes.push_back(std::move(reaction.bytes));
         answers.push_back({datagram.peer, bytes.back()});
       } else if (reaction.kind == Reaction::Kind::forward) {
-        forward({.listener = &listener, .client = datagram.peer, .query = std::string(datagram.bytes), .reaction = std::move(reaction)});
+        forward({.listener = &listener,
+                 .client = datagram.peer,
+                 .query = std::string(datagram.bytes),
+                 .reaction = std::move(reaction)});
       }
     }
     listener.udp->send(answers);
@@ -246,7 +249,8 @@ class Server::Engine {
     for (const os::Endpoint& endpoint : wanted) {
       auto socket = os::UdpSocket::connect(endpoint);
       if (!socket) {
-        log(LogLevel::warn, "dns", "resolver cannot be asked", {{"resolver", endpoint.ip.text()}, {"error", socket.error().message}});
+        log(LogLevel::warn, "dns", "resolver cannot be asked",
+            {{"resolver", endpoint.ip.text()}, {"error", socket.error().message}});
         continue;
       }
       auto upstream = std::make_unique<Upstream>();

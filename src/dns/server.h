@@ -1,8 +1,8 @@
-// Server: answers DNS over UDP and TCP at the given addresses, on a thread of its own; what is not the cluster's goes to the node's
-// own resolvers (resolv.conf is read again when something changed in it, at most every five seconds).
+// Server: answers DNS over UDP and TCP at the given addresses, on a thread of its own; what is not the cluster's goes
+// to the node's own resolvers (resolv.conf is read again when something changed in it, at most every five seconds).
 //
-// Bounds: 4096 questions waiting for upstream (more: SERVFAIL at once), 256 TCP connections (more: closed), 10 s of idleness on
-// each. No timer runs while nothing is waiting.
+// Bounds: 4096 questions waiting for upstream (more: SERVFAIL at once), 256 TCP connections (more: closed), 10 s of
+// idleness on each. No timer runs while nothing is waiting.
 #pragma once
 
 #include <atomic>
@@ -18,10 +18,10 @@
 namespace dure::dns {
 
 struct ServerOptions {
-  std::vector<os::Endpoint> listen;            // the cluster's DNS address on port 53; the address may still be missing
+  std::vector<os::Endpoint> listen;  // the cluster's DNS address on port 53; the address may still be missing
   std::string resolv_conf = "/etc/resolv.conf";
-  std::vector<os::Endpoint> upstream = {};     // given: resolv.conf is not read
-  Duration upstream_timeout = 2s;              // then the next resolver is asked; three times in all
+  std::vector<os::Endpoint> upstream = {};  // given: resolv.conf is not read
+  Duration upstream_timeout = 2s;           // then the next resolver is asked; three times in all
 };
 
 class Server {

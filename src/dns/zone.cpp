@@ -34,7 +34,8 @@ std::optional<Ip> reversed_ip(std::string_view name) {
   if (!name.ends_with(suffix)) return std::nullopt;
   auto parts = split(name.substr(0, name.size() - suffix.size()), '.');
   if (parts.size() != 4) return std::nullopt;
-  return Ip::parse(std::string(parts[3]) + "." + std::string(parts[2]) + "." + std::string(parts[1]) + "." + std::string(parts[0]));
+  return Ip::parse(std::string(parts[3]) + "." + std::string(parts[2]) + "." + std::string(parts[1]) + "." +
+                   std::string(parts[0]));
 }
 
 bool fits(const Ip& ip, uint16_t type) { return type == type_any || type == (ip.v6 ? type_aaaa : type_a); }
@@ -197,7 +198,8 @@ void Zone::add_srv(Lookup& out, std::string_view key, const ServiceRecords& reco
                    std::string_view protocol) const {
   auto wanted = [&](const NamedPort& p) { return port.empty() || (p.name == port && p.protocol == protocol); };
   auto put = [&](const NamedPort& p, const std::string& target) {
-    out.records.push_back({.type = type_srv, .target = target, .weight = srv_weight, .port = p.port, .ttl = options_.ttl_seconds});
+    out.records.push_back(
+        {.type = type_srv, .target = target, .weight = srv_weight, .port = p.port, .ttl = options_.ttl_seconds});
   };
   for (const NamedPort& p : records.ports)
     if (!records.headless && wanted(p)) put(p, full(key));
@@ -216,7 +218,8 @@ Lookup Zone::port_records(std::string_view key, std::string_view port, std::stri
   auto records = find(key);
   if (!records || !records->external_name.empty() || !protocol.starts_with('_')) return missing();
   if (port.empty()) {  // _tcp.web.default.svc: something may lie below it
-    bool any = std::ranges::any_of(records->ports, [&](const NamedPort& p) { return p.protocol == protocol.substr(1); });
+    bool any =
+        std::ranges::any_of(records->ports, [&](const NamedPort& p) { return p.protocol == protocol.substr(1); });
     return any ? nothing() : missing();
   }
   if (!port.starts_with('_')) return missing();
@@ -253,7 +256,8 @@ Lookup Zone::reverse(std::string_view name, uint16_t type) const {
     out.kind = Lookup::Kind::found;
     const auto& [key, host] = at->second;
     if (type == type_ptr || type == type_any)
-      out.records.push_back({.type = type_ptr, .target = host.empty() ? full(key) : host + "." + full(key), .ttl = options_.ttl_seconds});
+      out.records.push_back(
+          {.type = type_ptr, .target = host.empty() ? full(key) : host + "." + full(key), .ttl = options_.ttl_seconds});
   }
   return out;
 }

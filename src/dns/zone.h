@@ -1,8 +1,9 @@
 // Zone: the cluster's names. A table of what each Service means, and the rules that turn a question into records.
 //
-// Names (domain cluster.local): <service>.<ns>.svc, _<port>._<protocol>.<service>.<ns>.svc, <host>.<service>.<ns>.svc of
-// headless Services, <a-b-c-d>.<ns>.pod, PTR of Service addresses and of endpoints of headless Services, dns-version.
-// Thread: any; a lookup holds a lock for as long as it copies a handful of records. Memory: about 200 bytes per Service.
+// Names (domain cluster.local): <service>.<ns>.svc, _<port>._<protocol>.<service>.<ns>.svc, <host>.<service>.<ns>.svc
+// of headless Services, <a-b-c-d>.<ns>.pod, PTR of Service addresses and of endpoints of headless Services,
+// dns-version. Thread: any; a lookup holds a lock for as long as it copies a handful of records. Memory: about 200
+// bytes per Service.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +33,7 @@ struct Lookup {
     outside,  // not our name: ask upstream
     found,    // records; perhaps none of the type asked for
     no_name,
-    alias,    // an ExternalName outside the zone: `records` has the CNAME, the rest is upstream's
+    alias,  // an ExternalName outside the zone: `records` has the CNAME, the rest is upstream's
   };
   Kind kind = Kind::outside;
   std::vector<Record> records, additional;
@@ -59,13 +60,15 @@ class Zone {
   using Owner = std::pair<std::string, std::string>;  // service.ns, host (empty: the Service itself)
   std::shared_ptr<const ServiceRecords> find(std::string_view service_and_namespace) const;
   Lookup in_services(std::string_view rest, uint16_t type, int depth) const;
-  Lookup service_records(std::string_view service_and_namespace, const ServiceRecords& records, uint16_t type, int depth) const;
-  Lookup port_records(std::string_view service_and_namespace, std::string_view port, std::string_view protocol, uint16_t type) const;
+  Lookup service_records(std::string_view service_and_namespace, const ServiceRecords& records, uint16_t type,
+                         int depth) const;
+  Lookup port_records(std::string_view service_and_namespace, std::string_view port, std::string_view protocol,
+                      uint16_t type) const;
   Lookup in_pods(std::string_view rest, uint16_t type) const;
   Lookup reverse(std::string_view name, uint16_t type) const;
   Lookup named(std::string_view name, uint16_t type, int depth) const;
-  void add_srv(Lookup& out, std::string_view service_and_namespace, const ServiceRecords& records, std::string_view port,
-               std::string_view protocol) const;
+  void add_srv(Lookup& out, std::string_view service_and_namespace, const ServiceRecords& records,
+               std::string_view port, std::string_view protocol) const;
   void index(const std::string& key, const ServiceRecords& records, bool add);
   std::string full(std::string_view service_and_namespace) const;
   Record address(const Ip& ip, std::string owner = {}) const;
@@ -73,7 +76,8 @@ class Zone {
   ZoneOptions options_;
   std::string suffix_;  // ".cluster.local"
   mutable std::mutex mutex_;
-  std::unordered_map<std::string, std::shared_ptr<const ServiceRecords>, Hash, std::equal_to<>> services_;  // "web.default"
+  std::unordered_map<std::string, std::shared_ptr<const ServiceRecords>, Hash, std::equal_to<>>
+      services_;                                                                 // "web.default"
   std::unordered_map<std::string, uint32_t, Hash, std::equal_to<>> namespaces_;  // how many Services
   std::multimap<Ip, Owner> owners_;
   uint32_t serial_ = 1;

@@ -55,8 +55,7 @@ int64_t field_in(const fs::path& path, std::string_view key) {
   if (!text) return 0;
   for (std::string_view line : split(*text, '\n')) {
     size_t space = line.find(' ');
-    if (space != line.npos && line.substr(0, space) == key)
-      return parse_int(trim(line.substr(space + 1))).value_or(0);
+    if (space != line.npos && line.substr(0, space) == key) return parse_int(trim(line.substr(space + 1))).value_or(0);
   }
   return 0;
 }
@@ -105,8 +104,7 @@ class LinuxCgroups final : public Cgroups {
 
   Status add_process(std::string_view path, pid_t pid) override {
     DURE_CHECK(check(path));
-    for (const Tree& tree : trees_)
-      DURE_CHECK(write_file(tree.base / path / "cgroup.procs", std::to_string(pid)));
+    for (const Tree& tree : trees_) DURE_CHECK(write_file(tree.base / path / "cgroup.procs", std::to_string(pid)));
     return {};
   }
 
@@ -223,8 +221,7 @@ class LinuxCgroups final : public Cgroups {
     if (limits.cpu_shares) DURE_CHECK(put_v1("cpu", path, "cpu.shares", std::to_string(*limits.cpu_shares)));
     if (limits.cpu_period_us)
       DURE_CHECK(put_v1("cpu", path, "cpu.cfs_period_us", std::to_string(*limits.cpu_period_us)));
-    if (limits.cpu_quota_us)
-      DURE_CHECK(put_v1("cpu", path, "cpu.cfs_quota_us", std::to_string(*limits.cpu_quota_us)));
+    if (limits.cpu_quota_us) DURE_CHECK(put_v1("cpu", path, "cpu.cfs_quota_us", std::to_string(*limits.cpu_quota_us)));
     if (limits.pids_max) DURE_CHECK(put_v1("pids", path, "pids.max", max_or(*limits.pids_max)));
     if (limits.cpuset_cpus) DURE_CHECK(put_v1("cpuset", path, "cpuset.cpus", *limits.cpuset_cpus));
     return {};
@@ -337,8 +334,8 @@ Result<std::unique_ptr<Cgroups>> open_cgroups(const CgroupOptions& options) {
   if (options.parent.empty() || !plain_path(options.parent))
     return fail(bad_request("a parent group is needed: nothing outside it is ever changed"));
   std::error_code error;
-  std::string text = options.own_group_text.empty() ? read_file("/proc/self/cgroup").value_or("")
-                                                    : options.own_group_text;
+  std::string text =
+      options.own_group_text.empty() ? read_file("/proc/self/cgroup").value_or("") : options.own_group_text;
   auto own = own_groups(text);
   fs::path root(options.root);
   if (fs::exists(root / "cgroup.controllers", error)) {
@@ -362,7 +359,8 @@ Result<std::unique_ptr<Cgroups>> open_cgroups(const CgroupOptions& options) {
   }
   if (hybrid) trees.push_back({"", root / "unified", base_path(root / "unified", options, unified_group)});
   if (trees.empty())
-    return fail(Error{500, "CgroupsMissing", "no cgroup file system below " + options.root, "mount -t cgroup2 none /sys/fs/cgroup"});
+    return fail(Error{500, "CgroupsMissing", "no cgroup file system below " + options.root,
+                      "mount -t cgroup2 none /sys/fs/cgroup"});
   return std::make_unique<LinuxCgroups>(hybrid ? CgroupVersion::hybrid : CgroupVersion::v1, std::move(trees));
 }
 

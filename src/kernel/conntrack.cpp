@@ -80,7 +80,7 @@ class LinuxConntrack final : public Conntrack {
       Tuple there = read_tuple(original);
       if (there.protocol != protocol) return;
       Tuple back = read_tuple(netlink::find(body, CTA_TUPLE_REPLY).data);
-      Flow flow{protocol,    there.source,     there.destination, there.source_port,     there.destination_port,
+      Flow flow{protocol,    there.source,     there.destination, there.source_port,    there.destination_port,
                 back.source, back.destination, back.source_port,  back.destination_port};
       found.push_back({flow, std::string(original), std::string(netlink::find(body, CTA_ID).data)});
     }));

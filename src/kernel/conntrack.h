@@ -1,5 +1,5 @@
-// Conntrack: removes remembered UDP flows, so that a client that keeps its port does not stay with an endpoint that is gone.
-// Thread: any. Failure: "SystemError" where the kernel has no conntrack netlink.
+// Conntrack: removes remembered UDP flows, so that a client that keeps its port does not stay with an endpoint that is
+// gone. Thread: any. Failure: "SystemError" where the kernel has no conntrack netlink.
 #pragma once
 
 #include <functional>
@@ -15,7 +15,7 @@ class NetNamespace;
 
 struct Flow {
   uint8_t protocol = 17;
-  Ip source, destination;             // as the client sent it
+  Ip source, destination;  // as the client sent it
   uint16_t source_port = 0, destination_port = 0;
   Ip reply_source, reply_destination;  // as the answer comes: reply_source is the endpoint after NAT
   uint16_t reply_source_port = 0, reply_destination_port = 0;

@@ -26,7 +26,8 @@ Result<Uplink> find_uplink(Links& links, const Ip& destination) {
     if (!found || near) found = address.address.ip;
     if (near) break;
   }
-  if (!found) return fail(Error{404, "NotFound", link->name + " has no address to reach " + destination.text() + " from"});
+  if (!found)
+    return fail(Error{404, "NotFound", link->name + " has no address to reach " + destination.text() + " from"});
   return Uplink{*link, *found};
 }
 

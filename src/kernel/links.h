@@ -2,8 +2,8 @@
 //
 // Implementation: `open_links` (rtnetlink); there is none in memory yet. Suite:
 // links_test.cpp. Thread: any; calls take turns. Failure: errors carry "NotFound", "AlreadyExists", "Forbidden" or
-// "SystemError". Calls that put something into place (`put_...`) and calls that remove (`remove_...`) are idempotent: what is
-// there already, or already gone, is success.
+// "SystemError". Calls that put something into place (`put_...`) and calls that remove (`remove_...`) are idempotent:
+// what is there already, or already gone, is success.
 #pragma once
 
 #include <cstdint>
@@ -76,9 +76,9 @@ struct LinkChange {  // what is not set stays
 
 struct LinkAddress {
   int link = 0;
-  IpPrefix address;               // the bits behind the length are the host's
-  bool no_prefix_route = false;   // do not make the subnet's route
-  bool host_scope = false;        // never chosen as the source of what leaves this machine
+  IpPrefix address;              // the bits behind the length are the host's
+  bool no_prefix_route = false;  // do not make the subnet's route
+  bool host_scope = false;       // never chosen as the source of what leaves this machine
   friend auto operator<=>(const LinkAddress&, const LinkAddress&) = default;
 };
 
@@ -130,7 +130,7 @@ class Links {
   virtual ~Links() = default;
 
   virtual Result<std::vector<Link>> list() = 0;
-  virtual Result<Link> get(std::string_view name) = 0;  // NotFound
+  virtual Result<Link> get(std::string_view name) = 0;     // NotFound
   virtual Status create_bridge(const BridgeOptions&) = 0;  // create_...: AlreadyExists
   virtual Status create_veth(const VethOptions&) = 0;
   virtual Status create_vxlan(const VxlanOptions&) = 0;

@@ -138,7 +138,8 @@ TEST_F(LinksTest, RoutesAreReplacedAndRemoved) {
   must(links().remove_route(route));
   must(links().remove_route(route));
 
-  must(links().put_route({.destination = prefix("0.0.0.0/0"), .gateway = ip("10.1.0.1"), .link = index, .onlink = true}));
+  must(links().put_route(
+      {.destination = prefix("0.0.0.0/0"), .gateway = ip("10.1.0.1"), .link = index, .onlink = true}));
   Route bad{.destination = prefix("10.9.0.0/16"), .gateway = ip("192.0.2.1"), .link = 999};
   EXPECT_FALSE(links().put_route(bad));
 }

@@ -103,15 +103,13 @@ void put_common(Writer& out, std::string_view name, const std::optional<Mac>& ma
   if (mtu) out.put_u32(IFLA_MTU, static_cast<uint32_t>(mtu));
 }
 
-std::string quoted(std::string_view verb, std::string_view name) {
-  return std::string(verb) + " " + std::string(name);
-}
+std::string quoted(std::string_view verb, std::string_view name) { return std::string(verb) + " " + std::string(name); }
 
 }  // namespace
 
 Result<std::unique_ptr<Links>> open_links(const NetNamespace* ns) {
-  DURE_TRY(NetNamespace own, ns ? NetNamespace::open("/proc/self/fd/" + std::to_string(ns->fd()))
-                                : NetNamespace::current());
+  DURE_TRY(NetNamespace own,
+           ns ? NetNamespace::open("/proc/self/fd/" + std::to_string(ns->fd())) : NetNamespace::current());
   DURE_TRY(auto socket, netlink::Socket::open(NETLINK_ROUTE, ns));
   return std::make_unique<LinuxLinks>(std::move(socket), std::move(own));
 }
@@ -179,8 +177,7 @@ Status LinuxLinks::create_veth(const VethOptions& options) {
   size_t peer = out.nest(VETH_INFO_PEER);
   out.header(link_header());
   put_common(out, options.peer_name, options.peer_mac, options.mtu);
-  if (options.peer_namespace)
-    out.put_u32(IFLA_NET_NS_FD, static_cast<uint32_t>(options.peer_namespace->fd()));
+  if (options.peer_namespace) out.put_u32(IFLA_NET_NS_FD, static_cast<uint32_t>(options.peer_namespace->fd()));
   out.close(peer);
   out.close(data);
   out.close(info);

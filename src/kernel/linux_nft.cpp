@@ -19,9 +19,7 @@ using netlink::Writer;
 
 namespace {
 
-nfgenmsg family_header(uint8_t family, uint16_t resource = 0) {
-  return {family, NFNETLINK_V0, htons(resource)};
-}
+nfgenmsg family_header(uint8_t family, uint16_t resource = 0) { return {family, NFNETLINK_V0, htons(resource)}; }
 
 uint16_t nft_type(uint16_t message) { return static_cast<uint16_t>(NFNL_SUBSYS_NFTABLES << 8 | message); }
 
@@ -250,8 +248,7 @@ class LinuxNft final : public Nft {
     out.put_text(table_attribute, table_);
     out.end();
     std::lock_guard lock(mutex_);
-    Status done = socket_->dump("read the nftables table", out,
-                                [&](const Message& m) { reader(m.after<nfgenmsg>()); });
+    Status done = socket_->dump("read the nftables table", out, [&](const Message& m) { reader(m.after<nfgenmsg>()); });
     if (!done && done.error().is("NotFound")) return {};
     return done;
   }

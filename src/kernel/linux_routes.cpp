@@ -202,8 +202,7 @@ Status LinuxLinks::put_address(const LinkAddress& address) {
 }
 
 Status LinuxLinks::remove_address(const LinkAddress& address) {
-  return gone_is_fine(request("remove address " + address.address.text(),
-                              address_message(RTM_DELADDR, ask, address)));
+  return gone_is_fine(request("remove address " + address.address.text(), address_message(RTM_DELADDR, ask, address)));
 }
 
 Result<std::vector<Route>> LinuxLinks::routes(uint32_t table) {
@@ -228,8 +227,7 @@ Status LinuxLinks::put_route(const Route& route) {
 }
 
 Status LinuxLinks::remove_route(const Route& route) {
-  return gone_is_fine(request("remove route " + route.destination.text(),
-                              route_message(RTM_DELROUTE, ask, route)));
+  return gone_is_fine(request("remove route " + route.destination.text(), route_message(RTM_DELROUTE, ask, route)));
 }
 
 Result<std::vector<Neighbour>> LinuxLinks::neighbours(int link) {
@@ -243,8 +241,8 @@ Result<std::vector<Neighbour>> LinuxLinks::neighbours(int link) {
     if (header.ndm_ifindex != link || header.ndm_state != NUD_PERMANENT) return;
     if (header.ndm_family != AF_INET && header.ndm_family != AF_INET6) return;
     std::string_view body = m.after<ndmsg>();
-    found.push_back({link, Ip::from_raw(netlink::find(body, NDA_DST).data),
-                     mac_of(netlink::find(body, NDA_LLADDR).data)});
+    found.push_back(
+        {link, Ip::from_raw(netlink::find(body, NDA_DST).data), mac_of(netlink::find(body, NDA_LLADDR).data)});
   }));
   return found;
 }
@@ -254,8 +252,7 @@ Status LinuxLinks::put_neighbour(const Neighbour& entry) {
 }
 
 Status LinuxLinks::remove_neighbour(const Neighbour& entry) {
-  return gone_is_fine(request("remove neighbour " + entry.ip.text(),
-                              neighbour_message(RTM_DELNEIGH, ask, entry)));
+  return gone_is_fine(request("remove neighbour " + entry.ip.text(), neighbour_message(RTM_DELNEIGH, ask, entry)));
 }
 
 Result<std::vector<FdbEntry>> LinuxLinks::fdb(int link) {
@@ -279,8 +276,7 @@ Status LinuxLinks::put_fdb(const FdbEntry& entry) {
 }
 
 Status LinuxLinks::remove_fdb(const FdbEntry& entry) {
-  return gone_is_fine(request("remove forwarding entry " + entry.mac.text(),
-                              fdb_message(RTM_DELNEIGH, ask, entry)));
+  return gone_is_fine(request("remove forwarding entry " + entry.mac.text(), fdb_message(RTM_DELNEIGH, ask, entry)));
 }
 
 namespace {
@@ -320,8 +316,8 @@ class LinuxLinkWatch final : public LinkWatch {
         return handler_({LinkEvent::Kind::address, static_cast<int>(message.header<ifaddrmsg>().ifa_index)});
       case RTM_NEWROUTE:
       case RTM_DELROUTE:
-        return handler_({LinkEvent::Kind::route,
-                         static_cast<int>(netlink::find(message.after<rtmsg>(), RTA_OIF).u32())});
+        return handler_(
+            {LinkEvent::Kind::route, static_cast<int>(netlink::find(message.after<rtmsg>(), RTA_OIF).u32())});
       default:
         return;
     }
@@ -336,9 +332,9 @@ class LinuxLinkWatch final : public LinkWatch {
 }  // namespace
 
 Result<std::unique_ptr<LinkWatch>> LinuxLinks::watch(std::function<void(LinkEvent)> handler) {
-  DURE_TRY(auto socket, netlink::Socket::open(NETLINK_ROUTE, &namespace_,
-                                              {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
-                                               RTNLGRP_IPV4_ROUTE}));
+  DURE_TRY(auto socket,
+           netlink::Socket::open(NETLINK_ROUTE, &namespace_,
+                                 {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE}));
   int stop_fd = eventfd(0, EFD_CLOEXEC);
   if (stop_fd < 0) return fail(netlink::error_of("watch links", errno));
   return std::make_unique<LinuxLinkWatch>(std::move(socket), stop_fd, std::move(handler));

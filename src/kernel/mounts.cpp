@@ -69,7 +69,8 @@ class LinuxMounts final : public Mounts {
     unsigned long flags = MS_BIND | (options.recursive ? MS_REC : 0);
     DURE_CHECK(do_mount("bind " + source + " to", source.c_str(), target, nullptr, flags, nullptr));
     // A bind takes no other flags on the first call; read-only is a second step.
-    if (options.read_only) DURE_CHECK(do_mount("make read-only", nullptr, target, nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr));
+    if (options.read_only)
+      DURE_CHECK(do_mount("make read-only", nullptr, target, nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr));
     if (options.propagation) return set_propagation(target, *options.propagation, options.recursive);
     return {};
   }

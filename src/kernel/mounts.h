@@ -16,7 +16,7 @@ enum class Propagation { private_, shared, slave };
 
 struct MountEntry {  // a line of mountinfo
   int id = 0, parent = 0;
-  std::string root;    // the part of the file system that is mounted
+  std::string root;  // the part of the file system that is mounted
   std::string target;
   std::string type, source, options, super_options;
   bool shared = false;

@@ -34,8 +34,8 @@ inline std::string output_in(const NetNamespace& ns, const std::string& command)
   return out;
 }
 
-#define DURE_NEEDS_NAMESPACES()                                                             \
-  if (geteuid() != 0 || !::dure::kernel::NetNamespace::create())                            \
+#define DURE_NEEDS_NAMESPACES()                                  \
+  if (geteuid() != 0 || !::dure::kernel::NetNamespace::create()) \
   GTEST_SKIP() << "network namespaces need root (CAP_SYS_ADMIN and CAP_NET_ADMIN)"
 
 template <class T>

@@ -21,9 +21,7 @@ constexpr const char* own_thread_ns = "/proc/thread-self/ns/net";
 
 int open_file(const char* path) { return ::open(path, O_RDONLY | O_CLOEXEC); }
 
-std::string path_in(const std::string& folder, std::string_view name) {
-  return folder + "/" + std::string(name);
-}
+std::string path_in(const std::string& folder, std::string_view name) { return folder + "/" + std::string(name); }
 
 }  // namespace
 
@@ -32,8 +30,7 @@ NetNamespace::NetNamespace(int fd) : fd_(fd) {
   if (fstat(fd, &info) == 0) inode_ = info.st_ino;
 }
 
-NetNamespace::NetNamespace(NetNamespace&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), inode_(other.inode_) {}
+NetNamespace::NetNamespace(NetNamespace&& other) noexcept : fd_(std::exchange(other.fd_, -1)), inode_(other.inode_) {}
 
 NetNamespace& NetNamespace::operator=(NetNamespace&& other) noexcept {
   std::swap(fd_, other.fd_);
@@ -71,8 +68,7 @@ Result<NetNamespace> NetNamespace::create_named(std::string_view name, const std
   ::close(place);
   int failed = 0;
   std::thread([&] {
-    if (unshare(CLONE_NEWNET) < 0 || mount(own_thread_ns, path.c_str(), "none", MS_BIND, nullptr) < 0)
-      failed = errno;
+    if (unshare(CLONE_NEWNET) < 0 || mount(own_thread_ns, path.c_str(), "none", MS_BIND, nullptr) < 0) failed = errno;
   }).join();
   if (failed) {
     ::unlink(path.c_str());

@@ -15,7 +15,7 @@ namespace dure::kernel {
 
 class NetNamespace {
  public:
-  static Result<NetNamespace> current();  // of the calling thread
+  static Result<NetNamespace> current();                      // of the calling thread
   static Result<NetNamespace> open(const std::string& path);  // "/run/netns/x", "/proc/1/ns/net"; NotFound
   // A new one without a name: gone with the last descriptor or process in it.
   static Result<NetNamespace> create();

@@ -166,8 +166,7 @@ Status Socket::send(std::string_view what, std::string_view bytes) {
   }
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
-  while (sendto(fd_, bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&kernel),
-                sizeof kernel) < 0)
+  while (sendto(fd_, bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&kernel), sizeof kernel) < 0)
     if (errno != EINTR) return fail(error_of(what, errno));
   return {};
 }
@@ -254,8 +253,7 @@ std::string with_sequence(std::string_view bytes, uint32_t sequence) {
 
 }  // namespace
 
-Status Socket::request(std::string_view what, const Writer& writer,
-                       const std::function<void(const Message&)>& reader) {
+Status Socket::request(std::string_view what, const Writer& writer, const std::function<void(const Message&)>& reader) {
   uint32_t sequence = next_sequence();
   DURE_CHECK(send(what, with_sequence(writer.bytes(), sequence)));
   bool interrupted = false;
@@ -265,8 +263,7 @@ Status Socket::request(std::string_view what, const Writer& writer,
   }
 }
 
-Status Socket::dump(std::string_view what, const Writer& writer,
-                    const std::function<void(const Message&)>& reader) {
+Status Socket::dump(std::string_view what, const Writer& writer, const std::function<void(const Message&)>& reader) {
   // Messages are handed on only from a dump that was not interrupted: copies are kept until it ends.
   for (int tries = 0;; ++tries) {
     struct Copy {
@@ -278,9 +275,12 @@ Status Socket::dump(std::string_view what, const Writer& writer,
     DURE_CHECK(send(what, with_sequence(writer.bytes(), sequence)));
     bool interrupted = false;
     while (true) {
-      DURE_TRY(bool finished, read_answers(what, sequence, true, [&](const Message& message) {
-        copies.push_back({message.type, message.flags, std::string(message.body)});
-      }, interrupted));
+      DURE_TRY(bool finished, read_answers(
+                                  what, sequence, true,
+                                  [&](const Message& message) {
+                                    copies.push_back({message.type, message.flags, std::string(message.body)});
+                                  },
+                                  interrupted));
       if (finished) break;
     }
     if (interrupted && tries < dump_tries_max) continue;
@@ -299,13 +299,12 @@ Result<std::vector<Failure>> Socket::batch(std::string_view what, const Writer& 
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return failures;
     if (got < 0) return fail(error_of(what, errno));
-    each_message({buffer_.data(), static_cast<size_t>(got)},
-                 [&](const nlmsghdr& header, std::string_view body) {
-                   Answer answer = parse_answer(header, body);
-                   if (answer.is_error && answer.errno_value)
-                     failures.push_back({header.nlmsg_seq, answer.errno_value, std::move(answer.text)});
-                   return true;
-                 });
+    each_message({buffer_.data(), static_cast<size_t>(got)}, [&](const nlmsghdr& header, std::string_view body) {
+      Answer answer = parse_answer(header, body);
+      if (answer.is_error && answer.errno_value)
+        failures.push_back({header.nlmsg_seq, answer.errno_value, std::move(answer.text)});
+      return true;
+    });
   }
 }
 

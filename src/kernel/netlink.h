@@ -1,7 +1,8 @@
 // Netlink: messages to and from the kernel, for the sources of this room only.
 //
-// Writer makes one or more messages in a growing buffer; Message and Attributes read them without copying; Socket is one
-// netlink socket, bound for its life to the network namespace it was opened in. Thread: one at a time (owners lock).
+// Writer makes one or more messages in a growing buffer; Message and Attributes read them without copying; Socket is
+// one netlink socket, bound for its life to the network namespace it was opened in. Thread: one at a time (owners
+// lock).
 #pragma once
 
 #include <cstdint>
@@ -120,8 +121,7 @@ class Socket {
 
   // Sends one message (begun with NLM_F_ACK) and waits for its answer; other messages that come with the answer go to
   // `reader`.
-  Status request(std::string_view what, const Writer& writer,
-                 const std::function<void(const Message&)>& reader = {});
+  Status request(std::string_view what, const Writer& writer, const std::function<void(const Message&)>& reader = {});
   // A message begun with NLM_F_DUMP; tries again when the kernel says the list changed meanwhile.
   Status dump(std::string_view what, const Writer& writer, const std::function<void(const Message&)>& reader);
   // A batch (nfnetlink): everything in one datagram; answers what the kernel refused, empty when it took all.

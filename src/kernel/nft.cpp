@@ -97,15 +97,12 @@ std::string verdict_text(const NftVerdict& verdict) {
 struct ExpressionText {
   std::string operator()(const NftMatch& e) const {
     std::string mask = e.mask.empty() ? "" : " & " + value_text(e.field, e.mask);
-    return fmt::format("{}{} {} {}", field_text(e.field), mask, e.negate ? "!=" : "==",
-                       value_text(e.field, e.value));
+    return fmt::format("{}{} {} {}", field_text(e.field), mask, e.negate ? "!=" : "==", value_text(e.field, e.value));
   }
   std::string operator()(const NftLookup& e) const {
     return fmt::format("{} {}@{}", key_text(e.key), e.negate ? "!= " : "", e.set);
   }
-  std::string operator()(const NftVerdictMap& e) const {
-    return fmt::format("{} vmap @{}", key_text(e.key), e.map);
-  }
+  std::string operator()(const NftVerdictMap& e) const { return fmt::format("{} vmap @{}", key_text(e.key), e.map); }
   std::string operator()(const NftDnatMap& e) const {
     return fmt::format("dnat to {} map @{}", key_text(e.key), e.map);
   }
@@ -149,9 +146,7 @@ std::string nft_text(const NftRule& rule) {
 
 std::string nft_u32(uint32_t value) { return {reinterpret_cast<const char*>(&value), sizeof value}; }
 
-std::string nft_port(uint16_t port) {
-  return {static_cast<char>(port >> 8), static_cast<char>(port & 0xff)};
-}
+std::string nft_port(uint16_t port) { return {static_cast<char>(port >> 8), static_cast<char>(port & 0xff)}; }
 
 std::string nft_name(std::string_view link) {
   std::string out(link.substr(0, 15));

@@ -1,12 +1,13 @@
 // Nft: our one nftables table (`table ip dure`) as transactions and read-back.
 //
-// Rules are written as lists of small expressions (this header), which the Linux implementation turns into the kernel's; they say
-// no more than a toy network could interpret packet by packet. Rooms share the table: each owns the chains and sets whose names
-// begin with its own name, and nobody touches the others'.
+// Rules are written as lists of small expressions (this header), which the Linux implementation turns into the
+// kernel's; they say no more than a toy network could interpret packet by packet. Rooms share the table: each owns the
+// chains and sets whose names begin with its own name, and nobody touches the others'.
 //
 // Implementation: `open_nft` (nfnetlink); there is none in memory yet. Suite: nft_test.cpp.
 // Thread: any; calls take turns. A transaction is atomic: all of it or an error and nothing.
-// Cost: a transaction that changes a few elements is one system call of some tens of microseconds, whatever the size of the sets.
+// Cost: a transaction that changes a few elements is one system call of some tens of microseconds, whatever the size of
+// the sets.
 #pragma once
 
 #include <cstdint>
@@ -25,22 +26,22 @@ namespace dure::kernel {
 
 class NetNamespace;
 
-// ---- What a rule can look at. Values are bytes as the kernel keeps them: addresses and ports in network order, numbers of the
-// host (marks, states, random numbers) in host order.
+// ---- What a rule can look at. Values are bytes as the kernel keeps them: addresses and ports in network order,
+// numbers of the host (marks, states, random numbers) in host order.
 enum class NftField : uint8_t {
-  ip_source,          // 4
-  ip_destination,     // 4
-  l4_protocol,        // 1
-  port_source,        // 2
-  port_destination,   // 2
-  input_link,         // 16: the name, padded with NUL
-  output_link,        // 16
-  mark,               // 4, host order
-  ct_status,          // 4, host order; nft_ct_status_dnat
-  ct_state,           // 4, host order
+  ip_source,                     // 4
+  ip_destination,                // 4
+  l4_protocol,                   // 1
+  port_source,                   // 2
+  port_destination,              // 2
+  input_link,                    // 16: the name, padded with NUL
+  output_link,                   // 16
+  mark,                          // 4, host order
+  ct_status,                     // 4, host order; nft_ct_status_dnat
+  ct_state,                      // 4, host order
   ct_original_destination,       // 4: before any NAT
   ct_original_port_destination,  // 2
-  address_type,       // 4, host order: what the destination is to this machine; nft_address_local
+  address_type,                  // 4, host order: what the destination is to this machine; nft_address_local
 };
 inline constexpr uint32_t nft_ct_status_dnat = 1u << 5;
 inline constexpr uint32_t nft_ct_status_snat = 1u << 4;
@@ -103,8 +104,8 @@ struct NftDnatMap {  // destination NAT to the (address . port) of the key; no m
   std::string map;
   friend bool operator==(const NftDnatMap&, const NftDnatMap&) = default;
 };
-// Writes an element to a dynamic set or map, or begins its time anew. The parts are fields and constants: nft(8) 1.0.6 aborts
-// when it prints a rule whose data came out of another map.
+// Writes an element to a dynamic set or map, or begins its time anew. The parts are fields and constants: nft(8) 1.0.6
+// aborts when it prints a rule whose data came out of another map.
 struct NftUpdate {
   std::string set;
   NftKeyParts key;
@@ -139,17 +140,17 @@ using NftExpression = std::variant<NftMatch, NftLookup, NftVerdictMap, NftDnatMa
                                    NftReject, NftNotrack, NftCounter, NftVerdict>;
 using NftRule = std::vector<NftExpression>;
 
-// The rule as nft(8) would write it, nearly; rules with equal text are equal. It is kept beside the rule in the kernel (as a
-// hash) so that a restart can tell whether a chain is as it should be.
+// The rule as nft(8) would write it, nearly; rules with equal text are equal. It is kept beside the rule in the kernel
+// (as a hash) so that a restart can tell whether a chain is as it should be.
 std::string nft_text(const NftRule& rule);
 
 // Short forms for the builders of rules.
-std::string nft_u32(uint32_t value);             // host order
-std::string nft_port(uint16_t port);             // network order
-std::string nft_name(std::string_view link);     // 16 bytes
+std::string nft_u32(uint32_t value);          // host order
+std::string nft_port(uint16_t port);          // network order
+std::string nft_name(std::string_view link);  // 16 bytes
 NftMatch nft_protocol(uint8_t protocol);
 NftMatch nft_within(NftField field, const IpPrefix& prefix, bool negate = false);
-NftMatch nft_mark_set(uint32_t bits);            // (mark & bits) == bits
+NftMatch nft_mark_set(uint32_t bits);                  // (mark & bits) == bits
 NftMatch nft_bits_set(NftField field, uint32_t bits);  // (field & bits) != 0
 
 // ---- Chains and sets.
@@ -208,17 +209,38 @@ class NftBatch {
   NftBatch& add_elements(const NftSet& set, std::vector<NftElement> elements);
   NftBatch& remove_elements(const NftSet& set, std::vector<NftElement> elements);  // must be there
 
-  struct PutChain { NftChain chain; };
-  struct PutSet { NftSet set; };
-  struct RemoveChain { std::string name; };
-  struct RemoveSet { std::string name; };
-  struct FlushChain { std::string name; };
-  struct FlushSet { std::string name; };
-  struct AddRule { std::string chain; NftRule rule; };
-  struct AddElements { NftSet set; std::vector<NftElement> elements; };
-  struct RemoveElements { NftSet set; std::vector<NftElement> elements; };
-  using Command = std::variant<PutChain, PutSet, RemoveChain, RemoveSet, FlushChain, FlushSet, AddRule,
-                               AddElements, RemoveElements>;
+  struct PutChain {
+    NftChain chain;
+  };
+  struct PutSet {
+    NftSet set;
+  };
+  struct RemoveChain {
+    std::string name;
+  };
+  struct RemoveSet {
+    std::string name;
+  };
+  struct FlushChain {
+    std::string name;
+  };
+  struct FlushSet {
+    std::string name;
+  };
+  struct AddRule {
+    std::string chain;
+    NftRule rule;
+  };
+  struct AddElements {
+    NftSet set;
+    std::vector<NftElement> elements;
+  };
+  struct RemoveElements {
+    NftSet set;
+    std::vector<NftElement> elements;
+  };
+  using Command = std::variant<PutChain, PutSet, RemoveChain, RemoveSet, FlushChain, FlushSet, AddRule, AddElements,
+                               RemoveElements>;
   const std::vector<Command>& commands() const { return commands_; }
   bool empty() const { return commands_.empty(); }
 
@@ -234,7 +256,7 @@ class Nft {
   virtual Result<std::vector<NftChainState>> chains() = 0;
   virtual Result<std::vector<std::string>> sets() = 0;
   virtual Result<std::vector<NftElement>> elements(const NftSet& set) = 0;  // NotFound
-  virtual Status remove_table() = 0;  // idempotent
+  virtual Status remove_table() = 0;                                        // idempotent
 };
 
 // `table ip <name>` in `ns`, or in the calling thread's namespace.

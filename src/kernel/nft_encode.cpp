@@ -275,8 +275,7 @@ uint32_t type_number(const std::vector<NftPartType>& types) {
 }
 
 uint32_t type_bytes(const std::vector<NftPartType>& types) {
-  if (types.size() == 1)
-    return types[0] == NftPartType::protocol ? 1 : types[0] == NftPartType::port ? 2 : 4;
+  if (types.size() == 1) return types[0] == NftPartType::protocol ? 1 : types[0] == NftPartType::port ? 2 : 4;
   return static_cast<uint32_t>(4 * types.size());
 }
 
@@ -342,8 +341,8 @@ NftVerdict decode_verdict(std::string_view attributes) {
   NftVerdict out;
   out.chain = netlink::find(attributes, NFTA_VERDICT_CHAIN).text();
   auto code = static_cast<int32_t>(netlink::find(attributes, NFTA_VERDICT_CODE).be32());
-  for (auto kind : {NftVerdict::Kind::accept, NftVerdict::Kind::drop, NftVerdict::Kind::jump,
-                    NftVerdict::Kind::go_to, NftVerdict::Kind::return_})
+  for (auto kind : {NftVerdict::Kind::accept, NftVerdict::Kind::drop, NftVerdict::Kind::jump, NftVerdict::Kind::go_to,
+                    NftVerdict::Kind::return_})
     if (verdict_code(kind) == code) out.kind = kind;
   return out;
 }

@@ -10,9 +10,8 @@
 namespace dure::kernel {
 namespace {
 
-const NftSet services{.name = "svc",
-                      .key = {NftPartType::address, NftPartType::protocol, NftPartType::port},
-                      .verdicts = true};
+const NftSet services{
+    .name = "svc", .key = {NftPartType::address, NftPartType::protocol, NftPartType::port}, .verdicts = true};
 const NftSet endpoints{.name = "ep",
                        .key = {NftPartType::address, NftPartType::protocol, NftPartType::port, NftPartType::number},
                        .data = {NftPartType::address, NftPartType::port}};
@@ -153,7 +152,8 @@ TEST_F(NftTest, EveryExpressionIsTaken) {
   batch.add_rule("f", {nft_within(NftField::ip_destination, *IpPrefix::parse("10.96.0.0/12")), nft_protocol(nft_tcp),
                        NftCounter{}, NftReject{true}});
   batch.add_rule("f", {NftMatch{NftField::input_link, nft_name("cni0")}, NftReject{}});
-  batch.add_rule("f", {NftMatch{NftField::address_type, nft_u32(nft_address_local)}, NftVerdict{NftVerdict::Kind::jump, "x"}});
+  batch.add_rule(
+      "f", {NftMatch{NftField::address_type, nft_u32(nft_address_local)}, NftVerdict{NftVerdict::Kind::jump, "x"}});
   batch.add_rule("raw", {nft_protocol(nft_udp), NftNotrack{}, NftVerdict{}});
   batch.add_rule("post", {nft_mark_set(0x4000), NftMasquerade{}});
   batch.add_rule("post", {nft_bits_set(NftField::ct_status, nft_ct_status_dnat),
@@ -175,7 +175,9 @@ TEST_F(NftTest, EveryExpressionIsTaken) {
   std::string text = listed();
   for (const char* part : {"ip daddr 10.96.0.0/12", "reject with tcp reset", "iifname \"cni0\"", "fib daddr type local",
                            "notrack", "masquerade", "ct status dnat", "ip saddr . ip daddr @pairs",
-                           "meta mark set meta mark | 0x00004000", "ct state new", "update @affinity { ip saddr . ct original ip daddr . meta l4proto . ct original proto-dst timeout 3h : ip daddr . th dport }"})
+                           "meta mark set meta mark | 0x00004000", "ct state new",
+                           "update @affinity { ip saddr . ct original ip daddr . meta l4proto . ct original proto-dst "
+                           "timeout 3h : ip daddr . th dport }"})
     EXPECT_THAT(text, testing::HasSubstr(part)) << text;
 }
 

@@ -1,4 +1,5 @@
-// Test: servers and clients that live in a namespace of their own choice; a server answers with its name and the address it saw.
+// Test: servers and clients that live in a namespace of their own choice; a server answers with its name and the
+// address it saw.
 #pragma once
 
 #include <arpa/inet.h>
@@ -27,7 +28,8 @@ inline sockaddr_in socket_address(const std::string& ip, uint16_t port) {
 
 class ProbeServer {  // TCP and UDP on one port; answers "<name> <source address>"
  public:
-  ProbeServer(const NetNamespace& ns, std::string name, uint16_t port, const std::string& address = "0.0.0.0") : name_(std::move(name)) {
+  ProbeServer(const NetNamespace& ns, std::string name, uint16_t port, const std::string& address = "0.0.0.0")
+      : name_(std::move(name)) {
     must(ns.run([&] {
       tcp_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
       udp_ = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -81,7 +83,8 @@ class ProbeServer {  // TCP and UDP on one port; answers "<name> <source address
 };
 
 // What the server said; "refused", "timeout" or "errno N" otherwise.
-inline std::string ask(const NetNamespace& ns, const std::string& ip, uint16_t port, int type = SOCK_STREAM, int fd = -1) {
+inline std::string ask(const NetNamespace& ns, const std::string& ip, uint16_t port, int type = SOCK_STREAM,
+                       int fd = -1) {
   std::string out;
   auto work = [&] {
     bool own = fd < 0;
@@ -92,14 +95,15 @@ inline std::string ask(const NetNamespace& ns, const std::string& ip, uint16_t p
     sockaddr_in to = socket_address(ip, port);
     char buffer[256];
     ssize_t got = -1;
-    if (connect(s, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0 && (type == SOCK_STREAM || send(s, "?", 1, 0) == 1))
+    if (connect(s, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0 &&
+        (type == SOCK_STREAM || send(s, "?", 1, 0) == 1))
       got = recv(s, buffer, sizeof buffer, 0);
     if (got > 0)
       out.assign(buffer, static_cast<size_t>(got));
     else
-      out = errno == ECONNREFUSED                                             ? "refused"
+      out = errno == ECONNREFUSED                                           ? "refused"
             : errno == EAGAIN || errno == EINPROGRESS || errno == ETIMEDOUT ? "timeout"
-                                                                              : "errno " + std::to_string(errno);
+                                                                            : "errno " + std::to_string(errno);
     if (own) close(s);
   };
   must(ns.run(work));

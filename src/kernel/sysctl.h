@@ -1,5 +1,5 @@
-// Sysctl: the kernel's settings under /proc/sys. Names are written with slashes ("net/ipv4/ip_forward"), because names of
-// devices may have dots. Network settings are those of the namespace given on opening. Thread: any.
+// Sysctl: the kernel's settings under /proc/sys. Names are written with slashes ("net/ipv4/ip_forward"), because names
+// of devices may have dots. Network settings are those of the namespace given on opening. Thread: any.
 #pragma once
 
 #include <map>

@@ -77,7 +77,8 @@ bool plain_id(std::string_view text) {
 }
 
 bool plain_interface(std::string_view text) {
-  return !text.empty() && text.size() <= 15 && text != "." && text != ".." && text.find_first_of("/: \t\n\r\v\f") == text.npos;
+  return !text.empty() && text.size() <= 15 && text != "." && text != ".." &&
+         text.find_first_of("/: \t\n\r\v\f") == text.npos;
 }
 
 Status check_environment(const Request& request) {
@@ -126,7 +127,8 @@ Status parse_config(Request& request) {
   request.subnet = IpPrefix::parse(text_at(ipam, "subnet"));
   DURE_TRY(request.ports, parse_ports(root->find("runtimeConfig")));
   if (request.loopback) return {};
-  if (!plain_id(request.network)) return fail(cni_error(code_config, "the network's name is missing or not an identifier"));
+  if (!plain_id(request.network))
+    return fail(cni_error(code_config, "the network's name is missing or not an identifier"));
   if (!request.subnet || request.subnet->ip.v6 || request.subnet->length > 30)
     return fail(cni_error(code_config, "ipam.subnet is missing or not an IPv4 subnet of at least four addresses"));
   if (!plain_interface(request.bridge)) return fail(cni_error(code_config, "bridge is not the name of an interface"));
@@ -295,7 +297,8 @@ Result<std::string> check(CniWorld& world, const Request& request) {
   bool told = false;
   for (const Node* item = ips ? ips->first() : nullptr; item; item = item->next())
     told |= text_at(item, "address") == IpPrefix{*ip, request.subnet->length}.text();
-  if (!told) return fail(cni_error(code_own, "the container's address is " + ip->text() + ", not what prevResult says"));
+  if (!told)
+    return fail(cni_error(code_own, "the container's address is " + ip->text() + ", not what prevResult says"));
   DURE_TRY(auto pod, world.open_namespace(request.netns));
   DURE_CHECK(check_pod(world.links, *pod, bridge_of(request, pool), link_of(request, pool, *ip)));
   DURE_TRY(auto ports, HostPorts(world.nft).of(*ip));

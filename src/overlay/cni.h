@@ -1,8 +1,8 @@
 // The CNI plugin: this node's answers to ADD, DEL, CHECK, GC, STATUS and VERSION (CNI specification 0.3.1 to 1.1.0).
 //
-// The binary is called as `dure-cni` by the container runtime for every pod, and as `loopback` where the runtime asks for the plugin
-// of that name. It is a short process that keeps nothing in memory: addresses are files (overlay/ipam.h), devices have names
-// that follow from the container, host ports are elements of our nftables table.
+// The binary is called as `dure-cni` by the container runtime for every pod, and as `loopback` where the runtime asks
+// for the plugin of that name. It is a short process that keeps nothing in memory: addresses are files
+// (overlay/ipam.h), devices have names that follow from the container, host ports are elements of our nftables table.
 #pragma once
 
 #include <functional>

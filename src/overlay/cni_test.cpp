@@ -55,8 +55,9 @@ TEST_F(CniTest, TheResultIsWhatTheSpecificationWants) {
   std::string bridge = must(node_->links->get("cni0")).mac.text();
   std::string host_name = host_interface_name("c1", "eth0");
   std::string host = must(node_->links->get(host_name)).mac.text();
-  std::string expected = R"({"cniVersion":"1.0.0","interfaces":[{"name":"cni0","mac":")" + bridge + R"("},{"name":")" + host_name +
-                         R"(","mac":")" + host + R"("},{"name":"eth0","mac":"0a:58:0a:f4:01:02","sandbox":")" + pod.path() +
+  std::string expected = R"({"cniVersion":"1.0.0","interfaces":[{"name":"cni0","mac":")" + bridge + R"("},{"name":")" +
+                         host_name + R"(","mac":")" + host +
+                         R"("},{"name":"eth0","mac":"0a:58:0a:f4:01:02","sandbox":")" + pod.path() +
                          R"("}],"ips":[{"interface":2,"address":"10.244.1.2/24","gateway":"10.244.1.1"}],)" +
                          R"("routes":[{"dst":"0.0.0.0/0","gw":"10.244.1.1"}],"dns":{}})";
   schema::Document want = must(schema::decode_json(SharedBytes(expected)));
@@ -71,7 +72,8 @@ TEST_F(CniTest, TheResultIsWhatTheSpecificationWants) {
 TEST_F(CniTest, PodsReachEachOtherTheNodeAndThemselves) {
   for (const char* bridge_rules : {"1", "0"}) {
     (void)node_->sysctl->set("net/bridge/bridge-nf-call-iptables", bridge_rules);
-    auto one = node_->add_pod(std::string("one") + bridge_rules), two = node_->add_pod(std::string("two") + bridge_rules);
+    auto one = node_->add_pod(std::string("one") + bridge_rules),
+         two = node_->add_pod(std::string("two") + bridge_rules);
     ProbeServer server(two->ns, "two", 8080), own(one->ns, "one", 8080), on_node(node_->ns, "node", 9090);
     EXPECT_EQ(ask(one->ns, two->ip, 8080), "two " + one->ip);
     EXPECT_EQ(ask(one->ns, one->ip, 8080), "one " + one->ip);
@@ -82,7 +84,8 @@ TEST_F(CniTest, PodsReachEachOtherTheNodeAndThemselves) {
 }
 
 TEST_F(CniTest, DelIsIdempotentAndFreesEverything) {
-  auto pod = node_->add_pod("c1", R"("runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"tcp"}]})");
+  auto pod = node_->add_pod(
+      "c1", R"("runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"tcp"}]})");
   EXPECT_EQ(must(HostPorts(*node_->nft).of(*Ip::parse(pod->ip))).size(), 1u);
   EXPECT_EQ(node_->cni("DEL", *pod).code, 0);
   EXPECT_EQ(node_->cni("DEL", *pod).code, 0);
@@ -106,7 +109,8 @@ TEST_F(CniTest, AddAgainAfterACrashIsTheSamePod) {
 }
 
 TEST_F(CniTest, HostPortsLeadToThePodFromOutsideFromPodsAndFromItself) {
-  auto pod = node_->add_pod("web", R"("runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"tcp"},
+  auto pod =
+      node_->add_pod("web", R"("runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"tcp"},
       {"hostPort":8053,"containerPort":53,"protocol":"udp","hostIP":"192.168.0.1"}]})");
   auto other = node_->add_pod("other");
   ProbeServer web(pod->ns, "web", 80), dns(pod->ns, "dns", 53);
@@ -135,7 +139,8 @@ TEST_F(CniTest, CheckTellsWhatIsMissing) {
 
 TEST_F(CniTest, GarbageIsWhatNobodyNames) {
   auto kept = node_->add_pod("kept"), lost = node_->add_pod("lost");
-  auto answer = node_->cni("GC", *kept, R"("cni.dev/valid-attachments":[{"containerID":"kept","ifname":"eth0"}])", "1.1.0");
+  auto answer =
+      node_->cni("GC", *kept, R"("cni.dev/valid-attachments":[{"containerID":"kept","ifname":"eth0"}])", "1.1.0");
   EXPECT_EQ(answer.code, 0) << answer.text;
   EXPECT_TRUE(node_->links->get(host_interface_name("kept", "eth0")));
   EXPECT_FALSE(node_->links->get(host_interface_name("lost", "eth0")));
@@ -162,7 +167,9 @@ TEST_F(CniTest, VersionAndLoopback) {
   std::istringstream in(R"({"cniVersion":"0.3.1","name":"cni-loopback","type":"loopback"})");
   std::ostringstream out;
   CniWorld world{*node_->links, *node_->nft, *node_->disk};
-  int code = cni_main(world, {{"CNI_COMMAND", "ADD"}, {"CNI_CONTAINERID", "c1"}, {"CNI_NETNS", pod.path()}, {"CNI_IFNAME", "lo"}}, in, out);
+  int code = cni_main(
+      world, {{"CNI_COMMAND", "ADD"}, {"CNI_CONTAINERID", "c1"}, {"CNI_NETNS", pod.path()}, {"CNI_IFNAME", "lo"}}, in,
+      out);
   EXPECT_EQ(code, 0) << out.str();
   EXPECT_TRUE(must(must(kernel::open_links(&pod.ns))->get("lo")).up);
 }

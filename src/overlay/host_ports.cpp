@@ -54,7 +54,8 @@ void put_rules(NftBatch& batch, const std::vector<NftChainState>& now) {
   // Before the services' chains: a port of a pod is the pod's.
   NftChain pre{.name = "overlay-hostport-in", .hook = NftHook::prerouting, .type = NftChainType::nat, .priority = -105};
   NftChain out{.name = "overlay-hostport-out", .hook = NftHook::output, .type = NftChainType::nat, .priority = -105};
-  NftChain post{.name = "overlay-hostport-post", .hook = NftHook::postrouting, .type = NftChainType::nat, .priority = 95};
+  NftChain post{
+      .name = "overlay-hostport-post", .hook = NftHook::postrouting, .type = NftChainType::nat, .priority = 95};
   nft_sync_chain(batch, now, pre, to_pods);
   nft_sync_chain(batch, now, out, to_pods);
   nft_sync_chain(batch, now, post,

@@ -14,9 +14,7 @@ constexpr auto lock_time_max = 10s;
 constexpr auto lock_step = 5ms;
 constexpr const char* last_name = "last_reserved_ip.0";
 
-std::string text_of(const Attachment& attachment) {
-  return attachment.container_id + "\r\n" + attachment.interface;
-}
+std::string text_of(const Attachment& attachment) { return attachment.container_id + "\r\n" + attachment.interface; }
 
 Attachment parse_attachment(std::string_view text) {
   size_t end = text.find("\r\n");
@@ -72,9 +70,10 @@ Result<Ip> AddressPool::take(const Attachment& attachment) {
     DURE_CHECK(os::write_file_atomic(disk_, folder_ + "/" + last_name, ip.text(), 0644));
     return ip;
   }
-  return fail(Error{500, "PodAddressesExhausted",
-                    "all " + std::to_string(used.size()) + " pod addresses of " + subnet_.text() + " are in use",
-                    "run fewer pods on this node, or give nodes a shorter mask than /" + std::to_string(subnet_.length)});
+  return fail(
+      Error{500, "PodAddressesExhausted",
+            "all " + std::to_string(used.size()) + " pod addresses of " + subnet_.text() + " are in use",
+            "run fewer pods on this node, or give nodes a shorter mask than /" + std::to_string(subnet_.length)});
 }
 
 Result<std::optional<Ip>> AddressPool::find(const Attachment& attachment) {

@@ -1,8 +1,9 @@
-// AddressPool: which pod of this node has which address, as files: one per address in <folder>, its name the address and its
-// text the container and the interface (the layout that host-local also uses). The folder is under /run: a reboot
-// takes the pods and their addresses together, and nothing is written to the disk.
+// AddressPool: which pod of this node has which address, as files: one per address in <folder>, its name the address
+// and its text the container and the interface (the layout that host-local also uses). The folder is under /run: a
+// reboot takes the pods and their addresses together, and nothing is written to the disk.
 //
-// Thread and process: several `dure-cni` processes run at once; every call holds the pool's lock. Cost: a few file operations.
+// Thread and process: several `dure-cni` processes run at once; every call holds the pool's lock. Cost: a few file
+// operations.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,5 @@
-// Test: nodes as network namespaces on one bridge in a namespace that plays the LAN, and pods joined to them by the CNI plugin.
+// Test: nodes as network namespaces on one bridge in a namespace that plays the LAN, and pods joined to them by the CNI
+// plugin.
 #pragma once
 
 #include <sstream>
@@ -48,7 +49,10 @@ class TestPod {
 class TestNode {
  public:
   TestNode(Lan& lan, std::string node_name, std::string node_ip, std::string pod_cidr, OverlayOptions base = {})
-      : name(std::move(node_name)), ip(std::move(node_ip)), cidr(std::move(pod_cidr)), ns(must(NetNamespace::create())) {
+      : name(std::move(node_name)),
+        ip(std::move(node_ip)),
+        cidr(std::move(pod_cidr)),
+        ns(must(NetNamespace::create())) {
     links = must(kernel::open_links(&ns));
     nft = must(kernel::open_nft("dure", &ns));
     sysctl = must(kernel::open_sysctl(&ns));
@@ -60,7 +64,8 @@ class TestNode {
     int eth0 = must(links->get("eth0")).index;
     must(links->change(eth0, {.up = true}));
     must(links->put_address({eth0, *IpPrefix::parse(ip + "/24")}));
-    must(links->put_route({.destination = *IpPrefix::parse("0.0.0.0/0"), .gateway = Ip::parse("192.168.0.254"), .link = eth0}));
+    must(links->put_route(
+        {.destination = *IpPrefix::parse("0.0.0.0/0"), .gateway = Ip::parse("192.168.0.254"), .link = eth0}));
     base.node_name = name;
     options = base;
     overlay = std::make_unique<Overlay>(options, OverlayWorld{*links, *nft, *sysctl, *disk});
@@ -88,14 +93,19 @@ class TestNode {
     }
   };
   // One call of the plugin; `extra` is put into the plugin's configuration.
-  Answer cni(const std::string& command, const TestPod& pod, const std::string& extra = "", std::string version = "1.0.0") {
+  Answer cni(const std::string& command, const TestPod& pod, const std::string& extra = "",
+             std::string version = "1.0.0") {
     CniWorld world{*links, *nft, *disk};
-    std::string text = R"({"cniVersion":")" + version + R"(","name":"dure","type":"dure-cni","bridge":"cni0","mtu":1450,"hairpinMode":true,)" +
+    std::string text = R"({"cniVersion":")" + version +
+                       R"(","name":"dure","type":"dure-cni","bridge":"cni0","mtu":1450,"hairpinMode":true,)" +
                        R"("ipam":{"type":"dure-cni","subnet":")" + cidr + R"(","dataDir":"/run/dure/cni"})" +
                        (extra.empty() ? "" : "," + extra) + "}";
     std::istringstream in(text);
     std::ostringstream out;
-    int code = cni_main(world, {{"CNI_COMMAND", command}, {"CNI_CONTAINERID", pod.id}, {"CNI_NETNS", pod.path()}, {"CNI_IFNAME", "eth0"}}, in, out);
+    int code = cni_main(
+        world,
+        {{"CNI_COMMAND", command}, {"CNI_CONTAINERID", pod.id}, {"CNI_NETNS", pod.path()}, {"CNI_IFNAME", "eth0"}}, in,
+        out);
     return {code, out.str()};
   }
   // Joins a new pod.

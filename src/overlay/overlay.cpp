@@ -65,7 +65,8 @@ Result<Overlay::Uplink> Overlay::uplink(const Node& node) {
         if (link.index == found->link) return Uplink{link, *wanted};
     }
     if (options_.node_ip)
-      return fail(Error{500, "NodeAddressMissing", "no network device of this machine has the address " + wanted->text(), "ip address"});
+      return fail(Error{500, "NodeAddressMissing",
+                        "no network device of this machine has the address " + wanted->text(), "ip address"});
   }
   // The Node's address is of yesterday, or not written yet.
   DURE_TRY(kernel::Uplink found, find_uplink(world_.links, Ip::v4(0x01010101)));
@@ -88,7 +89,8 @@ Status Overlay::sync_rules() {
 
 Status Overlay::sync_conflist(const IpPrefix& cidr, int mtu) {
   std::string path = options_.cni_folder + "/" + conflist_name;
-  std::string text = cni_conflist({.subnet = cidr, .mtu = mtu, .bridge = options_.bridge, .state_folder = options_.cni_state_folder});
+  std::string text =
+      cni_conflist({.subnet = cidr, .mtu = mtu, .bridge = options_.bridge, .state_folder = options_.cni_state_folder});
   if (auto now = os::read_file(world_.disk, path); now && *now == text) return {};
   DURE_CHECK(world_.disk.make_directories(options_.cni_folder, 0755));
   return os::write_file_atomic(world_.disk, path, text, 0644);
@@ -103,8 +105,13 @@ Result<Link> Overlay::sync_vxlan(const IpPrefix& cidr, const Uplink& up, int mtu
   if (!fits) {
     // None of this can be changed on a living device; routes and entries are put again by the peers' part of the sync.
     if (found) DURE_CHECK(world_.links.remove(options_.vxlan));
-    DURE_CHECK(world_.links.create_vxlan({.name = options_.vxlan, .vni = options_.vni, .port = options_.port, .local = up.ip,
-                                          .underlay = up.link.index, .mac = mac, .mtu = mtu}));
+    DURE_CHECK(world_.links.create_vxlan({.name = options_.vxlan,
+                                          .vni = options_.vni,
+                                          .port = options_.port,
+                                          .local = up.ip,
+                                          .underlay = up.link.index,
+                                          .mac = mac,
+                                          .mtu = mtu}));
     found = world_.links.get(options_.vxlan);
     if (!found) return found;
   }
@@ -123,7 +130,9 @@ Result<Link> Overlay::sync_vxlan(const IpPrefix& cidr, const Uplink& up, int mtu
 Result<Plan> Overlay::present(int link) {
   Plan plan;
   DURE_TRY(plan.routes, world_.links.routes());
-  std::erase_if(plan.routes, [&](const Route& r) { return r.link != link || r.destination.ip.v6 || r.protocol == route_protocol_kernel; });
+  std::erase_if(plan.routes, [&](const Route& r) {
+    return r.link != link || r.destination.ip.v6 || r.protocol == route_protocol_kernel;
+  });
   DURE_TRY(plan.neighbours, world_.links.neighbours(link));
   std::erase_if(plan.neighbours, [](const Neighbour& n) { return n.ip.v6; });
   DURE_TRY(plan.fdb, world_.links.fdb(link));
@@ -159,7 +168,8 @@ Result<Overlay::Synced> Overlay::sync(const std::vector<schema::Object>& nodes) 
   if (!cidr) return out;
   DURE_TRY(Uplink up, uplink(*own));
   int mtu = up.link.mtu - vxlan_header_bytes;
-  DURE_CHECK(ensure_bridge(world_.links, {.name = options_.bridge, .address = {Ip::v4(cidr->ip.v4() + 1), cidr->length}, .mtu = mtu}));
+  DURE_CHECK(ensure_bridge(
+      world_.links, {.name = options_.bridge, .address = {Ip::v4(cidr->ip.v4() + 1), cidr->length}, .mtu = mtu}));
   DURE_CHECK(set("net/ipv4/conf/" + options_.bridge + "/send_redirects", "0"));
   DURE_TRY(Link vxlan, sync_vxlan(*cidr, up, mtu));
   std::vector<Peer> peers;

@@ -1,9 +1,9 @@
 // Overlay: keeps this node's part of the pod network: bridge, vxlan device, peers, masquerading, CNI configuration.
 //
-// Truth is the list of Nodes and the kernel itself: every sync reads both, changes what differs, and keeps nothing, so a restart or a
-// foreign hand is repaired by the next one. Owner of `cni0`, `flannel.1`, routes of protocol 208 on it, the local addresses
-// given, chains `overlay-...` in our table, and 10-dure.conflist.
-// Thread: one sync at a time. Cost: a sync without changes is a handful of netlink dumps, well under a millisecond.
+// Truth is the list of Nodes and the kernel itself: every sync reads both, changes what differs, and keeps nothing, so
+// a restart or a foreign hand is repaired by the next one. Owner of `cni0`, `flannel.1`, routes of protocol 208 on it,
+// the local addresses given, chains `overlay-...` in our table, and 10-dure.conflist. Thread: one sync at a time. Cost:
+// a sync without changes is a handful of netlink dumps, well under a millisecond.
 #pragma once
 
 #include <functional>
@@ -31,8 +31,8 @@ struct OverlayOptions {
   Backend backend = Backend::vxlan;
   IpPrefix cluster_cidr = {Ip::v4(0x0af40000), 16};  // all pods: 10.244.0.0/16
   IpPrefix service_cidr = {Ip::v4(0x0a600000), 12};  // 10.96.0.0/12
-  std::optional<Ip> node_ip;                          // none: the Node's InternalIP, else the default route's
-  std::vector<Ip> local_addresses;                    // put on lo: the cluster's DNS address
+  std::optional<Ip> node_ip;                         // none: the Node's InternalIP, else the default route's
+  std::vector<Ip> local_addresses;                   // put on lo: the cluster's DNS address
   std::string bridge = "cni0", vxlan = "flannel.1";
   uint32_t vni = 1;
   uint16_t port = 8472;
@@ -57,13 +57,14 @@ class Overlay {
   Status prepare();
 
   struct Synced {
-    bool ready = false;  // the node has a pod CIDR and pods can be joined
-    size_t changes = 0;  // entries of peers that were put or removed
+    bool ready = false;                              // the node has a pod CIDR and pods can be joined
+    size_t changes = 0;                              // entries of peers that were put or removed
     std::map<std::string, std::string> annotations;  // what our Node should carry
   };
   Result<Synced> sync(const std::vector<schema::Object>& nodes);
 
-  // For reset: everything of ours is gone afterwards, as far as it is not other rooms' (the table itself stays). Idempotent.
+  // For reset: everything of ours is gone afterwards, as far as it is not other rooms' (the table itself stays).
+  // Idempotent.
   Status remove_all();
 
  private:

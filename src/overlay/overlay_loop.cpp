@@ -38,7 +38,8 @@ client::LoopSpec overlay_loop(Overlay& overlay, const std::string& node_name, cl
     bool differs = false;
     for (const auto& [key, value] : synced->annotations) differs |= client::annotation(own, key) != value;
     if (!differs) return client::Outcome::done();
-    auto patched = client.patch(nodes, {"", node_name}, client::PatchType::merge, annotation_patch(synced->annotations));
+    auto patched =
+        client.patch(nodes, {"", node_name}, client::PatchType::merge, annotation_patch(synced->annotations));
     if (!patched) return client::Outcome::failed(patched.error());
     return client::Outcome::done();
   };

@@ -18,7 +18,8 @@ Peer peer(const char* node, const char* cidr, const char* ip, const char* mac) {
 }
 
 TEST(Plan, OnePeerIsThreeEntries) {
-  Plan plan = make_plan("a", *IpPrefix::parse("10.244.1.0/24"), {peer("b", "10.244.2.0/24", "192.168.0.2", "02:00:00:00:00:02")}, 7);
+  Plan plan = make_plan("a", *IpPrefix::parse("10.244.1.0/24"),
+                        {peer("b", "10.244.2.0/24", "192.168.0.2", "02:00:00:00:00:02")}, 7);
   ASSERT_EQ(plan.routes.size(), 1u);
   EXPECT_EQ(plan.routes[0].destination.text(), "10.244.2.0/24");
   EXPECT_EQ(plan.routes[0].gateway->text(), "10.244.2.0");
@@ -32,15 +33,18 @@ TEST(Plan, OurselvesAndOverlappingPeersAreLeftOut) {
                         {peer("a", "10.244.1.0/24", "192.168.0.1", "02:00:00:00:00:01"),
                          peer("c", "10.244.2.0/24", "192.168.0.3", "02:00:00:00:00:03"),
                          peer("b", "10.244.2.0/24", "192.168.0.2", "02:00:00:00:00:02"),
-                         peer("d", "10.244.1.128/25", "192.168.0.4", "02:00:00:00:00:04")}, 7);
+                         peer("d", "10.244.1.128/25", "192.168.0.4", "02:00:00:00:00:04")},
+                        7);
   ASSERT_EQ(plan.routes.size(), 1u);
   EXPECT_EQ(plan.fdb[0].destination.text(), "192.168.0.2");
 }
 
 TEST(Plan, DiffPutsWhatChangedAndRemovesOnlyPlacesThatAreGone) {
   auto own = *IpPrefix::parse("10.244.1.0/24");
-  Plan before = make_plan("a", own, {peer("b", "10.244.2.0/24", "192.168.0.2", "02:00:00:00:00:02"),
-                                     peer("c", "10.244.3.0/24", "192.168.0.3", "02:00:00:00:00:03")}, 7);
+  Plan before = make_plan("a", own,
+                          {peer("b", "10.244.2.0/24", "192.168.0.2", "02:00:00:00:00:02"),
+                           peer("c", "10.244.3.0/24", "192.168.0.3", "02:00:00:00:00:03")},
+                          7);
   Plan after = make_plan("a", own, {peer("b", "10.244.2.0/24", "192.168.0.99", "02:00:00:00:00:02")}, 7);
   Change change = diff(before, after);
   EXPECT_EQ(change.put.fdb.size(), 1u);
@@ -52,9 +56,10 @@ TEST(Plan, DiffPutsWhatChangedAndRemovesOnlyPlacesThatAreGone) {
 }
 
 TEST(Plan, PeersComeFromFlannelsAnnotations) {
-  std::map<std::string, std::string> annotations{{std::string(backend_data_annotation), backend_data(1, *Mac::parse("02:00:00:00:00:02"))},
-                                                 {std::string(backend_type_annotation), "vxlan"},
-                                                 {std::string(public_ip_annotation), "192.168.0.2"}};
+  std::map<std::string, std::string> annotations{
+      {std::string(backend_data_annotation), backend_data(1, *Mac::parse("02:00:00:00:00:02"))},
+      {std::string(backend_type_annotation), "vxlan"},
+      {std::string(public_ip_annotation), "192.168.0.2"}};
   EXPECT_EQ(annotations[std::string(backend_data_annotation)], R"({"VNI":1,"VtepMAC":"02:00:00:00:00:02"})");
   auto object = node_object("b", "10.244.2.0/24", "192.168.0.2", annotations);
   EXPECT_EQ(peer_of(kinds::core_v1::Node(object)), peer("b", "10.244.2.0/24", "192.168.0.2", "02:00:00:00:00:02"));
@@ -70,7 +75,8 @@ class OverlayTest : public testing::Test {
     OverlayOptions options;
     options.local_addresses = {*Ip::parse("10.96.0.10")};
     for (int i = 1; i <= 3; ++i)
-      nodes_.push_back(std::make_unique<TestNode>(*lan_, std::string(1, static_cast<char>('a' + i - 1)), "192.168.0." + std::to_string(i),
+      nodes_.push_back(std::make_unique<TestNode>(*lan_, std::string(1, static_cast<char>('a' + i - 1)),
+                                                  "192.168.0." + std::to_string(i),
                                                   "10.244." + std::to_string(i) + ".0/24", options));
   }
   std::vector<schema::Object> objects(size_t count) {
@@ -108,7 +114,8 @@ TEST_F(OverlayTest, NothingChangesWhenNothingChanged) {
   EXPECT_EQ(nodes_[0]->sync(objects(2)), 0u);
   int index = must(nodes_[0]->links->get("flannel.1")).index;
   // A restart: a new object, the same kernel.
-  nodes_[0]->overlay = std::make_unique<Overlay>(nodes_[0]->options, OverlayWorld{*nodes_[0]->links, *nodes_[0]->nft, *nodes_[0]->sysctl, *nodes_[0]->disk});
+  nodes_[0]->overlay = std::make_unique<Overlay>(
+      nodes_[0]->options, OverlayWorld{*nodes_[0]->links, *nodes_[0]->nft, *nodes_[0]->sysctl, *nodes_[0]->disk});
   EXPECT_EQ(nodes_[0]->sync(objects(2)), 0u);
   EXPECT_EQ(must(nodes_[0]->links->get("flannel.1")).index, index);
 }
@@ -124,7 +131,9 @@ TEST_F(OverlayTest, PeersComeAndGoOneByOne) {
 
 TEST_F(OverlayTest, AForeignHandIsRepaired) {
   sync_all(2);
-  run_in(nodes_[0]->ns, "ip route del 10.244.2.0/24; ip neigh flush dev flannel.1 nud permanent; nft flush chain ip dure overlay-post");
+  run_in(
+      nodes_[0]->ns,
+      "ip route del 10.244.2.0/24; ip neigh flush dev flannel.1 nud permanent; nft flush chain ip dure overlay-post");
   EXPECT_GE(nodes_[0]->sync(objects(2)), 1u);
   auto one = nodes_[0]->add_pod("one"), two = nodes_[1]->add_pod("two");
   ProbeServer server(two->ns, "two", 8080), outside(lan_->ns, "lan", 9090);
@@ -139,7 +148,9 @@ TEST_F(OverlayTest, ANodeThatChangesItsAddressKeepsItsPods) {
   sync_all(2);
   auto one = nodes_[0]->add_pod("one"), two = nodes_[1]->add_pod("two");
   ProbeServer server(two->ns, "two", 8080);
-  run_in(nodes_[0]->ns, "ip addr add 192.168.0.77/24 dev eth0; ip addr del 192.168.0.1/24 dev eth0; ip addr add 192.168.0.77/24 dev eth0; ip route replace default via 192.168.0.254");
+  run_in(nodes_[0]->ns,
+         "ip addr add 192.168.0.77/24 dev eth0; ip addr del 192.168.0.1/24 dev eth0; ip addr add 192.168.0.77/24 dev "
+         "eth0; ip route replace default via 192.168.0.254");
   nodes_[0]->ip = "192.168.0.77";
   sync_all(2);
   EXPECT_EQ(nodes_[0]->annotations[std::string(public_ip_annotation)], "192.168.0.77");

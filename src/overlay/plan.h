@@ -1,8 +1,9 @@
-// The overlay's address plan: which nodes there are, and what this node's kernel must know to reach their pods. Pure: no I/O.
+// The overlay's address plan: which nodes there are, and what this node's kernel must know to reach their pods. Pure:
+// no I/O.
 //
-// flannel's shape for VXLAN: one device `flannel.1` (VNI 1, UDP 8472) per node with the address 10.244.X.0/32; for every peer a
-// route to its pod CIDR through that address, a permanent neighbour entry that gives it the peer's MAC, and a
-// forwarding entry that gives the MAC the peer's machine. Three entries a peer, no learning, no broadcast.
+// flannel's shape for VXLAN: one device `flannel.1` (VNI 1, UDP 8472) per node with the address 10.244.X.0/32; for
+// every peer a route to its pod CIDR through that address, a permanent neighbour entry that gives it the peer's MAC,
+// and a forwarding entry that gives the MAC the peer's machine. Three entries a peer, no learning, no broadcast.
 #pragma once
 
 #include <optional>
@@ -43,12 +44,12 @@ struct Plan {
   friend bool operator==(const Plan&, const Plan&) = default;
 };
 
-// `link`: the index of our vxlan device. Peers with our own name, or with a pod CIDR that overlaps ours or an earlier peer's
-// (in order of their names), are left out.
+// `link`: the index of our vxlan device. Peers with our own name, or with a pod CIDR that overlaps ours or an earlier
+// peer's (in order of their names), are left out.
 Plan make_plan(std::string_view own_node, const IpPrefix& own_cidr, std::vector<Peer> peers, int link);
 
-// What to take away and what to put so that `present` becomes `wanted`; a changed entry is only put. Order of application:
-// forwarding entries and neighbours first, routes last; removals the other way round.
+// What to take away and what to put so that `present` becomes `wanted`; a changed entry is only put. Order of
+// application: forwarding entries and neighbours first, routes last; removals the other way round.
 struct Change {
   Plan remove, put;
   bool empty() const { return remove == Plan{} && put == Plan{}; }

@@ -71,15 +71,14 @@ std::string host_interface_name(std::string_view container_id, std::string_view 
   return name;
 }
 
-Mac mac_of_address(const Ip& ip) {
-  return {{0x0a, 0x58, ip.bytes[0], ip.bytes[1], ip.bytes[2], ip.bytes[3]}};
-}
+Mac mac_of_address(const Ip& ip) { return {{0x0a, 0x58, ip.bytes[0], ip.bytes[1], ip.bytes[2], ip.bytes[3]}}; }
 
 Result<Link> ensure_bridge(Links& host, const BridgeConfig& bridge) {
   auto found = host.get(bridge.name);
   if (!found && !found.error().is("NotFound")) return found;
   if (!found) {
-    Status made = host.create_bridge({.name = bridge.name, .mac = mac_of_address(bridge.address.ip), .mtu = bridge.mtu});
+    Status made =
+        host.create_bridge({.name = bridge.name, .mac = mac_of_address(bridge.address.ip), .mtu = bridge.mtu});
     if (!made && !made.error().is("AlreadyExists")) return fail(made.error());  // another plugin process was first
     found = host.get(bridge.name);
     if (!found) return found;
@@ -98,7 +97,8 @@ Result<Link> ensure_bridge(Links& host, const BridgeConfig& bridge) {
   return found;
 }
 
-Result<PodLinkState> attach_pod(Links& host, PodNamespace& pod, const BridgeConfig& bridge, const PodLinkConfig& config) {
+Result<PodLinkState> attach_pod(Links& host, PodNamespace& pod, const BridgeConfig& bridge,
+                                const PodLinkConfig& config) {
   DURE_TRY(Link bridge_link, ensure_bridge(host, bridge));
   auto inside = pod.links().get(config.interface);
   if (!inside) {
@@ -131,9 +131,8 @@ Status check_pod(Links& host, PodNamespace& pod, const BridgeConfig& bridge, con
   if (!has_address(addresses, config.address))
     return fail(missing(config.interface + " has lost " + config.address.text()));
   DURE_TRY(auto routes, pod.links().routes());
-  bool has_default = std::ranges::any_of(routes, [&](const Route& r) {
-    return r.destination.length == 0 && r.gateway == config.gateway;
-  });
+  bool has_default = std::ranges::any_of(
+      routes, [&](const Route& r) { return r.destination.length == 0 && r.gateway == config.gateway; });
   if (!has_default) return fail(missing("the default route is gone"));
   return {};
 }

@@ -1,7 +1,7 @@
 // PodLink: a pod's connection to its node: the bridge, the pair of devices, address and routes. No IPAM, no JSON.
 //
-// A pod sends everything to its gateway, also what is meant for its neighbours on the same bridge (the subnet's own route is left
-// out): so every packet passes the node's rules whatever the kernel's bridge-netfilter settings are.
+// A pod sends everything to its gateway, also what is meant for its neighbours on the same bridge (the subnet's own
+// route is left out): so every packet passes the node's rules whatever the kernel's bridge-netfilter settings are.
 #pragma once
 
 #include <functional>
@@ -35,9 +35,9 @@ struct BridgeConfig {
 };
 
 struct PodLinkConfig {
-  std::string interface = "eth0";   // inside
-  std::string host_interface;       // outside
-  IpPrefix address;                 // 10.244.1.5/24
+  std::string interface = "eth0";  // inside
+  std::string host_interface;      // outside
+  IpPrefix address;                // 10.244.1.5/24
   Ip gateway;
 };
 

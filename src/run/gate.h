@@ -1,7 +1,8 @@
-// Gate: an Executor in front of another that its owner can shut. After `close` returned nothing that was posted through it runs any more and
-// nothing will: what such work refers to may be destroyed.
+// Gate: an Executor in front of another that its owner can shut. After `close` returned nothing that was posted through
+// it runs any more and nothing will: what such work refers to may be destroyed.
 //
-// Owner: the object whose members the work uses; close it first thing in the destructor. Not from inside such work. Thread: any.
+// Owner: the object whose members the work uses; close it first thing in the destructor. Not from inside such work.
+// Thread: any.
 #pragma once
 
 #include <condition_variable>

@@ -22,12 +22,23 @@ namespace discovery = kinds::discovery_v1;
 using client::Key;
 using schema::Object;
 
-const client::Resource* const shadowed[] = {&core::namespaces,    &core::pods,        &core::nodes,       &core::services,
-                                            &core::endpoints,     &core::configmaps,  &core::serviceaccounts, &apps::deployments,
-                                            &apps::replicasets,   &apps::daemonsets,  &apps::controllerrevisions, &batch::jobs,
+const client::Resource* const shadowed[] = {&core::namespaces,
+                                            &core::pods,
+                                            &core::nodes,
+                                            &core::services,
+                                            &core::endpoints,
+                                            &core::configmaps,
+                                            &core::serviceaccounts,
+                                            &apps::deployments,
+                                            &apps::replicasets,
+                                            &apps::daemonsets,
+                                            &apps::controllerrevisions,
+                                            &batch::jobs,
                                             &discovery::endpointslices};
 
-bool is_finished(const core::Pod& pod) { return pod.status().phase() == "Succeeded" || pod.status().phase() == "Failed"; }
+bool is_finished(const core::Pod& pod) {
+  return pod.status().phase() == "Succeeded" || pod.status().phase() == "Failed";
+}
 bool is_ready(const core::Pod& pod) {
   for (const auto& condition : pod.status().conditions())
     if (condition.type() == "Ready") return condition.status() == "True";
@@ -41,9 +52,16 @@ struct Audit::Picture {
   const std::vector<Object>& of(const client::Resource& resource) const { return lists.at(&resource); }
 };
 
-Audit::Audit(run::VirtualExecutor& executor, Dice& dice, Journal& journal, ControlPlane& server, std::vector<std::unique_ptr<SimNode>>& nodes)
-    : executor_(executor), journal_(journal), server_(server), nodes_(nodes), link_("observer", executor, dice, journal), client_(link_.client()) {
-  for (const client::Resource* resource : shadowed) shadows_.push_back(std::make_unique<Shadow>(*resource, *client_, executor, journal));
+Audit::Audit(run::VirtualExecutor& executor, Dice& dice, Journal& journal, ControlPlane& server,
+             std::vector<std::unique_ptr<SimNode>>& nodes)
+    : executor_(executor),
+      journal_(journal),
+      server_(server),
+      nodes_(nodes),
+      link_("observer", executor, dice, journal),
+      client_(link_.client()) {
+  for (const client::Resource* resource : shadowed)
+    shadows_.push_back(std::make_unique<Shadow>(*resource, *client_, executor, journal));
 }
 
 void Audit::start() {
@@ -78,22 +96,27 @@ void Audit::check_containers() {
     for (const SimNode::Running& container : node->running()) {
       auto [at, is_new] = node_of_uid.try_emplace(container.uid, node->name());
       if (at->second != node->name())
-        journal_.violation(fmt::format("pod {}/{} ({}) runs on {} and on {}", container.namespace_, container.pod, container.uid, at->second, node->name()));
+        journal_.violation(fmt::format("pod {}/{} ({}) runs on {} and on {}", container.namespace_, container.pod,
+                                       container.uid, at->second, node->name()));
       uids_of_name[container.namespace_ + "/" + container.pod].insert(container.uid);
     }
   for (const auto& [name, uids] : uids_of_name)
-    if (uids.size() > 1 && lasts("twice " + name, 45s)) journal_.violation(fmt::format("{} pods called {} run at once", uids.size(), name));
+    if (uids.size() > 1 && lasts("twice " + name, 45s))
+      journal_.violation(fmt::format("{} pods called {} run at once", uids.size(), name));
 }
 
 void Audit::check_replica_sets() {
   std::map<std::string, int64_t> living;
   for (const auto& [key, object] : seen(core::pods))
-    if (!client::is_terminating(object) && !is_finished(core::Pod(object))) ++living[std::string(client::controller_of(object).uid)];
+    if (!client::is_terminating(object) && !is_finished(core::Pod(object)))
+      ++living[std::string(client::controller_of(object).uid)];
   for (const auto& [key, object] : seen(apps::replicasets)) {
-    const int64_t wanted = apps::ReplicaSet(object).spec().replicas(), have = living[std::string(client::uid_of(object))];
+    const int64_t wanted = apps::ReplicaSet(object).spec().replicas(),
+                  have = living[std::string(client::uid_of(object))];
     if (have > wanted && !client::is_terminating(object) && lasts(fmt::format("many {}", client::uid_of(object)), 90s))
       journal_.violation(fmt::format("ReplicaSet {} keeps {} pods and wants {}", key.text(), have, wanted));
-    if (have > wanted + 20) journal_.violation(fmt::format("ReplicaSet {} ran away: {} pods, wants {}", key.text(), have, wanted));
+    if (have > wanted + 20)
+      journal_.violation(fmt::format("ReplicaSet {} ran away: {} pods, wants {}", key.text(), have, wanted));
   }
 }
 
@@ -108,10 +131,12 @@ std::string Audit::why_not_settled(const Workload& workload) {
   }
   for (const auto& [id, wanted] : workload.wanted()) {
     const auto& list = now.of(*wanted.resource);
-    if (std::none_of(list.begin(), list.end(), [&](const Object& object) { return client::key_of(object) == wanted.key; }))
+    if (std::none_of(list.begin(), list.end(),
+                     [&](const Object& object) { return client::key_of(object) == wanted.key; }))
       return fmt::format("{} {} is not there", wanted.resource->plural, wanted.key.text());
   }
-  for (const auto& check : {&Audit::nodes_trouble, &Audit::leftovers, &Audit::workloads_trouble, &Audit::endpoints_trouble})
+  for (const auto& check :
+       {&Audit::nodes_trouble, &Audit::leftovers, &Audit::workloads_trouble, &Audit::endpoints_trouble})
     if (std::string trouble = (this->*check)(now); !trouble.empty()) return trouble;
   if (std::string trouble = runtimes_trouble(now); !trouble.empty()) return trouble;
   if (!server_.idle()) return "a loop of the server is busy";
@@ -121,13 +146,16 @@ std::string Audit::why_not_settled(const Workload& workload) {
 }
 
 std::string Audit::nodes_trouble(const Picture& now) const {
-  if (now.of(core::nodes).size() != nodes_.size()) return fmt::format("{} nodes are registered", now.of(core::nodes).size());
+  if (now.of(core::nodes).size() != nodes_.size())
+    return fmt::format("{} nodes are registered", now.of(core::nodes).size());
   for (const Object& object : now.of(core::nodes)) {
     const core::Node node(object);
     bool ready = false;
-    for (const auto& condition : node.status().conditions()) ready = ready || (condition.type() == "Ready" && condition.status() == "True");
+    for (const auto& condition : node.status().conditions())
+      ready = ready || (condition.type() == "Ready" && condition.status() == "True");
     if (!ready) return fmt::format("node {} is not ready", client::name_of(object));
-    for (const auto& taint : node.spec().taints()) return fmt::format("node {} has the taint {}", client::name_of(object), taint.key());
+    for (const auto& taint : node.spec().taints())
+      return fmt::format("node {} has the taint {}", client::name_of(object), taint.key());
     if (node.spec().podCIDR().empty()) return fmt::format("node {} has no podCIDR", client::name_of(object));
   }
   return {};
@@ -142,7 +170,8 @@ std::string Audit::leftovers(const Picture& now) const {
       const std::string what = fmt::format("{} {}", resource->plural, client::key_of(object).text());
       if (client::is_terminating(object)) return what + " is terminating";
       for (const auto& owner : client::owners_of(object))
-        if (owner.kind != "Node" && !uids.contains(std::string(owner.uid))) return fmt::format("{} outlives its owner {} {}", what, owner.kind, owner.name);
+        if (owner.kind != "Node" && !uids.contains(std::string(owner.uid)))
+          return fmt::format("{} outlives its owner {} {}", what, owner.kind, owner.name);
     }
   return {};
 }
@@ -152,36 +181,43 @@ std::string Audit::workloads_trouble(const Picture& now) const {
     const apps::Deployment d(object);
     const int64_t wanted = d.spec().replicas();
     const auto status = d.status();
-    if (status.observedGeneration() != d.metadata().generation() || status.updatedReplicas() != wanted || status.replicas() != wanted ||
-        status.availableReplicas() != wanted || status.readyReplicas() != wanted)
-      return fmt::format("deployment {}: wants {}, has {} (updated {}, ready {}, available {}), generation {} of {}", client::key_of(object).text(), wanted,
-                         status.replicas(), status.updatedReplicas(), status.readyReplicas(), status.availableReplicas(), status.observedGeneration(),
+    if (status.observedGeneration() != d.metadata().generation() || status.updatedReplicas() != wanted ||
+        status.replicas() != wanted || status.availableReplicas() != wanted || status.readyReplicas() != wanted)
+      return fmt::format("deployment {}: wants {}, has {} (updated {}, ready {}, available {}), generation {} of {}",
+                         client::key_of(object).text(), wanted, status.replicas(), status.updatedReplicas(),
+                         status.readyReplicas(), status.availableReplicas(), status.observedGeneration(),
                          d.metadata().generation());
   }
   for (const Object& object : now.of(apps::daemonsets)) {
     const apps::DaemonSet d(object);
     const auto status = d.status();
     const auto wanted = static_cast<int64_t>(nodes_.size());
-    if (status.observedGeneration() != d.metadata().generation() || status.desiredNumberScheduled() != wanted || status.numberAvailable() != wanted ||
-        status.updatedNumberScheduled() != wanted || status.numberMisscheduled() != 0)
-      return fmt::format("daemonset {}: desired {}, updated {}, available {}", client::key_of(object).text(), status.desiredNumberScheduled(),
-                         status.updatedNumberScheduled(), status.numberAvailable());
+    if (status.observedGeneration() != d.metadata().generation() || status.desiredNumberScheduled() != wanted ||
+        status.numberAvailable() != wanted || status.updatedNumberScheduled() != wanted ||
+        status.numberMisscheduled() != 0)
+      return fmt::format("daemonset {}: desired {}, updated {}, available {}", client::key_of(object).text(),
+                         status.desiredNumberScheduled(), status.updatedNumberScheduled(), status.numberAvailable());
   }
   for (const Object& object : now.of(batch::jobs)) {
     bool ended = false;
     for (const auto& condition : batch::Job(object).status().conditions())
-      ended = ended || ((condition.type() == "Complete" || condition.type() == "Failed") && condition.status() == "True");
+      ended =
+          ended || ((condition.type() == "Complete" || condition.type() == "Failed") && condition.status() == "True");
     if (!ended) return fmt::format("job {} has not ended", client::key_of(object).text());
-    if (batch::Job(object).status().active() != 0) return fmt::format("job {} has ended and has active pods", client::key_of(object).text());
+    if (batch::Job(object).status().active() != 0)
+      return fmt::format("job {} has ended and has active pods", client::key_of(object).text());
   }
   for (const Object& object : now.of(core::pods)) {
     const core::Pod pod(object);
-    if (!is_finished(pod) && !is_ready(pod)) return fmt::format("pod {} ({} on {}) is not ready", client::key_of(object).text(), pod.status().phase(), pod.spec().nodeName());
+    if (!is_finished(pod) && !is_ready(pod))
+      return fmt::format("pod {} ({} on {}) is not ready", client::key_of(object).text(), pod.status().phase(),
+                         pod.spec().nodeName());
   }
   return {};
 }
 
-// What runs is exactly what should: no container without its pod, no pod without its containers, no sandbox of anybody else.
+// What runs is exactly what should: no container without its pod, no pod without its containers, no sandbox of anybody
+// else.
 std::string Audit::runtimes_trouble(const Picture& now) {
   std::map<std::string, Object> pods;
   std::map<std::string, std::string> addresses;
@@ -197,21 +233,27 @@ std::string Audit::runtimes_trouble(const Picture& now) {
   for (const auto& node : nodes_) {
     for (const SimNode::Running& container : node->running()) {
       const auto pod = pods.find(container.uid);
-      if (pod == pods.end()) return fmt::format("{} runs a container of {}/{} ({}), which is no pod", node->name(), container.namespace_, container.pod, container.uid);
-      if (core::Pod(pod->second).spec().nodeName() != node->name()) return fmt::format("{} runs {}, which belongs to another node", node->name(), container.pod);
+      if (pod == pods.end())
+        return fmt::format("{} runs a container of {}/{} ({}), which is no pod", node->name(), container.namespace_,
+                           container.pod, container.uid);
+      if (core::Pod(pod->second).spec().nodeName() != node->name())
+        return fmt::format("{} runs {}, which belongs to another node", node->name(), container.pod);
       ++running[container.uid];
     }
     for (const std::string& uid : node->sandbox_uids(false))
       if (!pods.contains(uid)) return fmt::format("{} keeps a sandbox of {}, which is no pod", node->name(), uid);
     for (const std::string& uid : node->sandbox_uids(true))
-      if (is_finished(core::Pod(pods.at(uid)))) return fmt::format("{} keeps the sandbox of {} ready, which has ended", node->name(), client::key_of(pods.at(uid)).text());
+      if (is_finished(core::Pod(pods.at(uid))))
+        return fmt::format("{} keeps the sandbox of {} ready, which has ended", node->name(),
+                           client::key_of(pods.at(uid)).text());
     for (const std::string& uid : node->volumes())
       if (!pods.contains(uid)) return fmt::format("{} keeps volumes of {}, which is no pod", node->name(), uid);
   }
   for (const auto& [uid, object] : pods) {
     const core::Pod pod(object);
     const size_t wanted = is_finished(pod) ? 0 : pod.spec().containers().size();
-    if (running[uid] != wanted) return fmt::format("pod {} has {} of {} containers running", client::key_of(object).text(), running[uid], wanted);
+    if (running[uid] != wanted)
+      return fmt::format("pod {} has {} of {} containers running", client::key_of(object).text(), running[uid], wanted);
   }
   return {};
 }
@@ -239,8 +281,11 @@ std::string Audit::endpoints_trouble(const Picture& now) const {
       for (const auto& subset : core::Endpoints(endpoints).subsets())
         for (const auto& address : subset.addresses()) plain.emplace(address.ip());
     }
-    if (sliced != wanted) return fmt::format("service {}/{}: {} ready pods, {} endpoints in slices", ns, name, wanted.size(), sliced.size());
-    if (plain != wanted) return fmt::format("service {}/{}: {} ready pods, {} endpoints", ns, name, wanted.size(), plain.size());
+    if (sliced != wanted)
+      return fmt::format("service {}/{}: {} ready pods, {} endpoints in slices", ns, name, wanted.size(),
+                         sliced.size());
+    if (plain != wanted)
+      return fmt::format("service {}/{}: {} ready pods, {} endpoints", ns, name, wanted.size(), plain.size());
   }
   return {};
 }
@@ -252,11 +297,14 @@ std::string Audit::caches_trouble(const Picture& now) {
   for (const auto& node : nodes_) {
     std::map<Key, int64_t> mine;
     for (const Object& object : now.of(core::pods))
-      if (core::Pod(object).spec().nodeName() == node->name()) mine[client::key_of(object)] = client::revision_of(object);
+      if (core::Pod(object).spec().nodeName() == node->name())
+        mine[client::key_of(object)] = client::revision_of(object);
     for (const Object& object : node->pods_cache()->list()) {
       const auto found = mine.find(client::key_of(object));
-      if (found == mine.end()) return fmt::format("the cache of {} has {}, which is not there", node->name(), client::key_of(object).text());
-      if (found->second != client::revision_of(object)) return fmt::format("the cache of {} has an old {}", node->name(), client::key_of(object).text());
+      if (found == mine.end())
+        return fmt::format("the cache of {} has {}, which is not there", node->name(), client::key_of(object).text());
+      if (found->second != client::revision_of(object))
+        return fmt::format("the cache of {} has an old {}", node->name(), client::key_of(object).text());
       mine.erase(found);
     }
     if (!mine.empty()) return fmt::format("the cache of {} misses {}", node->name(), mine.begin()->first.text());

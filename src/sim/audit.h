@@ -1,4 +1,5 @@
-// Audit: the checkers of a world. `tick` looks for what must never be; `why_not_settled` says what keeps a healed world from rest.
+// Audit: the checkers of a world. `tick` looks for what must never be; `why_not_settled` says what keeps a healed world
+// from rest.
 //
 // Owner: the World. Thread: one.
 #pragma once
@@ -17,7 +18,8 @@ namespace dure::sim {
 
 class Audit {
  public:
-  Audit(run::VirtualExecutor& executor, Dice& dice, Journal& journal, ControlPlane& server, std::vector<std::unique_ptr<SimNode>>& nodes);
+  Audit(run::VirtualExecutor& executor, Dice& dice, Journal& journal, ControlPlane& server,
+        std::vector<std::unique_ptr<SimNode>>& nodes);
 
   Link& link() { return link_; }
   void start();

@@ -80,7 +80,8 @@ struct ControlPlane::Process {
   std::unique_ptr<client::Runner> runner;
 };
 
-ControlPlane::ControlPlane(run::VirtualExecutor& executor, Dice& dice, Journal& journal, uint64_t seed, ControlPlaneOptions options)
+ControlPlane::ControlPlane(run::VirtualExecutor& executor, Dice& dice, Journal& journal, uint64_t seed,
+                           ControlPlaneOptions options)
     : executor_(executor),
       dice_(dice),
       journal_(journal),
@@ -154,7 +155,9 @@ void ControlPlane::die_at_disk_operation(size_t count, std::function<void()> on_
   on_disk_death_ = std::move(on_death);
 }
 
-void ControlPlane::die_after_own_calls(size_t count, std::function<void()> on_death) { own_link_.die_after(count, std::move(on_death)); }
+void ControlPlane::die_after_own_calls(size_t count, std::function<void()> on_death) {
+  own_link_.die_after(count, std::move(on_death));
+}
 
 bool ControlPlane::idle() const { return process_ && process_->runner->idle(); }
 const store::LogStore* ControlPlane::store() const { return process_ ? process_->store.get() : nullptr; }

@@ -1,6 +1,7 @@
 // ControlPlane: the server's process on its simulated machine: store, API with its real judges, controllers, scheduler.
 //
-// The machine (disk, keys) outlives the process, which starts, stops, is killed, and loses power. Owner: the World. Thread: one.
+// The machine (disk, keys) outlives the process, which starts, stops, is killed, and loses power. Owner: the World.
+// Thread: one.
 #pragma once
 
 #include <memory>
@@ -30,7 +31,8 @@ enum class Death { clean, kill, power_loss };
 
 class ControlPlane {
  public:
-  ControlPlane(run::VirtualExecutor& executor, Dice& dice, Journal& journal, uint64_t seed, ControlPlaneOptions options);
+  ControlPlane(run::VirtualExecutor& executor, Dice& dice, Journal& journal, uint64_t seed,
+               ControlPlaneOptions options);
   ~ControlPlane();
 
   // Links of others, with the user they come as; they are connected whenever the server runs.

@@ -19,11 +19,15 @@ class Dice {
     return z ^ (z >> 31);
   }
   size_t below(size_t count) { return count == 0 ? 0 : next() % count; }
-  int64_t between(int64_t first, int64_t last) { return first + static_cast<int64_t>(below(static_cast<size_t>(last - first + 1))); }
+  int64_t between(int64_t first, int64_t last) {
+    return first + static_cast<int64_t>(below(static_cast<size_t>(last - first + 1)));
+  }
   Duration between(Duration least, Duration most) { return Duration(between(least.count(), most.count())); }
   bool one_in(size_t count) { return count > 0 && below(count) == 0; }
   template <class List>
-  auto& pick(List& list) { return list[below(std::size(list))]; }
+  auto& pick(List& list) {
+    return list[below(std::size(list))];
+  }
 
  private:
   uint64_t state_;

@@ -16,12 +16,16 @@ using client::Resource;
 class FaultyWatch : public client::Watch, private client::WatchSink {
  public:
   FaultyWatch(Link& link, const Resource& resource, client::WatchSink& sink, int64_t after)
-      : link_(link), resource_(resource), core_(std::make_shared<Core>(Core{&sink})), seen_(after) {
-    link_.watches_.insert(this);
+      : link_(link),
+        resource_(resource),
+        core_(std::make_shared<Core>(Core{&sink})),
+        number_(++link.watch_numbers_),
+        seen_(after) {
+    link_.watches_.emplace(number_, this);
     lags_ = link_.dice_.one_in(link_.faults_.watch_lag);
   }
   ~FaultyWatch() override {
-    link_.watches_.erase(this);
+    link_.watches_.erase(number_);
     core_->sink = nullptr;
   }
 
@@ -48,12 +52,15 @@ class FaultyWatch : public client::Watch, private client::WatchSink {
   void on_event(client::WatchEvent event) override {
     const int64_t revision = client::revision_of(event.object);
     if (revision < seen_)
-      link_.journal_.violation(fmt::format("{}: a watch of {} went from revision {} back to {}", link_.name_, resource_.plural, seen_, revision));
+      link_.journal_.violation(fmt::format("{}: a watch of {} went from revision {} back to {}", link_.name_,
+                                           resource_.plural, seen_, revision));
     seen_ = std::max(seen_, revision);
     if (frozen_) return;
     core_->waiting.push_back(std::move(event));
     if (!lags_) return flush();
-    if (!lag_timer_) lag_timer_ = link_.executor_.after(link_.dice_.between(Duration::zero(), link_.faults_.lag_max), [this] { flush(); });
+    if (!lag_timer_)
+      lag_timer_ =
+          link_.executor_.after(link_.dice_.between(Duration::zero(), link_.faults_.lag_max), [this] { flush(); });
   }
 
   void on_end(Error why) override {
@@ -85,6 +92,7 @@ class FaultyWatch : public client::Watch, private client::WatchSink {
   Link& link_;
   const Resource& resource_;
   const std::shared_ptr<Core> core_;
+  const uint64_t number_;
   std::unique_ptr<client::Watch> inner_;
   std::unique_ptr<run::Timer> lag_timer_, end_timer_;
   int64_t seen_ = 0;
@@ -103,16 +111,18 @@ class FaultyClient : public client::Client {
     if (list && options.continue_token.empty() && options.resource_version.empty()) {
       const int64_t revision = parse_int(list->resource_version).value_or(0);
       if (revision < link_.revision_seen_)
-        link_.journal_.violation(fmt::format("{}: a list of {} at revision {} after {} was seen", link_.name_, resource.plural, revision,
-                                             link_.revision_seen_));
+        link_.journal_.violation(fmt::format("{}: a list of {} at revision {} after {} was seen", link_.name_,
+                                             resource.plural, revision, link_.revision_seen_));
       link_.saw(revision, "list");
     }
     return list;
   }
-  Result<schema::Object> create(const Resource& resource, const schema::Document& object, std::string_view ns) override {
+  Result<schema::Object> create(const Resource& resource, const schema::Document& object,
+                                std::string_view ns) override {
     return ask([&](client::Client& c) { return c.create(resource, object, ns); });
   }
-  Result<schema::Object> update(const Resource& resource, const schema::Document& object, std::string_view subresource) override {
+  Result<schema::Object> update(const Resource& resource, const schema::Document& object,
+                                std::string_view subresource) override {
     return ask([&](client::Client& c) { return c.update(resource, object, subresource); });
   }
   Result<schema::Object> patch(const Resource& resource, const Key& key, client::PatchType type, std::string_view body,
@@ -176,17 +186,20 @@ Status Link::after() {
 void Link::saw(int64_t revision, std::string_view) { revision_seen_ = std::max(revision_seen_, revision); }
 
 void Link::disconnect() {
-  for (FaultyWatch* watch : watches_) watch->freeze(dice_.between(Duration::zero(), Duration(3s)), unavailable("unexpected EOF"));
+  for (const auto& [number, watch] : watches_)
+    watch->freeze(dice_.between(Duration::zero(), Duration(3s)), unavailable("unexpected EOF"));
   target_.reset();
 }
 
 void Link::cut() {
   cut_ = true;
-  for (FaultyWatch* watch : watches_) watch->freeze(dice_.between(Duration(1s), Duration(30s)), timed_out("read tcp: i/o timeout"));
+  for (const auto& [number, watch] : watches_)
+    watch->freeze(dice_.between(Duration(1s), Duration(30s)), timed_out("read tcp: i/o timeout"));
 }
 
 void Link::break_watches() {
-  for (FaultyWatch* watch : watches_) watch->freeze(dice_.between(Duration::zero(), Duration(1s)), unavailable("unexpected EOF"));
+  for (const auto& [number, watch] : watches_)
+    watch->freeze(dice_.between(Duration::zero(), Duration(1s)), unavailable("unexpected EOF"));
 }
 
 }  // namespace dure::sim

@@ -1,15 +1,15 @@
 // Link: the connection of one process to the server, and everything that can go wrong with it.
 //
-// Behind it is the server's real in-process client of one user. The Link loses requests, loses answers (the write happened, the caller
-// sees a timeout), lets watches lag or break, is cut, and ends a process between any two of its writes. It also watches the
-// server: revisions never go backwards for anybody, events of a watch come in order.
+// Behind it is the server's real in-process client of one user. The Link loses requests, loses answers (the write
+// happened, the caller sees a timeout), lets watches lag or break, is cut, and ends a process between any two of its
+// writes. It also watches the server: revisions never go backwards for anybody, events of a watch come in order.
 //
 // Owner: the node or server part it belongs to; outlives the clients that `client` made. Thread: one.
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
-#include <set>
 #include <string>
 
 #include "client/client.h"
@@ -45,11 +45,18 @@ class Link {
   bool is_cut() const { return cut_; }
   void break_watches();
 
-  // The process behind this link dies with its n-th call from now: `on_death` runs at once, and nothing gets through any more
-  // until `revive`.
-  void die_after(size_t calls, std::function<void()> on_death) { calls_to_live_ = calls; on_death_ = std::move(on_death); }
+  // The process behind this link dies with its n-th call from now: `on_death` runs at once, and nothing gets through
+  // any more until `revive`.
+  void die_after(size_t calls, std::function<void()> on_death) {
+    calls_to_live_ = calls;
+    on_death_ = std::move(on_death);
+  }
   void kill() { dead_ = true; }
-  void revive() { dead_ = false; calls_to_live_ = 0; on_death_ = nullptr; }
+  void revive() {
+    dead_ = false;
+    calls_to_live_ = 0;
+    on_death_ = nullptr;
+  }
   // Runs between two calls of a process, as others would at that moment; it must not use this link.
   void set_meanwhile(std::function<void()> meanwhile) { meanwhile_ = std::move(meanwhile); }
 
@@ -75,7 +82,8 @@ class Link {
   bool cut_ = false, dead_ = false, refused_ = false, in_meanwhile_ = false;
   size_t calls_to_live_ = 0;
   std::function<void()> on_death_, meanwhile_;
-  std::set<class FaultyWatch*> watches_;
+  std::map<uint64_t, class FaultyWatch*> watches_;  // in the order in which they began
+  uint64_t watch_numbers_ = 0;
   int64_t revision_seen_ = 0;
   uint64_t calls_ = 0;
 };

@@ -31,7 +31,8 @@ SimNode::SimNode(int number, run::VirtualExecutor& executor, Dice& dice, Journal
       link_(name_, executor, dice, journal),
       runtime_(executor, {.address_prefix = fmt::format("10.244.{}.", number)}),
       probe_net_(std::make_unique<OpenNet>()) {
-  for (int version = 1; version <= 9; ++version) runtime_.add_registry_image(fmt::format("example.com/app:{}", version));
+  for (int version = 1; version <= 9; ++version)
+    runtime_.add_registry_image(fmt::format("example.com/app:{}", version));
   (void)disk_.make_directories("/etc");
   (void)os::write_file_atomic(disk_, "/etc/resolv.conf", "nameserver 192.0.2.53\n");
 }
@@ -54,10 +55,19 @@ void SimNode::start_agent() {
   options.node_memory = memory_bytes;
   options.cluster_dns.servers = {"10.96.0.10"};
   options.relist = 3s;
-  a.pods = std::make_unique<pods::Pods>(
-      pods::PodsParts{*a.client, *a.caches, runtime_, a.executor, a.executor, disk_, *a.events, *probe_net_, pod_volumes(),
-                      [](const std::string&) { return Status{}; }, [](const std::string&, int) { return Status{}; }, {}},
-      options);
+  a.pods = std::make_unique<pods::Pods>(pods::PodsParts{*a.client,
+                                                        *a.caches,
+                                                        runtime_,
+                                                        a.executor,
+                                                        a.executor,
+                                                        disk_,
+                                                        *a.events,
+                                                        *probe_net_,
+                                                        pod_volumes(),
+                                                        [](const std::string&) { return Status{}; },
+                                                        [](const std::string&, int) { return Status{}; },
+                                                        {}},
+                                        options);
   pods::NodeOptions node;
   node.name = name_;
   node.ips = {address_};
@@ -90,9 +100,8 @@ void SimNode::lose_power() {
 pods::PodVolumes SimNode::pod_volumes() {
   pods::PodVolumes out;
   out.mount = [this](const schema::Object& pod) { return mount(pod); };
-  out.sub_path = [](const schema::Object&, const std::string&, const std::string& path, const std::string& sub) -> Result<std::string> {
-    return path + "/" + sub;
-  };
+  out.sub_path = [](const schema::Object&, const std::string&, const std::string& path,
+                    const std::string& sub) -> Result<std::string> { return path + "/" + sub; };
   out.unmount = [this](const std::string& uid) {
     volumes_.erase(uid);
     return Status{};
@@ -113,7 +122,8 @@ Result<std::map<std::string, std::string>> SimNode::mount(const schema::Object& 
       DURE_CHECK(agent_->client->get(core::configmaps, {ns, std::string(volume.configMap().name())}));
     for (const core::VolumeProjection source : volume.projected().sources()) {
       if (again) break;
-      if (source.has_configMap()) DURE_CHECK(agent_->client->get(core::configmaps, {ns, std::string(source.configMap().name())}));
+      if (source.has_configMap())
+        DURE_CHECK(agent_->client->get(core::configmaps, {ns, std::string(source.configMap().name())}));
       if (!source.has_serviceAccountToken()) continue;
       schema::Document request(kinds::authentication_v1::TokenRequest::schema_type());
       kinds::authentication_v1::TokenRequest out(request);
@@ -123,7 +133,8 @@ Result<std::map<std::string, std::string>> SimNode::mount(const schema::Object& 
       bound.set_apiVersion("v1");
       bound.set_name(client::name_of(object));
       bound.set_uid(uid);
-      DURE_CHECK(agent_->client->create_subresource(core::serviceaccounts, {ns, std::string(pod.spec().serviceAccountName())}, "token", request));
+      DURE_CHECK(agent_->client->create_subresource(
+          core::serviceaccounts, {ns, std::string(pod.spec().serviceAccountName())}, "token", request));
     }
   }
   volumes_.insert(uid);
@@ -137,8 +148,9 @@ std::vector<SimNode::Running> SimNode::running() {
   for (const v1::Container container : v1::ListContainersResponse(*answer).containers()) {
     if (container.state() != v1::CONTAINER_RUNNING) continue;
     const auto label = [&](std::string_view key) { return std::string(container.labels().get(key)); };
-    out.push_back({label("io.kubernetes.pod.namespace"), label("io.kubernetes.pod.name"), label("io.kubernetes.pod.uid"),
-                   std::string(container.metadata().name()), std::string(container.id())});
+    out.push_back({label("io.kubernetes.pod.namespace"), label("io.kubernetes.pod.name"),
+                   label("io.kubernetes.pod.uid"), std::string(container.metadata().name()),
+                   std::string(container.id())});
   }
   return out;
 }

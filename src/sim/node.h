@@ -1,7 +1,8 @@
-// SimNode: a machine of the cluster: a container runtime that goes on whatever happens to the agent, a disk, and the agent's process.
+// SimNode: a machine of the cluster: a container runtime that goes on whatever happens to the agent, a disk, and the
+// agent's process.
 //
-// The agent is the real one without its network and its files: pods::Pods and pods::NodeStatus over the memory runtime. Owner: the World.
-// Thread: one.
+// The agent is the real one without its network and its files: pods::Pods and pods::NodeStatus over the memory runtime.
+// Owner: the World. Thread: one.
 #pragma once
 
 #include <memory>
@@ -31,15 +32,15 @@ class SimNode {
   cri::MemoryRuntime& runtime() { return runtime_; }
   void start_agent();
   bool agent_up() const { return agent_ != nullptr; }
-  void kill_agent();   // the containers do not notice
-  void lose_power();   // agent and containers
+  void kill_agent();  // the containers do not notice
+  void lose_power();  // agent and containers
   bool idle() const { return agent_ && agent_->runner->idle(); }
   client::Cache* pods_cache() { return agent_ ? &agent_->pods->cache() : nullptr; }
 
   struct Running {
     std::string namespace_, pod, uid, container, id;
   };
-  std::vector<Running> running();                 // containers
+  std::vector<Running> running();                       // containers
   std::set<std::string> sandbox_uids(bool ready_only);  // of pods
   const std::set<std::string>& volumes() const { return volumes_; }
 

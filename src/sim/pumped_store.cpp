@@ -24,9 +24,12 @@ bool PumpLane::run_front(Queue& queue) {
 void PumpedStore::commit(store::Transaction transaction, Committed done) {
   auto answered = std::make_shared<bool>(false);
   std::vector<store::Write> writes = transaction.writes;
-  inner_.commit(std::move(transaction), [this, answered, writes = std::move(writes), done = std::move(done)](Result<store::Revision> revision) mutable {
-    if (revision) truth_.acknowledged(writes, *revision);
-    else if (revision.error().is("StoreFailed")) truth_.doubtful(writes);
+  inner_.commit(std::move(transaction), [this, answered, writes = std::move(writes),
+                                         done = std::move(done)](Result<store::Revision> revision) mutable {
+    if (revision)
+      truth_.acknowledged(writes, *revision);
+    else if (revision.error().is("StoreFailed"))
+      truth_.doubtful(writes);
     *answered = true;
     done(std::move(revision));
   });
@@ -45,8 +48,10 @@ void DurableTruth::acknowledged(const std::vector<store::Write>& writes, store::
       continue;
     }
     written_.insert(write.key);
-    if (write.value) values_[write.key] = *write.value;
-    else values_.erase(write.key);
+    if (write.value)
+      values_[write.key] = *write.value;
+    else
+      values_.erase(write.key);
   }
 }
 

@@ -1,8 +1,8 @@
 // PumpedStore: a LogStore in a world of one thread.
 //
-// Callers of the API block until their write is acknowledged; here nobody else could carry it out meanwhile. So `commit` itself runs the
-// store's own two lanes until its answer is in. DurableTruth remembers across power losses what was acknowledged, and says
-// what a store that was opened again has lost or invented.
+// Callers of the API block until their write is acknowledged; here nobody else could carry it out meanwhile. So
+// `commit` itself runs the store's own two lanes until its answer is in. DurableTruth remembers across power losses
+// what was acknowledged, and says what a store that was opened again has lost or invented.
 #pragma once
 
 #include <deque>
@@ -22,7 +22,9 @@ class PumpLane : public run::Executor {
  public:
   explicit PumpLane(run::Executor& behind) : behind_(behind) {}
   void post(run::Work work) override;
-  std::unique_ptr<run::Timer> after(Duration delay, run::Work work) override { return behind_.after(delay, std::move(work)); }
+  std::unique_ptr<run::Timer> after(Duration delay, run::Work work) override {
+    return behind_.after(delay, std::move(work));
+  }
   Monotonic now() const override { return behind_.now(); }
   WallTime wall_now() const override { return behind_.wall_now(); }
   bool pump_one() { return run_front(*queue_); }
@@ -62,7 +64,8 @@ class PumpedStore : public store::Store {
   void commit(store::Transaction transaction, Committed done) override;
   std::optional<store::Entry> get(std::string_view key) const override { return inner_.get(key); }
   Result<store::Page> range(const store::RangeRequest& request) const override { return inner_.range(request); }
-  Result<std::unique_ptr<store::Watch>> watch(std::string prefix, store::Revision after, store::WatchSink& sink) override {
+  Result<std::unique_ptr<store::Watch>> watch(std::string prefix, store::Revision after,
+                                              store::WatchSink& sink) override {
     return inner_.watch(std::move(prefix), after, sink);
   }
   store::Revision revision() const override { return inner_.revision(); }

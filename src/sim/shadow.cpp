@@ -61,7 +61,8 @@ void Shadow::on_event(WatchEvent event) {
     return;
   }
   if (!known) {
-    journal_.violation(fmt::format("watch: {} of {}, which is not there", event.kind == WatchEvent::Kind::deleted ? "DELETED" : "MODIFIED",
+    journal_.violation(fmt::format("watch: {} of {}, which is not there",
+                                   event.kind == WatchEvent::Kind::deleted ? "DELETED" : "MODIFIED",
                                    about(event.object)));
     return;
   }
@@ -69,8 +70,10 @@ void Shadow::on_event(WatchEvent event) {
     journal_.violation(fmt::format("watch: {} became another object without being deleted", about(event.object)));
   else
     judge(old->second, event.object);
-  if (event.kind == WatchEvent::Kind::deleted) objects_.erase(old);
-  else old->second = event.object;
+  if (event.kind == WatchEvent::Kind::deleted)
+    objects_.erase(old);
+  else
+    old->second = event.object;
 }
 
 void Shadow::on_end(Error why) {
@@ -80,7 +83,8 @@ void Shadow::on_end(Error why) {
 
 void Shadow::judge(const schema::Object& before, const schema::Object& after) {
   if (client::revision_of(after) <= client::revision_of(before))
-    journal_.violation(fmt::format("{} went from revision {} to {}", about(after), client::revision_of(before), client::revision_of(after)));
+    journal_.violation(fmt::format("{} went from revision {} to {}", about(after), client::revision_of(before),
+                                   client::revision_of(after)));
   if (client::generation_of(after) < client::generation_of(before))
     journal_.violation(fmt::format("{}: the generation went back", about(after)));
   if (client::is_terminating(before) && !client::is_terminating(after))
@@ -93,14 +97,16 @@ void Shadow::judge(const schema::Object& before, const schema::Object& after) {
 void Shadow::judge_pod(const schema::Object& before, const schema::Object& after) {
   const kinds::core_v1::Pod old(before), now(after);
   if (!old.spec().nodeName().empty() && old.spec().nodeName() != now.spec().nodeName())
-    journal_.violation(fmt::format("{} moved from {} to {}", about(after), old.spec().nodeName(), now.spec().nodeName()));
+    journal_.violation(
+        fmt::format("{} moved from {} to {}", about(after), old.spec().nodeName(), now.spec().nodeName()));
   const std::string_view phase = old.status().phase();
   if ((phase == "Succeeded" || phase == "Failed") && now.status().phase() != phase)
     journal_.violation(fmt::format("{} went from {} to {}", about(after), phase, now.status().phase()));
   for (const auto& was : old.status().containerStatuses())
     for (const auto& is : now.status().containerStatuses())
       if (was.name() == is.name() && is.restartCount() < was.restartCount())
-        journal_.violation(fmt::format("{}: the restart count of {} went from {} to {}", about(after), is.name(), was.restartCount(), is.restartCount()));
+        journal_.violation(fmt::format("{}: the restart count of {} went from {} to {}", about(after), is.name(),
+                                       was.restartCount(), is.restartCount()));
 }
 
 std::string Shadow::difference(client::Client& direct) const {
@@ -111,7 +117,8 @@ std::string Shadow::difference(client::Client& direct) const {
     const auto found = left.find(client::key_of(object));
     if (found == left.end()) return fmt::format("a watcher misses {}", about(object));
     if (client::revision_of(found->second) != client::revision_of(object))
-      return fmt::format("a watcher has {} at revision {}, it is at {}", about(object), client::revision_of(found->second), client::revision_of(object));
+      return fmt::format("a watcher has {} at revision {}, it is at {}", about(object),
+                         client::revision_of(found->second), client::revision_of(object));
     left.erase(found);
   }
   return left.empty() ? "" : fmt::format("a watcher still has {}", about(left.begin()->second));

@@ -1,7 +1,7 @@
 // Shadow: a mirror of one collection that is kept by nothing but list and watch, and judges every change it is told.
 //
-// An event that does not fit the mirror (ADDED of what is there, MODIFIED or DELETED of what is not) means that one was lost or
-// repeated. Owner: the Audit. Thread: one.
+// An event that does not fit the mirror (ADDED of what is there, MODIFIED or DELETED of what is not) means that one was
+// lost or repeated. Owner: the Audit. Thread: one.
 #pragma once
 
 #include <map>

@@ -37,7 +37,8 @@ uint64_t run_world(uint64_t seed) {
 TEST(Sim, OneSeedIsOneHistory) { EXPECT_EQ(run_world(1), run_world(1)); }
 
 TEST(Sim, WorldsSettleAfterFaults) {
-  if (const char* only = std::getenv("DURE_SEED")) return (void)run_world(static_cast<uint64_t>(parse_int(only).value_or(1)));
+  if (const char* only = std::getenv("DURE_SEED"))
+    return (void)run_world(static_cast<uint64_t>(parse_int(only).value_or(1)));
   const auto limit = std::chrono::seconds(std::getenv("DURE_TEST_LONG") ? 600 : 35);
   const auto begun = std::chrono::steady_clock::now();
   uint64_t seed = 2;

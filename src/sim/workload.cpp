@@ -23,11 +23,14 @@ constexpr size_t deployments_max = 6, jobs_max = 4;
 std::string pod_template(Dice& dice, std::string_view app) {
   const bool deaf = dice.one_in(4);
   const std::string probe = dice.one_in(2) ? R"(,"readinessProbe":{"tcpSocket":{"port":80},"periodSeconds":5})" : "";
-  const std::string volume = dice.one_in(3) ? R"(,"volumes":[{"name":"settings","configMap":{"name":"kube-root-ca.crt"}}])" : "";
+  const std::string volume =
+      dice.one_in(3) ? R"(,"volumes":[{"name":"settings","configMap":{"name":"kube-root-ca.crt"}}])" : "";
   const std::string mount = volume.empty() ? "" : R"(,"volumeMounts":[{"name":"settings","mountPath":"/settings"}])";
-  return fmt::format(R"({{"metadata":{{"labels":{{"app":"{}"}}}},"spec":{{"terminationGracePeriodSeconds":{},"containers":[{{"name":"main",)"
-                     R"("image":"example.com/app:{}","command":["serve"{}],"resources":{{"requests":{{"cpu":"{}m"}}}}{}{}}}]{}}}}})",
-                     app, dice.between(1, 20), dice.between(1, 9), deaf ? R"(,"ignore-term")" : "", dice.between(10, 400), probe, mount, volume);
+  return fmt::format(
+      R"({{"metadata":{{"labels":{{"app":"{}"}}}},"spec":{{"terminationGracePeriodSeconds":{},"containers":[{{"name":"main",)"
+      R"("image":"example.com/app:{}","command":["serve"{}],"resources":{{"requests":{{"cpu":"{}m"}}}}{}{}}}]{}}}}})",
+      app, dice.between(1, 20), dice.between(1, 9), deaf ? R"(,"ignore-term")" : "", dice.between(10, 400), probe,
+      mount, volume);
 }
 
 }  // namespace
@@ -46,7 +49,8 @@ void Workload::say(std::string_view what, const Status& done) {
 }
 
 void Workload::begin() {
-  for (const char* name : namespace_names) want(core::namespaces, {"", name}, fmt::format(R"({{"metadata":{{"name":"{}"}}}})", name));
+  for (const char* name : namespace_names)
+    want(core::namespaces, {"", name}, fmt::format(R"({{"metadata":{{"name":"{}"}}}})", name));
 }
 
 std::string Workload::some_namespace() { return dice_.pick(namespace_names); }
@@ -87,27 +91,47 @@ void Workload::unwant(const Wanted& wanted, client::Propagation propagation) {
   const Wanted copy = wanted;
   wanted_.erase(id_of(copy.resource[0], copy.key));
   Status done = client_.remove(*copy.resource, copy.key, {.propagation = propagation});
-  say(fmt::format("delete{} {} {}", propagation == client::Propagation::foreground ? " (foreground)" : "", copy.resource->plural, copy.key.text()), done);
+  say(fmt::format("delete{} {} {}", propagation == client::Propagation::foreground ? " (foreground)" : "",
+                  copy.resource->plural, copy.key.text()),
+      done);
 }
 
 void Workload::act() {
   switch (dice_.below(16)) {
-    case 0: case 1: case 2: return put_deployment();
-    case 3: case 4: case 5: case 6: return change_deployment();
-    case 7: return put_daemon_set();
-    case 8: return put_job();
-    case 9: case 10: return put_service();
-    case 11: return put_config_map();
-    case 12: return remove_something();
-    case 13: return remove_pod();
-    case 14: return put_solo_pod();
-    case 15: return dice_.one_in(2) ? remove_namespace() : remove_something();
+    case 0:
+    case 1:
+    case 2:
+      return put_deployment();
+    case 3:
+    case 4:
+    case 5:
+    case 6:
+      return change_deployment();
+    case 7:
+      return put_daemon_set();
+    case 8:
+      return put_job();
+    case 9:
+    case 10:
+      return put_service();
+    case 11:
+      return put_config_map();
+    case 12:
+      return remove_something();
+    case 13:
+      return remove_pod();
+    case 14:
+      return put_solo_pod();
+    case 15:
+      return dice_.one_in(2) ? remove_namespace() : remove_something();
   }
 }
 
 void Workload::interfere() {
-  if (dice_.one_in(2)) change_deployment();
-  else remove_pod();
+  if (dice_.one_in(2))
+    change_deployment();
+  else
+    remove_pod();
 }
 
 void Workload::put_deployment() {
@@ -119,7 +143,8 @@ void Workload::put_deployment() {
   want(apps::deployments, {ns, name},
        fmt::format(R"({{"metadata":{{"name":"{0}"}},"spec":{{"replicas":{1},"strategy":{2},"minReadySeconds":{3},)"
                    R"("selector":{{"matchLabels":{{"app":"{0}"}}}},"template":{4}}}}})",
-                   name, dice_.between(0, 6), dice_.pick(strategies), dice_.one_in(3) ? 5 : 0, pod_template(dice_, name)));
+                   name, dice_.between(0, 6), dice_.pick(strategies), dice_.one_in(3) ? 5 : 0,
+                   pod_template(dice_, name)));
 }
 
 void Workload::change_deployment() {
@@ -141,30 +166,37 @@ void Workload::change_deployment() {
 void Workload::put_daemon_set() {
   const std::string ns = some_namespace(), name = "agent";
   want(apps::daemonsets, {ns, name},
-       fmt::format(R"({{"metadata":{{"name":"{0}"}},"spec":{{"selector":{{"matchLabels":{{"app":"{0}"}}}},"template":{1}}}}})", name,
-                   pod_template(dice_, name)));
+       fmt::format(
+           R"({{"metadata":{{"name":"{0}"}},"spec":{{"selector":{{"matchLabels":{{"app":"{0}"}}}},"template":{1}}}}})",
+           name, pod_template(dice_, name)));
 }
 
 void Workload::put_job() {
   if (all_of(batch::jobs).size() >= jobs_max) return;
   const std::string ns = some_namespace(), name = fmt::format("work{}", ++numbers_);
-  want(batch::jobs, {ns, name},
-       fmt::format(R"({{"metadata":{{"name":"{}"}},"spec":{{"completions":{},"parallelism":{},"backoffLimit":{},"template":{{"spec":{{)"
-                   R"("restartPolicy":"{}","containers":[{{"name":"main","image":"example.com/app:1","command":["sh","-c","sleep {}; exit {}"]}}]}}}}}}}})",
-                   name, dice_.between(1, 4), dice_.between(1, 3), dice_.between(1, 4), dice_.one_in(2) ? "Never" : "OnFailure",
-                   dice_.between(0, 30), dice_.one_in(5) ? 1 : 0));
+  want(
+      batch::jobs, {ns, name},
+      fmt::format(
+          R"({{"metadata":{{"name":"{}"}},"spec":{{"completions":{},"parallelism":{},"backoffLimit":{},"template":{{"spec":{{)"
+          R"("restartPolicy":"{}","containers":[{{"name":"main","image":"example.com/app:1","command":["sh","-c","sleep {}; exit {}"]}}]}}}}}}}})",
+          name, dice_.between(1, 4), dice_.between(1, 3), dice_.between(1, 4), dice_.one_in(2) ? "Never" : "OnFailure",
+          dice_.between(0, 30), dice_.one_in(5) ? 1 : 0));
 }
 
 void Workload::put_service() {
   const std::string ns = some_namespace(), name = fmt::format("web{}", dice_.between(1, 3));
-  want(core::services, {ns, name},
-       fmt::format(R"({{"metadata":{{"name":"{0}"}},"spec":{{"selector":{{"app":"{0}"}},"ports":[{{"name":"http","port":80,"targetPort":8080,"protocol":"TCP"}}]}}}})", name));
+  want(
+      core::services, {ns, name},
+      fmt::format(
+          R"({{"metadata":{{"name":"{0}"}},"spec":{{"selector":{{"app":"{0}"}},"ports":[{{"name":"http","port":80,"targetPort":8080,"protocol":"TCP"}}]}}}})",
+          name));
 }
 
 void Workload::put_config_map() {
   const std::string ns = some_namespace(), name = fmt::format("settings{}", dice_.between(1, 3));
   want(core::configmaps, {ns, name},
-       fmt::format(R"({{"metadata":{{"name":"{}"}},"data":{{"value":"{}"}}}})", name, std::string(dice_.below(3000), 'a' + static_cast<char>(dice_.below(26)))));
+       fmt::format(R"({{"metadata":{{"name":"{}"}},"data":{{"value":"{}"}}}})", name,
+                   std::string(dice_.below(3000), 'a' + static_cast<char>(dice_.below(26)))));
 }
 
 // A pod whose name comes back, as a StatefulSet's would.
@@ -206,16 +238,20 @@ bool Workload::remove_others(const Resource& resource) {
     const std::string ns = resource.namespaced ? key.namespace_ : key.name;
     bool ours = false;
     for (const char* name : namespace_names) ours = ours || ns == name;
-    if (!ours || wanted_.contains(id_of(resource, key)) || !client::controller_of(object).uid.empty() || key.name == "kube-root-ca.crt") continue;
+    if (!ours || wanted_.contains(id_of(resource, key)) || !client::controller_of(object).uid.empty() ||
+        key.name == "kube-root-ca.crt")
+      continue;
     none = false;
-    if (!client::is_terminating(object)) say(fmt::format("delete again {} {}", resource.plural, key.text()), client_.remove(resource, key));
+    if (!client::is_terminating(object))
+      say(fmt::format("delete again {} {}", resource.plural, key.text()), client_.remove(resource, key));
   }
   return none;
 }
 
 bool Workload::insist() {
   bool settled = true;
-  for (const Resource* resource : {&apps::deployments, &apps::daemonsets, &batch::jobs, &core::services, &core::configmaps, &core::pods, &core::namespaces})
+  for (const Resource* resource : {&apps::deployments, &apps::daemonsets, &batch::jobs, &core::services,
+                                   &core::configmaps, &core::pods, &core::namespaces})
     settled = remove_others(*resource) && settled;
   for (const auto& [id, wanted] : wanted_) settled = apply(wanted) && settled;
   return settled;

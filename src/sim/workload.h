@@ -1,4 +1,5 @@
-// Workload: the users of a world: they make, scale, roll and delete things, insist on what they want, and forgive every error on the way.
+// Workload: the users of a world: they make, scale, roll and delete things, insist on what they want, and forgive every
+// error on the way.
 //
 // `wanted` is what should be there in the end. Owner: the World. Thread: one.
 #pragma once
@@ -24,14 +25,16 @@ class Workload {
  public:
   Workload(client::Client& client, Dice& dice, Journal& journal) : client_(client), dice_(dice), journal_(journal) {}
 
-  void begin();        // the namespaces
-  void act();          // one thing a user does
-  void interfere();    // a small thing, in the middle of somebody else's work
+  void begin();      // the namespaces
+  void act();        // one thing a user does
+  void interfere();  // a small thing, in the middle of somebody else's work
   // Makes, changes and deletes what differs from `wanted`; true: nothing differed.
   bool insist();
   void end_everything();  // from now on nothing is wanted
 
-  bool wants(const client::Resource& resource, const client::Key& key) const { return wanted_.contains(id_of(resource, key)); }
+  bool wants(const client::Resource& resource, const client::Key& key) const {
+    return wanted_.contains(id_of(resource, key));
+  }
   const auto& wanted() const { return wanted_; }
 
  private:

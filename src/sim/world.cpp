@@ -39,7 +39,8 @@ World::World(WorldOptions options)
   for (int number = 1; number <= options_.nodes; ++number) {
     nodes_.push_back(std::make_unique<SimNode>(number, executor_, dice_, journal_));
     SimNode& node = *nodes_.back();
-    server_.add(node.link(), {.name = "system:node:" + node.name(), .groups = {"system:nodes", "system:authenticated"}});
+    server_.add(node.link(),
+                {.name = "system:node:" + node.name(), .groups = {"system:nodes", "system:authenticated"}});
     node.link().set_meanwhile([this] { meanwhile(); });
   }
   server_.own_link().set_meanwhile([this] { meanwhile(); });
@@ -53,12 +54,16 @@ World::~World() {
 Duration World::age() const { return executor_.now() - began_; }
 
 std::string World::summary() const {
-  return fmt::format("seed {}: {:.0f} virtual seconds, {} faults, the server died {} times, agents {} times, {} objects, digest {:016x}", options_.seed,
-                     std::chrono::duration<double>(age()).count(), faults_, server_deaths_, agent_deaths_, server_.truth().size(), journal_.digest());
+  return fmt::format(
+      "seed {}: {:.0f} virtual seconds, {} faults, the server died {} times, agents {} times, {} objects, digest "
+      "{:016x}",
+      options_.seed, std::chrono::duration<double>(age()).count(), faults_, server_deaths_, agent_deaths_,
+      server_.truth().size(), journal_.digest());
 }
 
 bool World::run() {
-  return come_up() && act() && settle("after the storm") && stay_quiet() && (workload_.end_everything(), settle("after everything was deleted"));
+  return come_up() && act() && settle("after the storm") && stay_quiet() &&
+         (workload_.end_everything(), settle("after everything was deleted"));
 }
 
 void World::pass(Duration time) {
@@ -70,9 +75,7 @@ void World::pass(Duration time) {
   }
 }
 
-void World::later(Duration delay, run::Work work) {
-  timers_.push_back(executor_.after(delay, std::move(work)));
-}
+void World::later(Duration delay, run::Work work) { timers_.push_back(executor_.after(delay, std::move(work))); }
 
 bool World::come_up() {
   server_.start();
@@ -85,10 +88,15 @@ bool World::come_up() {
 bool World::act() {
   stormy_ = true;
   for (auto& node : nodes_)
-    node->link().set_faults({.lost_request = dice_.one_in(2) ? 50u : 0u, .lost_answer = dice_.one_in(2) ? 50u : 0u, .watch_lag = dice_.one_in(2) ? 3u : 0u, .lag_max = 3s});
+    node->link().set_faults({.lost_request = dice_.one_in(2) ? 50u : 0u,
+                             .lost_answer = dice_.one_in(2) ? 50u : 0u,
+                             .watch_lag = dice_.one_in(2) ? 3u : 0u,
+                             .lag_max = 3s});
   for (int step = 0; step < options_.steps && journal_.clean(); ++step) {
-    if (dice_.one_in(3)) fault();
-    else workload_.act();
+    if (dice_.one_in(3))
+      fault();
+    else
+      workload_.act();
     pass(dice_.one_in(3) ? Duration::zero() : dice_.between(Duration::zero(), Duration(15s)));
   }
   stormy_ = false;
@@ -107,16 +115,25 @@ void World::fault() {
   ++faults_;
   SimNode& node = *dice_.pick(nodes_);
   switch (dice_.below(12)) {
-    case 0: case 1: return kill_agent(node);
-    case 2: case 3: return cut(node);
-    case 4: case 5: return crash_container(node);
-    case 6: return trouble_runtime(node);
+    case 0:
+    case 1:
+      return kill_agent(node);
+    case 2:
+    case 3:
+      return cut(node);
+    case 4:
+    case 5:
+      return crash_container(node);
+    case 6:
+      return trouble_runtime(node);
     case 7:
       journal_.note(fmt::format("{} loses power", node.name()));
       node.lose_power();
       ++agent_deaths_;
-      return agent_returns_after(node, dice_.one_in(3) ? dice_.between(Duration(60s), Duration(400s)) : dice_.between(Duration(1s), Duration(20s)));
-    case 8: return kill_server(dice_.one_in(3) ? Death::clean : dice_.one_in(2) ? Death::kill : Death::power_loss);
+      return agent_returns_after(node, dice_.one_in(3) ? dice_.between(Duration(60s), Duration(400s))
+                                                       : dice_.between(Duration(1s), Duration(20s)));
+    case 8:
+      return kill_server(dice_.one_in(3) ? Death::clean : dice_.one_in(2) ? Death::kill : Death::power_loss);
     case 9: {
       if (!server_.up()) return;
       const Death death = dice_.one_in(3) ? Death::kill : Death::power_loss;
@@ -143,7 +160,8 @@ void World::kill_server(Death death) {
   journal_.note(fmt::format("the server {}", names[static_cast<int>(death)]));
   ++server_deaths_;
   server_.stop(death);
-  server_returns_after(dice_.one_in(4) ? dice_.between(Duration(30s), Duration(90s)) : dice_.between(Duration::zero(), Duration(10s)));
+  server_returns_after(dice_.one_in(4) ? dice_.between(Duration(30s), Duration(90s))
+                                       : dice_.between(Duration::zero(), Duration(10s)));
 }
 
 void World::server_died(Death death) {
@@ -165,7 +183,8 @@ void World::server_returns_after(Duration delay) {
 void World::kill_agent(SimNode& node) {
   if (!node.agent_up()) return;
   ++agent_deaths_;
-  const Duration away = dice_.one_in(4) ? dice_.between(Duration(45s), Duration(400s)) : dice_.between(Duration::zero(), Duration(10s));
+  const Duration away =
+      dice_.one_in(4) ? dice_.between(Duration(45s), Duration(400s)) : dice_.between(Duration::zero(), Duration(10s));
   if (dice_.one_in(2)) {
     journal_.note(fmt::format("the agent of {} is killed", node.name()));
     node.kill_agent();
@@ -209,7 +228,8 @@ void World::crash_container(SimNode& node) {
   if (all.empty()) return;
   const SimNode::Running& one = dice_.pick(all);
   const int exit_code = dice_.one_in(3) ? 0 : 137;
-  journal_.note(fmt::format("a container of {}/{} on {} ends with {}", one.namespace_, one.pod, node.name(), exit_code));
+  journal_.note(
+      fmt::format("a container of {}/{} on {} ends with {}", one.namespace_, one.pod, node.name(), exit_code));
   node.runtime().end_container(one.id, exit_code);
 }
 
@@ -217,8 +237,9 @@ void World::trouble_runtime(SimNode& node) {
   const Error broken{500, "Unknown", "the runtime failed"};
   switch (dice_.below(3)) {
     case 0: {
-      constexpr const char* methods[] = {"RunPodSandbox", "CreateContainer", "StartContainer", "StopContainer", "StopPodSandbox",
-                                         "RemovePodSandbox", "PullImage", "ListPodSandbox", "RemoveContainer", "ContainerStatus"};
+      constexpr const char* methods[] = {"RunPodSandbox",   "CreateContainer",  "StartContainer", "StopContainer",
+                                         "StopPodSandbox",  "RemovePodSandbox", "PullImage",      "ListPodSandbox",
+                                         "RemoveContainer", "ContainerStatus"};
       const char* method = dice_.pick(methods);
       journal_.note(fmt::format("the next calls of {} fail on {}", method, node.name()));
       return node.runtime().fail_next(method, broken, static_cast<int>(dice_.between(1, 4)));
@@ -272,7 +293,8 @@ bool World::settle(std::string_view what) {
     }
     pass(2s);
   }
-  if (journal_.clean()) journal_.violation(fmt::format("not settled {} within {} min: {}", what, options_.settle_max / 1min, trouble));
+  if (journal_.clean())
+    journal_.violation(fmt::format("not settled {} within {} min: {}", what, options_.settle_max / 1min, trouble));
   return false;
 }
 
@@ -282,8 +304,10 @@ bool World::stay_quiet() {
   (void)server_.truth().take_written();
   pass(120s);
   for (const std::string& key : server_.truth().take_written())
-    if (!key.starts_with("/registry/minions/")) journal_.violation(fmt::format("{} was written although nothing happened", key));
-  if (const std::string trouble = audit_.why_not_settled(workload_); !trouble.empty()) journal_.violation(fmt::format("unsettled without a reason: {}", trouble));
+    if (!key.starts_with("/registry/minions/"))
+      journal_.violation(fmt::format("{} was written although nothing happened", key));
+  if (const std::string trouble = audit_.why_not_settled(workload_); !trouble.empty())
+    journal_.violation(fmt::format("unsettled without a reason: {}", trouble));
   return journal_.clean();
 }
 

@@ -3,8 +3,8 @@
 //   World world({.seed = 7});
 //   bool good = world.run();   // false: journal().violations() says why
 //
-// A run has five acts: the cluster comes up; users and faults take turns; faults end and everything must settle; nothing may be
-// written while nothing happens; the users take everything away and nothing may be left. Thread: one.
+// A run has five acts: the cluster comes up; users and faults take turns; faults end and everything must settle;
+// nothing may be written while nothing happens; the users take everything away and nothing may be left. Thread: one.
 #pragma once
 
 #include <memory>

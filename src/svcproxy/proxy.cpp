@@ -58,7 +58,8 @@ void sync_chains(NftBatch& batch, NftBatch& cleanup, const std::vector<NftChainS
   }
   std::vector<std::string> surplus;
   for (const NftChainState& state : now)
-    if (state.chain.name.starts_with("svcproxy-") && !names.contains(state.chain.name)) surplus.push_back(state.chain.name);
+    if (state.chain.name.starts_with("svcproxy-") && !names.contains(state.chain.name))
+      surplus.push_back(state.chain.name);
   for (const std::string& name : surplus) cleanup.flush_chain(name);
   for (const std::string& name : surplus) cleanup.remove_chain(name);
 }
@@ -115,10 +116,12 @@ Status Proxy::sync_all(const AllRules& rules) {
   diff_all(batch, present, wanted);
   diff_elements(batch, hairpin_set, hairpins, hairpin_elements(wanted.hairpins));
   if (Status done = nft_.apply(batch); !done) {
-    // A list that was read while the kernel resized the set may have missed elements: put everything anew, in one transaction.
+    // A list that was read while the kernel resized the set may have missed elements: put everything anew, in one
+    // transaction.
     log(LogLevel::warn, "svcproxy", "repair was refused, writing all rules anew", {{"error", done.error().message}});
     NftBatch anew;
-    for (int id = 0; id < set_count; ++id) anew.put_set(set_of(static_cast<SetId>(id))).flush_set(set_of(static_cast<SetId>(id)).name);
+    for (int id = 0; id < set_count; ++id)
+      anew.put_set(set_of(static_cast<SetId>(id))).flush_set(set_of(static_cast<SetId>(id)).name);
     anew.put_set(affinity_map).put_set(hairpin_set).flush_set(hairpin_set.name);
     sync_chains(anew, cleanup = {}, chains, shapes_, options_.table);
     diff_all(anew, {}, wanted);
@@ -266,7 +269,8 @@ void Proxy::forget_flows(const ServiceRules& before, const ServiceRules& after) 
     return false;
   };
   auto removed = conntrack_->remove(nft_udp, doomed);
-  if (!removed) log(LogLevel::warn, "svcproxy", "old UDP flows could not be removed", {{"error", removed.error().message}});
+  if (!removed)
+    log(LogLevel::warn, "svcproxy", "old UDP flows could not be removed", {{"error", removed.error().message}});
 }
 
 Status Proxy::remove_all() {

@@ -1,8 +1,8 @@
 // Proxy: keeps the node's nftables equal to the rules of all Services.
 //
-// The first sync reads back what is there and repairs it; after that each Service's change is one small transaction made from what
-// was applied for it before. Owner of all chains and sets `svcproxy-...` in our table. Thread: one at a time.
-// Failure: a refused transaction leaves the kernel as it was; the next sync reads everything back.
+// The first sync reads back what is there and repairs it; after that each Service's change is one small transaction
+// made from what was applied for it before. Owner of all chains and sets `svcproxy-...` in our table. Thread: one at a
+// time. Failure: a refused transaction leaves the kernel as it was; the next sync reads everything back.
 #pragma once
 
 #include <functional>
@@ -35,8 +35,8 @@ class Proxy {
 
   // Reads back, brings the kernel to exactly these rules, forgets everything else it knew.
   Status sync_all(const AllRules& rules);
-  // One Service's rules changed (empty: it is gone). `rules_of` answers the present rules of another Service that holds a
-  // frontend this one wants: an address may have moved between them. Call sync_all first.
+  // One Service's rules changed (empty: it is gone). `rules_of` answers the present rules of another Service that holds
+  // a frontend this one wants: an address may have moved between them. Call sync_all first.
   Status sync(const std::string& service, const ServiceRules& rules,
               const std::function<ServiceRules(const std::string&)>& rules_of = {});
   bool synced() const { return synced_; }

@@ -22,8 +22,11 @@ std::string service_of(const schema::Object& slice) {
 class Source {
  public:
   Source(const RuleOptions& options, client::Caches& caches)
-      : options_(options), services_(caches.of(kinds::core_v1::services)), slices_(caches.of(kinds::discovery_v1::endpointslices)) {
-    slices_.add_index(by_service, [](const schema::Object& slice) { return std::vector<std::string>{service_of(slice)}; });
+      : options_(options),
+        services_(caches.of(kinds::core_v1::services)),
+        slices_(caches.of(kinds::discovery_v1::endpointslices)) {
+    slices_.add_index(by_service,
+                      [](const schema::Object& slice) { return std::vector<std::string>{service_of(slice)}; });
   }
 
   ServiceRules rules_of(const client::Key& key) const { return rules_of(services_.get(key), key.text()); }
@@ -70,10 +73,11 @@ client::LoopSpec proxy_loop(Proxy& proxy, client::Caches& caches) {
                             begin(enqueue);
                             enqueue(client::key_of(service));
                           }});
-  spec.watches.push_back({&kinds::discovery_v1::endpointslices, [begin](const schema::Object& slice, const auto& enqueue) {
-                            begin(enqueue);
-                            enqueue(parse_key(service_of(slice)));
-                          }});
+  spec.watches.push_back(
+      {&kinds::discovery_v1::endpointslices, [begin](const schema::Object& slice, const auto& enqueue) {
+         begin(enqueue);
+         enqueue(parse_key(service_of(slice)));
+       }});
   spec.reconcile = [&proxy, source](const client::Key& key) -> client::Outcome {
     bool whole = key == everything;
     Status done;

@@ -112,7 +112,8 @@ TEST_F(ProxyTest, NodePortFromOutsideFromPodsAndFromTheNode) {
   TestService web("web", "10.96.0.80");
   web.port(80, 8080, "TCP", "", 30080).endpoints({far()});
   put(web);
-  EXPECT_EQ(ask(lan_->ns, "192.168.0.1", 30080), "far 10.244.1.0") << "masqueraded, so that the answer comes back through a";
+  EXPECT_EQ(ask(lan_->ns, "192.168.0.1", 30080), "far 10.244.1.0")
+      << "masqueraded, so that the answer comes back through a";
   EXPECT_EQ(ask(client_->ns, "192.168.0.1", 30080).substr(0, 3), "far");
   EXPECT_EQ(ask(a_->ns, "192.168.0.1", 30080).substr(0, 3), "far");
 }
@@ -215,7 +216,9 @@ TEST_F(ProxyTest, ChangesReachTheDataPathAtOnceAndLeaveNoTrace) {
   TestService web("web", "10.96.0.80");
   web.port(80, 8080).port(90, 9090, "UDP", "x");
   for (int round = 0; round < 20; ++round) {
-    web.endpoints(round % 3 == 0 ? std::vector{near(), far()} : round % 3 == 1 ? std::vector{far()} : std::vector<TestEndpoint>{});
+    web.endpoints(round % 3 == 0   ? std::vector{near(), far()}
+                  : round % 3 == 1 ? std::vector{far()}
+                                   : std::vector<TestEndpoint>{});
     put(web);
     EXPECT_EQ(ask(client_->ns, "10.96.0.80", 80) == "refused", round % 3 == 2);
   }

@@ -1,5 +1,5 @@
-// What one Service means on this node: at which addresses and ports it answers and who answers there. Pure: objects in, rules out.
-// IPv4.
+// What one Service means on this node: at which addresses and ports it answers and who answers there. Pure: objects in,
+// rules out. IPv4.
 #pragma once
 
 #include <cstdint>
@@ -62,7 +62,7 @@ struct RuleOptions {
 };
 
 // `slices`: the EndpointSlices of this service.
-ServiceRules make_rules(const kinds::core_v1::Service& service, const std::vector<kinds::discovery_v1::EndpointSlice>& slices,
-                        const RuleOptions& options);
+ServiceRules make_rules(const kinds::core_v1::Service& service,
+                        const std::vector<kinds::discovery_v1::EndpointSlice>& slices, const RuleOptions& options);
 
 }  // namespace dure::svcproxy

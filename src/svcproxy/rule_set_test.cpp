@@ -15,11 +15,13 @@ std::string text(const ServiceRules& rules) {
   std::string out;
   auto list = [](const std::vector<Endpoint>& endpoints) {
     std::string text;
-    for (const Endpoint& e : endpoints) text += " " + Ip::v4(e.ip).text() + ":" + std::to_string(e.port) + (e.local ? "*" : "");
+    for (const Endpoint& e : endpoints)
+      text += " " + Ip::v4(e.ip).text() + ":" + std::to_string(e.port) + (e.local ? "*" : "");
     return text;
   };
   for (const auto& [f, t] : rules) {
-    out += Ip::v4(f.ip).text() + ":" + std::to_string(f.port) + "/" + std::to_string(f.protocol) + " ->" + list(t.endpoints);
+    out += Ip::v4(f.ip).text() + ":" + std::to_string(f.port) + "/" + std::to_string(f.protocol) + " ->" +
+           list(t.endpoints);
     if (t.has_inside) out += " | inside" + list(t.inside);
     if (t.endpoints.empty()) out += t.when_empty == WhenEmpty::reject ? " reject" : " drop";
     if (t.masquerade == Masquerade::always) out += " masquerade";

@@ -24,7 +24,8 @@ class TestService {
     name_ = name;
   }
   kinds::core_v1::Service service() { return kinds::core_v1::Service(service_document_); }
-  TestService& port(int64_t port, int64_t target, const char* protocol = "TCP", const char* name = "", int64_t node_port = 0) {
+  TestService& port(int64_t port, int64_t target, const char* protocol = "TCP", const char* name = "",
+                    int64_t node_port = 0) {
     auto row = service().mutable_spec().add_ports();
     row.set_port(port);
     row.set_protocol(protocol);

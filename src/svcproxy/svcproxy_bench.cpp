@@ -1,4 +1,5 @@
-// What Services cost: loading N of them in one transaction, and one Service's change among N. In a namespace of its own; needs root.
+// What Services cost: loading N of them in one transaction, and one Service's change among N. In a namespace of its
+// own; needs root.
 #include <benchmark/benchmark.h>
 
 #include "kernel/namespaces.h"
@@ -71,7 +72,8 @@ void add_and_remove_one(benchmark::State& state) {
   bool there = false;
   for (auto _ : state) {
     there = !there;
-    if (!proxy.sync("default/extra", there ? service(900000, 0) : ServiceRules{})) return state.SkipWithError("refused");
+    if (!proxy.sync("default/extra", there ? service(900000, 0) : ServiceRules{}))
+      return state.SkipWithError("refused");
   }
 }
 BENCHMARK(add_and_remove_one)->Arg(1000)->Arg(30000)->Unit(benchmark::kMicrosecond)->UseRealTime();

@@ -20,7 +20,8 @@ NftPart zero_address() { return NftPart::constant_of(raw(0)); }
 uint32_t first_number(uint32_t count, bool inside) { return count << count_shift | (inside ? inside_bit : 0); }
 
 NftKeyParts packet_key(bool node_port) {
-  return {node_port ? zero_address() : NftPart(NftField::ip_destination), NftField::l4_protocol, NftField::port_destination};
+  return {node_port ? zero_address() : NftPart(NftField::ip_destination), NftField::l4_protocol,
+          NftField::port_destination};
 }
 
 // What the client asked for, once the destination was replaced already.
@@ -80,7 +81,8 @@ std::vector<NftRule> forward_rules(const TableOptions& options, const Shapes& sh
   NftSetMark mark{options.masquerade_mark};
   NftMatch from_pods = nft_within(NftField::ip_source, options.cluster_cidr);
   NftMatch from_elsewhere = nft_within(NftField::ip_source, options.cluster_cidr, true);
-  NftLookup keep{packet_key(node_port), set_of(set_keep).name}, not_keep{packet_key(node_port), set_of(set_keep).name, true};
+  NftLookup keep{packet_key(node_port), set_of(set_keep).name},
+      not_keep{packet_key(node_port), set_of(set_keep).name, true};
   std::vector<NftRule> rules{NftRule{from_pods, keep} + go_to(inside_chain(node_port)),
                              {NftLookup{packet_key(node_port), set_of(set_external).name}, mark},
                              {from_elsewhere, not_keep, mark}};
@@ -96,13 +98,15 @@ std::vector<NftRule> inside_rules(const TableOptions& options, const Shapes& sha
 }
 
 std::vector<NftRule> remember_rules(const Shapes& shapes) {
-  NftRule fresh{nft_bits_set(NftField::ct_state, nft_ct_state_new), nft_bits_set(NftField::ct_status, nft_ct_status_dnat)};
+  NftRule fresh{nft_bits_set(NftField::ct_state, nft_ct_state_new),
+                nft_bits_set(NftField::ct_status, nft_ct_status_dnat)};
   std::vector<NftRule> rules;
   for (uint32_t seconds : shapes.sticky_seconds)
     for (bool node_port : {false, true})
       rules.push_back(fresh + NftRule{NftLookup{with(original_key(node_port), NftPart::constant_of(nft_u32(seconds))),
                                                 set_of(set_sticky).name},
-                                      NftUpdate{affinity_map.name, with_source(original_key(node_port)),
+                                      NftUpdate{affinity_map.name,
+                                                with_source(original_key(node_port)),
                                                 {NftField::ip_destination, NftField::port_destination},
                                                 std::chrono::seconds(seconds)}});
   return rules;
@@ -115,9 +119,10 @@ std::vector<NftRule> refusing_rules(const TableOptions& options) {
     rules.push_back(known(set_refuse, node_port) + go_to(reject_chain));
   }
   if (options.service_cidr)
-    rules.push_back(NftRule{nft_within(NftField::ip_destination, *options.service_cidr),
-                            NftMatch{.field = NftField::address_type, .value = nft_u32(nft_address_local), .negate = true}} +
-                    go_to(reject_chain));
+    rules.push_back(
+        NftRule{nft_within(NftField::ip_destination, *options.service_cidr),
+                NftMatch{.field = NftField::address_type, .value = nft_u32(nft_address_local), .negate = true}} +
+        go_to(reject_chain));
   return rules;
 }
 
@@ -162,9 +167,10 @@ std::vector<NamedChain> chains_of(const TableOptions& options, const Shapes& sha
   using enum NftHook;
   constexpr auto nat = NftChainType::nat;
   constexpr auto filter = NftChainType::filter;
-  std::vector<NftRule> post{{nft_mark_set(options.masquerade_mark), NftMasquerade{}},
-                            {nft_bits_set(NftField::ct_status, nft_ct_status_dnat),
-                             NftLookup{{NftField::ip_source, NftField::ip_destination}, hairpin_set.name}, NftMasquerade{}}};
+  std::vector<NftRule> post{
+      {nft_mark_set(options.masquerade_mark), NftMasquerade{}},
+      {nft_bits_set(NftField::ct_status, nft_ct_status_dnat),
+       NftLookup{{NftField::ip_source, NftField::ip_destination}, hairpin_set.name}, NftMasquerade{}}};
   std::vector<NamedChain> out{{{.name = reject_chain}, {{nft_protocol(nft_tcp), NftReject{true}}, {NftReject{}}}}};
   for (bool node_port : {false, true}) {
     out.push_back({{.name = inside_chain(node_port)}, inside_rules(options, shapes, node_port)});

@@ -1,10 +1,10 @@
 // How rules look in nftables: a few flat sets and chains that do not grow with the number of Services. Pure.
 //
-// A frontend (address . protocol . port) that is in `svcproxy-frontends` goes to a chain with one rule per number of endpoints in
-// use: it draws an index below that number and looks up frontend . (number, index) in `svcproxy-endpoints`; a miss means another
-// number. No set holds verdicts: the kernel walks the whole table again whenever an element with a jump is added, and
-// such a shape costs 20 ms per Service at 30,000 of them instead of 0.05 (docs/decisions/0010-nftables-shape.md). Node ports
-// are frontends with address 0.0.0.0.
+// A frontend (address . protocol . port) that is in `svcproxy-frontends` goes to a chain with one rule per number of
+// endpoints in use: it draws an index below that number and looks up frontend . (number, index) in
+// `svcproxy-endpoints`; a miss means another number. No set holds verdicts: the kernel walks the whole table again
+// whenever an element with a jump is added, and such a shape costs 20 ms per Service at 30,000 of them instead of 0.05
+// (docs/decisions/0010-nftables-shape.md). Node ports are frontends with address 0.0.0.0.
 #pragma once
 
 #include <array>

@@ -19,8 +19,7 @@ using testing::StartsWith;
 class AdmissionTest : public testing::Test {
  protected:
   AdmissionTest() {
-    make("serviceaccounts",
-         R"({"metadata":{"name":"default"},"imagePullSecrets":[{"name":"pull"}]})");
+    make("serviceaccounts", R"({"metadata":{"name":"default"},"imagePullSecrets":[{"name":"pull"}]})");
   }
 
   void make(std::string_view path, std::string body, std::string ns = "default") {
@@ -40,9 +39,8 @@ class AdmissionTest : public testing::Test {
 
 TEST_F(AdmissionTest, SystemNamespacesStay) {
   for (const char* name : {"default", "kube-system", "kube-public"})
-    EXPECT_EQ(
-        message(c.call(c.admin, "delete", "namespaces", "", name)),
-        "namespaces \"" + std::string(name) + "\" is forbidden: this namespace may not be deleted");
+    EXPECT_EQ(message(c.call(c.admin, "delete", "namespaces", "", name)),
+              "namespaces \"" + std::string(name) + "\" is forbidden: this namespace may not be deleted");
 }
 
 TEST_F(AdmissionTest, PodsGetTheirAccountAndItsToken) {
@@ -67,10 +65,8 @@ TEST_F(AdmissionTest, PodsGetTheirAccountAndItsToken) {
                         "\"apiVersion\":\"v1\",\"fieldPath\":\"metadata.namespace\"}}]}}],"
                         "\"defaultMode\":420}}");
   schema::encode_json(spec.containers().front().volumeMounts().front().node(), nullptr, mount);
-  EXPECT_EQ(
-      mount,
-      "{\"name\":\"" + name +
-          "\",\"readOnly\":true,\"mountPath\":\"/var/run/secrets/kubernetes.io/serviceaccount\"}");
+  EXPECT_EQ(mount, "{\"name\":\"" + name +
+                       "\",\"readOnly\":true,\"mountPath\":\"/var/run/secrets/kubernetes.io/serviceaccount\"}");
 }
 
 TEST_F(AdmissionTest, NoTokenWhereItIsNotWanted) {
@@ -89,11 +85,9 @@ TEST_F(AdmissionTest, AMissingAccountIsRefused) {
 }
 
 TEST_F(AdmissionTest, PodsStayFiveMinutesOnALostNode) {
-  EXPECT_EQ(
-      message(make_pod(
-          R"("tolerations":[{"key":"node.kubernetes.io/not-ready","operator":"Exists",)"
-          R"("effect":"NoExecute","tolerationSeconds":7}],)")),
-      "good");
+  EXPECT_EQ(message(make_pod(R"("tolerations":[{"key":"node.kubernetes.io/not-ready","operator":"Exists",)"
+                             R"("effect":"NoExecute","tolerationSeconds":7}],)")),
+            "good");
   const schema::Document document = pod();
   const auto tolerations = core_v1::Pod(document).spec().tolerations();
   ASSERT_EQ(tolerations.size(), 2u);
@@ -113,8 +107,7 @@ TEST_F(AdmissionTest, PriorityMustFitItsClass) {
             "pods \"p\" is forbidden: no PriorityClass with name ghost was found");
   EXPECT_THAT(message(make_pod(R"("priority":5,)")),
               HasSubstr("the integer value of priority (5) must not be provided in pod spec"));
-  make("scheduling.k8s.io/priorityclasses",
-       R"({"metadata":{"name":"usual"},"value":10,"globalDefault":true})", "");
+  make("scheduling.k8s.io/priorityclasses", R"({"metadata":{"name":"usual"},"value":10,"globalDefault":true})", "");
   EXPECT_EQ(message(make_pod("")), "good");
   EXPECT_EQ(core_v1::Pod(pod()).spec().priority(), 10);
   EXPECT_EQ(core_v1::Pod(pod()).spec().priorityClassName(), "usual");
@@ -134,43 +127,31 @@ TEST_F(AdmissionTest, LimitRangesFillAndBound) {
   EXPECT_EQ(resources.requests().get("cpu"), "100m");
   EXPECT_EQ(core_v1::Pod(document).metadata().annotations().get("kubernetes.io/limit-ranger"),
             "LimitRanger plugin set: cpu request for container c; cpu limit for container c");
-  const ApiResponse big =
-      c.make("pods", "default",
-             R"({"metadata":{"name":"big"},"spec":{"containers":[{"name":"c","image":"i",
+  const ApiResponse big = c.make("pods", "default",
+                                 R"({"metadata":{"name":"big"},"spec":{"containers":[{"name":"c","image":"i",
        "resources":{"limits":{"cpu":"2"}}}]}})");
   EXPECT_THAT(message(big), HasSubstr("maximum cpu usage per Container is 1, but limit is 2"));
 }
 
 TEST_F(AdmissionTest, ClaimsAndIngressesGetTheDefaultClass) {
-  make(
-      "storage.k8s.io/storageclasses",
-      R"({"metadata":{"name":"usual",)"
-      R"("annotations":{"storageclass.kubernetes.io/is-default-class":"true"}},"provisioner":"x"})",
-      "");
-  make(
-      "networking.k8s.io/ingressclasses",
-      R"({"metadata":{"name":"web","annotations":{"ingressclass.kubernetes.io/is-default-class":"true"}},)"
-      R"("spec":{"controller":"a/b"}})",
-      "");
-  const std::string spec =
-      R"("accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}})";
+  make("storage.k8s.io/storageclasses",
+       R"({"metadata":{"name":"usual",)"
+       R"("annotations":{"storageclass.kubernetes.io/is-default-class":"true"}},"provisioner":"x"})",
+       "");
+  make("networking.k8s.io/ingressclasses",
+       R"({"metadata":{"name":"web","annotations":{"ingressclass.kubernetes.io/is-default-class":"true"}},)"
+       R"("spec":{"controller":"a/b"}})",
+       "");
+  const std::string spec = R"("accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}})";
   make("persistentvolumeclaims", R"({"metadata":{"name":"a"},"spec":{)" + spec + "}}");
-  make("persistentvolumeclaims",
-       R"({"metadata":{"name":"b"},"spec":{"storageClassName":"",)" + spec + "}}");
-  EXPECT_EQ(core_v1::PersistentVolumeClaim(c.get("persistentvolumeclaims", "default", "a"))
-                .spec()
-                .storageClassName(),
+  make("persistentvolumeclaims", R"({"metadata":{"name":"b"},"spec":{"storageClassName":"",)" + spec + "}}");
+  EXPECT_EQ(core_v1::PersistentVolumeClaim(c.get("persistentvolumeclaims", "default", "a")).spec().storageClassName(),
             "usual");
-  EXPECT_EQ(core_v1::PersistentVolumeClaim(c.get("persistentvolumeclaims", "default", "b"))
-                .spec()
-                .storageClassName(),
+  EXPECT_EQ(core_v1::PersistentVolumeClaim(c.get("persistentvolumeclaims", "default", "b")).spec().storageClassName(),
             "");
-  make(
-      "networking.k8s.io/ingresses",
-      R"({"metadata":{"name":"i"},"spec":{"defaultBackend":{"service":{"name":"s","port":{"number":80}}}}})");
-  EXPECT_EQ(networking_v1::Ingress(c.get("networking.k8s.io/ingresses", "default", "i"))
-                .spec()
-                .ingressClassName(),
+  make("networking.k8s.io/ingresses",
+       R"({"metadata":{"name":"i"},"spec":{"defaultBackend":{"service":{"name":"s","port":{"number":80}}}}})");
+  EXPECT_EQ(networking_v1::Ingress(c.get("networking.k8s.io/ingresses", "default", "i")).spec().ingressClassName(),
             "web");
 }
 
@@ -186,8 +167,8 @@ TEST_F(AdmissionTest, NewNodesTakeNothingYet) {
 TEST_F(AdmissionTest, NodesEvictTheirOwnPodsOnly) {
   EXPECT_EQ(message(make_pod(R"("nodeName":"n1",)")), "good");
   const auto evict = [&](const char* node) {
-    return message(c.call(TestCluster::node(node), "create", "pods", "default", "p",
-                          R"({"metadata":{"name":"p"}})", "eviction"));
+    return message(
+        c.call(TestCluster::node(node), "create", "pods", "default", "p", R"({"metadata":{"name":"p"}})", "eviction"));
   };
   EXPECT_THAT(evict("n2"), HasSubstr("can only evict pods with spec.nodeName set to itself"));
   EXPECT_EQ(evict("n1"), "good");
@@ -195,22 +176,18 @@ TEST_F(AdmissionTest, NodesEvictTheirOwnPodsOnly) {
 
 TEST_F(AdmissionTest, NodesWriteThemselvesOnly) {
   const UserHandle n1 = TestCluster::node("n1");
-  EXPECT_EQ(
-      message(c.make(
-          "nodes", "",
-          R"({"metadata":{"name":"n1","labels":{"kubernetes.io/hostname":"n1","mine":"x"}}})", n1)),
-      "good");
+  EXPECT_EQ(message(c.make("nodes", "",
+                           R"({"metadata":{"name":"n1","labels":{"kubernetes.io/hostname":"n1","mine":"x"}}})", n1)),
+            "good");
   EXPECT_THAT(message(c.make("nodes", "", R"({"metadata":{"name":"n2"}})", n1)),
               HasSubstr("node \"n1\" is not allowed to modify node \"n2\""));
   // An administrator takes the first taint away.
-  EXPECT_EQ(
-      message(c.call(c.admin, "update", "nodes", "", "n1",
-                     R"({"metadata":{"name":"n1","labels":{"kubernetes.io/hostname":"n1"}}})")),
-      "good");
+  EXPECT_EQ(message(c.call(c.admin, "update", "nodes", "", "n1",
+                           R"({"metadata":{"name":"n1","labels":{"kubernetes.io/hostname":"n1"}}})")),
+            "good");
   const auto put = [&](const std::string& rest) {
-    return message(
-        c.call(n1, "update", "nodes", "", "n1",
-               R"({"metadata":{"name":"n1","labels":{"kubernetes.io/hostname":"n1")" + rest));
+    return message(c.call(n1, "update", "nodes", "", "n1",
+                          R"({"metadata":{"name":"n1","labels":{"kubernetes.io/hostname":"n1")" + rest));
   };
   EXPECT_EQ(put(R"(,"node.kubernetes.io/anything":"x"}}})"), "good");
   EXPECT_THAT(put(R"(,"node-restriction.kubernetes.io/tier":"gold"}}})"),
@@ -225,16 +202,13 @@ TEST_F(AdmissionTest, NodesTouchTheirOwnPodsOnly) {
   EXPECT_EQ(message(make_pod(R"("nodeName":"n1",)")), "good");
   const std::string status = R"({"metadata":{"name":"p"},"status":{"phase":"Running"}})";
   const auto put = [&](const char* node) {
-    return message(
-        c.call(TestCluster::node(node), "update", "pods", "default", "p", status, "status"));
+    return message(c.call(TestCluster::node(node), "update", "pods", "default", "p", status, "status"));
   };
   EXPECT_EQ(put("n1"), "good");
-  EXPECT_THAT(put("n2"),
-              HasSubstr("can only update pod status for pods with spec.nodeName set to itself"));
+  EXPECT_THAT(put("n2"), HasSubstr("can only update pod status for pods with spec.nodeName set to itself"));
   EXPECT_THAT(message(c.call(TestCluster::node("n2"), "delete", "pods", "default", "p")),
               HasSubstr("can only delete pods with spec.nodeName set to itself"));
-  EXPECT_EQ(message(c.call(TestCluster::node("n1"), "delete", "pods", "default", "p",
-                           R"({"gracePeriodSeconds":0})")),
+  EXPECT_EQ(message(c.call(TestCluster::node("n1"), "delete", "pods", "default", "p", R"({"gracePeriodSeconds":0})")),
             "good");
 }
 
@@ -242,10 +216,8 @@ TEST_F(AdmissionTest, NodesCreateMirrorPodsOnly) {
   const UserHandle n1 = TestCluster::node("n1");
   const std::string mirror = R"(,"annotations":{"kubernetes.io/config.mirror":"x"})";
   // The pod of the test has neither an account nor secrets: mirror pods get none either.
-  EXPECT_THAT(message(make_pod(R"("nodeName":"n1",)", n1)),
-              HasSubstr("can only create mirror pods"));
-  EXPECT_THAT(message(make_pod(R"("nodeName":"n2",)", n1, mirror)),
-              HasSubstr("with spec.nodeName set to itself"));
+  EXPECT_THAT(message(make_pod(R"("nodeName":"n1",)", n1)), HasSubstr("can only create mirror pods"));
+  EXPECT_THAT(message(make_pod(R"("nodeName":"n2",)", n1, mirror)), HasSubstr("with spec.nodeName set to itself"));
   EXPECT_THAT(message(make_pod(R"("nodeName":"n1","serviceAccountName":"default",)", n1, mirror)),
               HasSubstr("may not reference service accounts"));
   EXPECT_EQ(message(make_pod(R"("nodeName":"n1",)", n1, mirror)), "good");
@@ -253,19 +225,17 @@ TEST_F(AdmissionTest, NodesCreateMirrorPodsOnly) {
 
 TEST_F(AdmissionTest, NodesAskForTheirOwnCertificate) {
   const auto ask = [&](const char* name, const char* common_name) {
-    const auto request =
-        pki::SigningRequest::create(*pki::PrivateKey::generate(), {common_name, {"system:nodes"}});
-    return message(c.make(
-        "certificates.k8s.io/certificatesigningrequests", "",
-        R"({"metadata":{"name":")" + std::string(name) +
-            R"("},"spec":{"signerName":"kubernetes.io/kube-apiserver-client-kubelet","usages":["client )"
-            R"(auth","digital signature"],"request":")" +
-            base64_encode(request->pem()) + "\"}}",
-        TestCluster::node("n1")));
+    const auto request = pki::SigningRequest::create(*pki::PrivateKey::generate(), {common_name, {"system:nodes"}});
+    return message(
+        c.make("certificates.k8s.io/certificatesigningrequests", "",
+               R"({"metadata":{"name":")" + std::string(name) +
+                   R"("},"spec":{"signerName":"kubernetes.io/kube-apiserver-client-kubelet","usages":["client )"
+                   R"(auth","digital signature"],"request":")" +
+                   base64_encode(request->pem()) + "\"}}",
+               TestCluster::node("n1")));
   };
   EXPECT_EQ(ask("a", "system:node:n1"), "good");
-  EXPECT_THAT(ask("b", "system:node:n2"),
-              HasSubstr("can only create a node CSR with CN=system:node:n1"));
+  EXPECT_THAT(ask("b", "system:node:n2"), HasSubstr("can only create a node CSR with CN=system:node:n1"));
 }
 
 // --- rights
@@ -279,32 +249,27 @@ TEST_F(AdmissionTest, NobodyHandsOutMoreThanTheyHave) {
   const auto role = [&](const char* name, const char* resource) {
     return message(c.make("rbac.authorization.k8s.io/roles", "default",
                           R"({"metadata":{"name":")" + std::string(name) +
-                              R"("},"rules":[{"verbs":["get"],"apiGroups":[""],"resources":[")" +
-                              resource + "\"]}]}",
+                              R"("},"rules":[{"verbs":["get"],"apiGroups":[""],"resources":[")" + resource + "\"]}]}",
                           ann));
   };
   const auto binding = [&](const char* name, const char* kind, const char* ref) {
-    return message(c.make(
-        "rbac.authorization.k8s.io/rolebindings", "default",
-        R"({"metadata":{"name":")" + std::string(name) +
-            R"("},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":")" + kind +
-            R"(","name":")" + ref +
-            R"("},"subjects":[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"bob"}]})",
-        ann));
+    return message(c.make("rbac.authorization.k8s.io/rolebindings", "default",
+                          R"({"metadata":{"name":")" + std::string(name) +
+                              R"("},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":")" + kind +
+                              R"(","name":")" + ref +
+                              R"("},"subjects":[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"bob"}]})",
+                          ann));
   };
   EXPECT_EQ(role("pods", "pods"), "good");
-  EXPECT_THAT(role("nodes", "nodes"),
-              HasSubstr("is attempting to grant RBAC permissions not currently "
-                        "held:\n{APIGroups:[\"\"], Resources:[\"nodes\"], Verbs:[\"get\"]}"));
+  EXPECT_THAT(role("nodes", "nodes"), HasSubstr("is attempting to grant RBAC permissions not currently "
+                                                "held:\n{APIGroups:[\"\"], Resources:[\"nodes\"], Verbs:[\"get\"]}"));
   EXPECT_EQ(binding("b1", "ClusterRole", "view"), "good");
-  EXPECT_THAT(binding("b2", "ClusterRole", "cluster-admin"),
-              HasSubstr("is attempting to grant RBAC permissions"));
+  EXPECT_THAT(binding("b2", "ClusterRole", "cluster-admin"), HasSubstr("is attempting to grant RBAC permissions"));
   EXPECT_THAT(binding("b3", "Role", "ghost"), HasSubstr("\"ghost\" not found"));
 }
 
 TEST_F(AdmissionTest, MastersAreNotMadeByCertificate) {
-  const auto request =
-      pki::SigningRequest::create(*pki::PrivateKey::generate(), {"eve", {"system:masters"}});
+  const auto request = pki::SigningRequest::create(*pki::PrivateKey::generate(), {"eve", {"system:masters"}});
   EXPECT_THAT(message(c.make("certificates.k8s.io/certificatesigningrequests", "",
                              R"({"metadata":{"name":"x"},"spec":{
       "signerName":"kubernetes.io/kube-apiserver-client","usages":["client auth"],"request":")" +

@@ -36,22 +36,17 @@ class NodeAuthorizerTest : public testing::Test {
   NodeAuthorizerTest() { graph.put_pod(pod(web_pod)); }
 
   static User node(std::string name) {
-    return {.name = "system:node:" + name,
-            .uid = {},
-            .groups = {"system:nodes", "system:authenticated"},
-            .extra = {}};
+    return {.name = "system:node:" + name, .uid = {}, .groups = {"system:nodes", "system:authenticated"}, .extra = {}};
   }
   Decision ask(const std::string& who, Attributes a) { return authorize_node(graph, node(who), a); }
   bool may_get(const std::string& who, std::string_view resource, std::string_view name) {
-    return ask(who, {.verb = "get", .resource = resource, .namespace_ = "default", .name = name})
-        .allowed();
+    return ask(who, {.verb = "get", .resource = resource, .namespace_ = "default", .name = name}).allowed();
   }
   NodeGraph graph;
 };
 
 TEST_F(NodeAuthorizerTest, ReadsWhatItsPodsReferTo) {
-  for (const char* name :
-       {"pull", "init-secret", "from-secret", "vol-secret", "proj-secret", "csi-secret"}) {
+  for (const char* name : {"pull", "init-secret", "from-secret", "vol-secret", "proj-secret", "csi-secret"}) {
     EXPECT_TRUE(may_get("n1", "secrets", name)) << name;
     EXPECT_FALSE(may_get("n2", "secrets", name)) << name;
   }
@@ -65,16 +60,12 @@ TEST_F(NodeAuthorizerTest, ReadsWhatItsPodsReferTo) {
   EXPECT_FALSE(may_get("n2", "pods", "web"));
   EXPECT_TRUE(may_get("n1", "serviceaccounts", "web"));
   EXPECT_FALSE(may_get("n1", "secrets", "another"));
-  EXPECT_EQ(
-      ask("n2", {.verb = "get", .resource = "secrets", .namespace_ = "default", .name = "pull"})
-          .reason,
-      "no relationship found between node 'n2' and this object");
+  EXPECT_EQ(ask("n2", {.verb = "get", .resource = "secrets", .namespace_ = "default", .name = "pull"}).reason,
+            "no relationship found between node 'n2' and this object");
 }
 
 TEST_F(NodeAuthorizerTest, NamespacesAreApart) {
-  EXPECT_FALSE(
-      ask("n1", {.verb = "get", .resource = "secrets", .namespace_ = "other", .name = "pull"})
-          .allowed());
+  EXPECT_FALSE(ask("n1", {.verb = "get", .resource = "secrets", .namespace_ = "other", .name = "pull"}).allowed());
 }
 
 TEST_F(NodeAuthorizerTest, VolumesLeadToTheirSecrets) {
@@ -82,8 +73,7 @@ TEST_F(NodeAuthorizerTest, VolumesLeadToTheirSecrets) {
     "claimRef":{"namespace":"default","name":"data"},"csi":{"driver":"d","volumeHandle":"h",
     "nodeStageSecretRef":{"namespace":"csi","name":"stage"}}}})"));
   const Attributes volume{.verb = "get", .resource = "persistentvolumes", .name = "pv"};
-  const Attributes secret{
-      .verb = "get", .resource = "secrets", .namespace_ = "csi", .name = "stage"};
+  const Attributes secret{.verb = "get", .resource = "secrets", .namespace_ = "csi", .name = "stage"};
   EXPECT_TRUE(ask("n1", volume).allowed());
   EXPECT_TRUE(ask("n1", secret).allowed());
   EXPECT_FALSE(ask("n2", volume).allowed());
@@ -98,9 +88,8 @@ TEST_F(NodeAuthorizerTest, RightsEndWithThePod) {
   graph.put_pod(moved);
   EXPECT_FALSE(may_get("n1", "secrets", "pull"));
   EXPECT_TRUE(may_get("n2", "secrets", "pull"));
-  graph.put_pod(pod(
-      R"({"metadata":{"namespace":"default","name":"second"},"spec":{"nodeName":"n2",)"
-      R"("imagePullSecrets":[{"name":"pull"}]}})"));
+  graph.put_pod(pod(R"({"metadata":{"namespace":"default","name":"second"},"spec":{"nodeName":"n2",)"
+                    R"("imagePullSecrets":[{"name":"pull"}]}})"));
   graph.remove_pod("default", "web");
   EXPECT_TRUE(may_get("n2", "secrets", "pull")) << "another pod still refers to it";
   graph.remove_pod("default", "second");
@@ -127,9 +116,7 @@ TEST_F(NodeAuthorizerTest, Table) {
       {"watch one secret by name",
        {.verb = "watch", .resource = "secrets", .namespace_ = "default", .name = "pull"},
        true},
-      {"write a secret",
-       {.verb = "update", .resource = "secrets", .namespace_ = "default", .name = "pull"},
-       false},
+      {"write a secret", {.verb = "update", .resource = "secrets", .namespace_ = "default", .name = "pull"}, false},
       {"token of an account in use",
        {.verb = "create",
         .resource = "serviceaccounts",
@@ -147,9 +134,7 @@ TEST_F(NodeAuthorizerTest, Table) {
       {"own node", {.verb = "get", .resource = "nodes", .name = "n1"}, true},
       {"another node", {.verb = "get", .resource = "nodes", .name = "n2"}, false},
       {"all nodes", {.verb = "list", .resource = "nodes"}, false},
-      {"node status",
-       {.verb = "patch", .resource = "nodes", .subresource = "status", .name = "n1"},
-       true},
+      {"node status", {.verb = "patch", .resource = "nodes", .subresource = "status", .name = "n1"}, true},
       {"register", {.verb = "create", .resource = "nodes"}, true},
       {"delete a node", {.verb = "delete", .resource = "nodes", .name = "n1"}, false},
       {"own lease",
@@ -174,47 +159,22 @@ TEST_F(NodeAuthorizerTest, Table) {
         .name = "n1"},
        false},
       {"list leases",
-       {.verb = "list",
-        .group = "coordination.k8s.io",
-        .resource = "leases",
-        .namespace_ = "kube-node-lease"},
+       {.verb = "list", .group = "coordination.k8s.io", .resource = "leases", .namespace_ = "kube-node-lease"},
        false},
-      {"own CSINode",
-       {.verb = "patch", .group = "storage.k8s.io", .resource = "csinodes", .name = "n1"},
-       true},
-      {"another's CSINode",
-       {.verb = "patch", .group = "storage.k8s.io", .resource = "csinodes", .name = "n2"},
-       false},
-      {"its pods",
-       {.verb = "watch", .resource = "pods", .field_selector = "spec.nodeName=n1"},
-       true},
-      {"another's pods",
-       {.verb = "watch", .resource = "pods", .field_selector = "spec.nodeName=n2"},
-       false},
-      {"not n1's pods",
-       {.verb = "watch", .resource = "pods", .field_selector = "spec.nodeName!=n1"},
-       false},
+      {"own CSINode", {.verb = "patch", .group = "storage.k8s.io", .resource = "csinodes", .name = "n1"}, true},
+      {"another's CSINode", {.verb = "patch", .group = "storage.k8s.io", .resource = "csinodes", .name = "n2"}, false},
+      {"its pods", {.verb = "watch", .resource = "pods", .field_selector = "spec.nodeName=n1"}, true},
+      {"another's pods", {.verb = "watch", .resource = "pods", .field_selector = "spec.nodeName=n2"}, false},
+      {"not n1's pods", {.verb = "watch", .resource = "pods", .field_selector = "spec.nodeName!=n1"}, false},
       {"all pods", {.verb = "list", .resource = "pods"}, false},
       {"pod status",
-       {.verb = "patch",
-        .resource = "pods",
-        .subresource = "status",
-        .namespace_ = "default",
-        .name = "web"},
+       {.verb = "patch", .resource = "pods", .subresource = "status", .namespace_ = "default", .name = "web"},
        true},
       {"evict",
-       {.verb = "create",
-        .resource = "pods",
-        .subresource = "eviction",
-        .namespace_ = "default",
-        .name = "web"},
+       {.verb = "create", .resource = "pods", .subresource = "eviction", .namespace_ = "default", .name = "web"},
        true},
       {"exec",
-       {.verb = "create",
-        .resource = "pods",
-        .subresource = "exec",
-        .namespace_ = "default",
-        .name = "web"},
+       {.verb = "create", .resource = "pods", .subresource = "exec", .namespace_ = "default", .name = "web"},
        false},
       {"services", {.verb = "watch", .resource = "services"}, true},
       {"ask for a certificate",
@@ -227,23 +187,19 @@ TEST_F(NodeAuthorizerTest, Table) {
 }
 
 TEST_F(NodeAuthorizerTest, OthersAreNotItsBusiness) {
-  const Attributes get{
-      .verb = "get", .resource = "secrets", .namespace_ = "default", .name = "pull"};
-  EXPECT_EQ(authorize_node(
-                graph, User{.name = "system:node:n1", .uid = {}, .groups = {}, .extra = {}}, get)
-                .reason,
+  const Attributes get{.verb = "get", .resource = "secrets", .namespace_ = "default", .name = "pull"};
+  EXPECT_EQ(authorize_node(graph, User{.name = "system:node:n1", .uid = {}, .groups = {}, .extra = {}}, get).reason,
             "");
-  const Decision odd = authorize_node(
-      graph, User{.name = "ann", .uid = {}, .groups = {"system:nodes"}, .extra = {}}, get);
+  const Decision odd =
+      authorize_node(graph, User{.name = "ann", .uid = {}, .groups = {"system:nodes"}, .extra = {}}, get);
   EXPECT_FALSE(odd.allowed());
   EXPECT_EQ(odd.reason, "unknown node for user \"ann\"");
 }
 
 TEST_F(NodeAuthorizerTest, Attachments) {
-  graph.put_attachment(read(storage_v1::VolumeAttachment::type(),
-                            R"({"metadata":{"name":"va"},"spec":{"nodeName":"n1"}})"));
-  const Attributes get{
-      .verb = "get", .group = "storage.k8s.io", .resource = "volumeattachments", .name = "va"};
+  graph.put_attachment(
+      read(storage_v1::VolumeAttachment::type(), R"({"metadata":{"name":"va"},"spec":{"nodeName":"n1"}})"));
+  const Attributes get{.verb = "get", .group = "storage.k8s.io", .resource = "volumeattachments", .name = "va"};
   EXPECT_TRUE(ask("n1", get).allowed());
   EXPECT_FALSE(ask("n2", get).allowed());
 }

@@ -14,8 +14,8 @@ using testing::HasSubstr;
 User user(std::string name, std::vector<std::string> groups = {}) {
   return {.name = std::move(name), .uid = {}, .groups = std::move(groups), .extra = {}};
 }
-Attributes on(std::string_view verb, std::string_view group, std::string_view resource,
-              std::string_view ns = "", std::string_view name = "", std::string_view sub = "") {
+Attributes on(std::string_view verb, std::string_view group, std::string_view resource, std::string_view ns = "",
+              std::string_view name = "", std::string_view sub = "") {
   return {.verb = verb,
           .group = group,
           .version = "v1",
@@ -36,17 +36,14 @@ TEST(RbacRule, Table) {
   const PolicyRule pods{.verbs = {"get", "list"}, .api_groups = {""}, .resources = {"pods"}};
   const PolicyRule logs{.verbs = {"get"}, .api_groups = {""}, .resources = {"pods/log"}};
   const PolicyRule scales{.verbs = {"*"}, .api_groups = {"*"}, .resources = {"*/scale"}};
-  const PolicyRule named{
-      .verbs = {"get"}, .api_groups = {""}, .resources = {"secrets"}, .resource_names = {"a", "b"}};
+  const PolicyRule named{.verbs = {"get"}, .api_groups = {""}, .resources = {"secrets"}, .resource_names = {"a", "b"}};
   const PolicyRule all{.verbs = {"*"}, .api_groups = {"*"}, .resources = {"*"}};
-  const PolicyRule health{.verbs = {"get"},
-                          .non_resource_urls = {"/healthz", "/healthz/*", "/api*"}};
+  const PolicyRule health{.verbs = {"get"}, .non_resource_urls = {"/healthz", "/healthz/*", "/api*"}};
   const RuleCase cases[] = {
       {"verb and resource", pods, on("get", "", "pods", "x"), true},
       {"other verb", pods, on("delete", "", "pods", "x"), false},
       {"other group", pods, on("get", "metrics.k8s.io", "pods", "x"), false},
-      {"a resource does not include its subresources", pods, on("get", "", "pods", "x", "p", "log"),
-       false},
+      {"a resource does not include its subresources", pods, on("get", "", "pods", "x", "p", "log"), false},
       {"subresource", logs, on("get", "", "pods", "x", "p", "log"), true},
       {"a subresource does not include its resource", logs, on("get", "", "pods", "x", "p"), false},
       {"any scale", scales, on("update", "apps", "deployments", "x", "d", "scale"), true},
@@ -67,53 +64,38 @@ TEST(RbacRule, Table) {
 }
 
 TEST(RbacRule, CoveringIsRightByRight) {
-  const PolicyRules held{
-      {.verbs = {"get", "list"}, .api_groups = {""}, .resources = {"pods", "*/scale"}},
-      {.verbs = {"get"}, .api_groups = {""}, .resources = {"secrets"}, .resource_names = {"a"}},
-      {.verbs = {"get"}, .non_resource_urls = {"/logs/*"}}};
+  const PolicyRules held{{.verbs = {"get", "list"}, .api_groups = {""}, .resources = {"pods", "*/scale"}},
+                         {.verbs = {"get"}, .api_groups = {""}, .resources = {"secrets"}, .resource_names = {"a"}},
+                         {.verbs = {"get"}, .non_resource_urls = {"/logs/*"}}};
+  EXPECT_TRUE(not_covered(held, {{.verbs = {"get"}, .api_groups = {""}, .resources = {"pods"}}}).empty());
   EXPECT_TRUE(
-      not_covered(held, {{.verbs = {"get"}, .api_groups = {""}, .resources = {"pods"}}}).empty());
-  EXPECT_TRUE(not_covered(held, {{.verbs = {"get"},
-                                  .api_groups = {""},
-                                  .resources = {"secrets"},
-                                  .resource_names = {"a"}}})
-                  .empty());
+      not_covered(held, {{.verbs = {"get"}, .api_groups = {""}, .resources = {"secrets"}, .resource_names = {"a"}}})
+          .empty());
   EXPECT_TRUE(not_covered(held, {{.verbs = {"get"}, .non_resource_urls = {"/logs/x"}}}).empty());
-  EXPECT_TRUE(not_covered(held, {{.verbs = {"get"},
-                                  .api_groups = {""},
-                                  .resources = {"replicationcontrollers/scale"}}})
+  EXPECT_TRUE(not_covered(held, {{.verbs = {"get"}, .api_groups = {""}, .resources = {"replicationcontrollers/scale"}}})
                   .empty());
   // All names is more than one name; one star is more than two verbs.
-  EXPECT_EQ(
-      not_covered(held, {{.verbs = {"get"}, .api_groups = {""}, .resources = {"secrets"}}}).size(),
-      1u);
-  EXPECT_EQ(not_covered(held, {{.verbs = {"*"}, .api_groups = {""}, .resources = {"pods"}}}).size(),
-            1u);
+  EXPECT_EQ(not_covered(held, {{.verbs = {"get"}, .api_groups = {""}, .resources = {"secrets"}}}).size(), 1u);
+  EXPECT_EQ(not_covered(held, {{.verbs = {"*"}, .api_groups = {""}, .resources = {"pods"}}}).size(), 1u);
   EXPECT_EQ(not_covered(held, {{.verbs = {"get"}, .non_resource_urls = {"*"}}}).size(), 1u);
-  EXPECT_EQ(not_covered(held, {{.verbs = {"get", "delete", "watch"},
-                                .api_groups = {"", "apps"},
-                                .resources = {"pods"}}})
-                .size(),
-            5u);
+  EXPECT_EQ(
+      not_covered(held, {{.verbs = {"get", "delete", "watch"}, .api_groups = {"", "apps"}, .resources = {"pods"}}})
+          .size(),
+      5u);
 }
 
 TEST(RbacRule, TextIsUpstreams) {
-  EXPECT_EQ(rule_text({.verbs = {"get", "list"},
-                       .api_groups = {""},
-                       .resources = {"pods"},
-                       .resource_names = {"a"}}),
+  EXPECT_EQ(rule_text({.verbs = {"get", "list"}, .api_groups = {""}, .resources = {"pods"}, .resource_names = {"a"}}),
             R"({APIGroups:[""], Resources:["pods"], ResourceNames:["a"], Verbs:["get" "list"]})");
-  EXPECT_EQ(rule_text({.verbs = {"get"}, .non_resource_urls = {"/x"}}),
-            R"({NonResourceURLs:["/x"], Verbs:["get"]})");
+  EXPECT_EQ(rule_text({.verbs = {"get"}, .non_resource_urls = {"/x"}}), R"({NonResourceURLs:["/x"], Verbs:["get"]})");
 }
 
 class RbacTest : public testing::Test {
  protected:
   RbacTest() {
-    rbac.put_role(
-        {.namespace_ = "",
-         .name = "reader",
-         .rules = {{.verbs = {"get", "list"}, .api_groups = {""}, .resources = {"pods"}}}});
+    rbac.put_role({.namespace_ = "",
+                   .name = "reader",
+                   .rules = {{.verbs = {"get", "list"}, .api_groups = {""}, .resources = {"pods"}}}});
     rbac.put_role({.namespace_ = "dev",
                    .name = "writer",
                    .rules = {{.verbs = {"create"}, .api_groups = {""}, .resources = {"pods"}}}});
@@ -127,15 +109,10 @@ TEST_F(RbacTest, NobodyMayAnythingAtFirst) {
 }
 
 TEST_F(RbacTest, ClusterBindingsHoldEverywhereAndRoleBindingsInTheirNamespace) {
-  rbac.put_binding({.namespace_ = "",
-                    .name = "b",
-                    .role = "reader",
-                    .subjects = {{.kind = Subject::Kind::group, .name = "team"}}});
-  rbac.put_binding({.namespace_ = "dev",
-                    .name = "b",
-                    .to_cluster_role = false,
-                    .role = "writer",
-                    .subjects = {{.name = "ann"}}});
+  rbac.put_binding(
+      {.namespace_ = "", .name = "b", .role = "reader", .subjects = {{.kind = Subject::Kind::group, .name = "team"}}});
+  rbac.put_binding(
+      {.namespace_ = "dev", .name = "b", .to_cluster_role = false, .role = "writer", .subjects = {{.name = "ann"}}});
   const User ann = user("ann", {"team"});
   EXPECT_TRUE(allowed(ann, on("list", "", "pods")));
   EXPECT_TRUE(allowed(ann, on("list", "", "pods", "prod")));
@@ -146,21 +123,18 @@ TEST_F(RbacTest, ClusterBindingsHoldEverywhereAndRoleBindingsInTheirNamespace) {
 }
 
 TEST_F(RbacTest, AClusterRoleBoundInANamespaceHoldsOnlyThere) {
-  rbac.put_binding(
-      {.namespace_ = "dev", .name = "r", .role = "reader", .subjects = {{.name = "ann"}}});
+  rbac.put_binding({.namespace_ = "dev", .name = "r", .role = "reader", .subjects = {{.name = "ann"}}});
   EXPECT_TRUE(allowed(user("ann"), on("get", "", "pods", "dev", "p")));
   EXPECT_FALSE(allowed(user("ann"), on("get", "", "pods", "prod", "p")));
   EXPECT_FALSE(allowed(user("ann"), on("list", "", "pods")));
 }
 
 TEST_F(RbacTest, ServiceAccountsAreSubjects) {
-  rbac.put_binding(
-      {.namespace_ = "dev",
-       .name = "s",
-       .role = "reader",
-       .subjects = {
-           {.kind = Subject::Kind::service_account, .name = "web"},
-           {.kind = Subject::Kind::service_account, .name = "ci", .namespace_ = "tools"}}});
+  rbac.put_binding({.namespace_ = "dev",
+                    .name = "s",
+                    .role = "reader",
+                    .subjects = {{.kind = Subject::Kind::service_account, .name = "web"},
+                                 {.kind = Subject::Kind::service_account, .name = "ci", .namespace_ = "tools"}}});
   EXPECT_TRUE(allowed(user("system:serviceaccount:dev:web"), on("get", "", "pods", "dev")));
   EXPECT_TRUE(allowed(user("system:serviceaccount:tools:ci"), on("get", "", "pods", "dev")));
   EXPECT_FALSE(allowed(user("system:serviceaccount:dev:ci"), on("get", "", "pods", "dev")));
@@ -170,24 +144,18 @@ TEST_F(RbacTest, ChangesTakeEffectAtOnce) {
   const User ann = user("ann");
   const Attributes get = on("get", "", "pods", "dev");
   rbac.put_binding({.namespace_ = "", .name = "b", .role = "later", .subjects = {{.name = "ann"}}});
-  EXPECT_EQ(rbac.decide(ann, get).reason,
-            "RBAC: clusterrole.rbac.authorization.k8s.io \"later\" not found");
-  rbac.put_role({.namespace_ = "",
-                 .name = "later",
-                 .rules = {{.verbs = {"get"}, .api_groups = {""}, .resources = {"pods"}}}});
+  EXPECT_EQ(rbac.decide(ann, get).reason, "RBAC: clusterrole.rbac.authorization.k8s.io \"later\" not found");
+  rbac.put_role(
+      {.namespace_ = "", .name = "later", .rules = {{.verbs = {"get"}, .api_groups = {""}, .resources = {"pods"}}}});
   EXPECT_TRUE(allowed(ann, get));
   rbac.put_role({.namespace_ = "", .name = "later", .rules = {}});
   EXPECT_FALSE(allowed(ann, get));
-  rbac.put_role({.namespace_ = "",
-                 .name = "later",
-                 .rules = {{.verbs = {"*"}, .api_groups = {""}, .resources = {"*"}}}});
+  rbac.put_role(
+      {.namespace_ = "", .name = "later", .rules = {{.verbs = {"*"}, .api_groups = {""}, .resources = {"*"}}}});
   EXPECT_TRUE(allowed(ann, get));
   rbac.remove_role("", "later");
   EXPECT_FALSE(allowed(ann, get));
-  rbac.put_binding({.namespace_ = "",
-                    .name = "b",
-                    .role = "reader",
-                    .subjects = {{.name = "bob"}, {.name = "bob"}}});
+  rbac.put_binding({.namespace_ = "", .name = "b", .role = "reader", .subjects = {{.name = "bob"}, {.name = "bob"}}});
   EXPECT_FALSE(allowed(ann, get));
   EXPECT_TRUE(allowed(user("bob"), get));
   rbac.remove_binding("", "b");
@@ -200,18 +168,15 @@ TEST_F(RbacTest, ReasonsNameTheBinding) {
                     .name = "all",
                     .role = "reader",
                     .subjects = {{.kind = Subject::Kind::group, .name = "team"}}});
-  rbac.put_binding(
-      {.namespace_ = "dev",
-       .name = "b",
-       .to_cluster_role = false,
-       .role = "writer",
-       .subjects = {{.kind = Subject::Kind::service_account, .name = "web", .namespace_ = "dev"}}});
+  rbac.put_binding({.namespace_ = "dev",
+                    .name = "b",
+                    .to_cluster_role = false,
+                    .role = "writer",
+                    .subjects = {{.kind = Subject::Kind::service_account, .name = "web", .namespace_ = "dev"}}});
   EXPECT_EQ(rbac.decide(user("ann", {"team"}), on("get", "", "pods"), true).reason,
             R"(RBAC: allowed by ClusterRoleBinding "all" of ClusterRole "reader" to Group "team")");
-  EXPECT_EQ(
-      rbac.decide(user("system:serviceaccount:dev:web"), on("create", "", "pods", "dev"), true)
-          .reason,
-      R"(RBAC: allowed by RoleBinding "b/dev" of Role "writer" to ServiceAccount "web/dev")");
+  EXPECT_EQ(rbac.decide(user("system:serviceaccount:dev:web"), on("create", "", "pods", "dev"), true).reason,
+            R"(RBAC: allowed by RoleBinding "b/dev" of Role "writer" to ServiceAccount "web/dev")");
 }
 
 TEST_F(RbacTest, AggregationFollowsLabels) {
@@ -237,28 +202,18 @@ TEST_F(RbacTest, AggregationFollowsLabels) {
 
 TEST_F(RbacTest, AggregationMayRunInCircles) {
   const LabelRule circle{"c", LabelRule::Operator::exists, {}};
-  rbac.put_role({.namespace_ = "",
-                 .name = "a",
-                 .rules = {},
-                 .labels = {{"c", ""}},
-                 .aggregation = {{{circle}}}});
-  rbac.put_role({.namespace_ = "",
-                 .name = "b",
-                 .rules = {},
-                 .labels = {{"c", ""}},
-                 .aggregation = {{{circle}}}});
+  rbac.put_role({.namespace_ = "", .name = "a", .rules = {}, .labels = {{"c", ""}}, .aggregation = {{{circle}}}});
+  rbac.put_role({.namespace_ = "", .name = "b", .rules = {}, .labels = {{"c", ""}}, .aggregation = {{{circle}}}});
   EXPECT_TRUE(rbac.role_rules("", "a")->empty());
 }
 
 TEST(RbacSentence, IsUpstreams) {
   const User who = user("x");
-  EXPECT_EQ(
-      refused_request(who, on("list", "", "pods", "default")).message,
-      R"(pods is forbidden: User "x" cannot list resource "pods" in API group "" in the namespace "default")");
-  EXPECT_EQ(
-      refused_request(who, on("get", "apps", "deployments", "default", "d", "scale")).message,
-      R"(deployments.apps "d" is forbidden: User "x" cannot get resource "deployments/scale" in API )"
-      R"(group "apps" in the namespace "default")");
+  EXPECT_EQ(refused_request(who, on("list", "", "pods", "default")).message,
+            R"(pods is forbidden: User "x" cannot list resource "pods" in API group "" in the namespace "default")");
+  EXPECT_EQ(refused_request(who, on("get", "apps", "deployments", "default", "d", "scale")).message,
+            R"(deployments.apps "d" is forbidden: User "x" cannot get resource "deployments/scale" in API )"
+            R"(group "apps" in the namespace "default")");
   EXPECT_EQ(
       refused_request(who, on("list", "", "nodes"), "because").message,
       R"(nodes is forbidden: User "x" cannot list resource "nodes" in API group "" at the cluster scope: because)");
@@ -272,14 +227,13 @@ TEST(RbacSentence, IsUpstreams) {
 }
 
 TEST_F(RbacTest, NobodyGrantsWhatTheyDoNotHold) {
-  rbac.put_binding(
-      {.namespace_ = "dev", .name = "b", .role = "reader", .subjects = {{.name = "ann"}}});
+  rbac.put_binding({.namespace_ = "dev", .name = "b", .role = "reader", .subjects = {{.name = "ann"}}});
   const Attributes write = on("create", "rbac.authorization.k8s.io", "roles", "dev", "new");
-  EXPECT_TRUE(check_no_escalation(rbac, user("ann"), write,
-                                  {{.verbs = {"get"}, .api_groups = {""}, .resources = {"pods"}}}));
-  const Status status = check_no_escalation(
-      rbac, user("ann", {"g", "h"}), write,
-      {{.verbs = {"get", "delete"}, .api_groups = {""}, .resources = {"pods", "secrets"}}});
+  EXPECT_TRUE(
+      check_no_escalation(rbac, user("ann"), write, {{.verbs = {"get"}, .api_groups = {""}, .resources = {"pods"}}}));
+  const Status status =
+      check_no_escalation(rbac, user("ann", {"g", "h"}), write,
+                          {{.verbs = {"get", "delete"}, .api_groups = {""}, .resources = {"pods", "secrets"}}});
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().message,
             "roles.rbac.authorization.k8s.io \"new\" is forbidden: user \"ann\" (groups=[\"g\" "
@@ -331,8 +285,7 @@ TEST_F(BootstrapPolicyTest, EverybodyMayLookAround) {
 }
 
 TEST_F(BootstrapPolicyTest, EditIsEditAndNotMore) {
-  rbac.put_binding(
-      {.namespace_ = "dev", .name = "e", .role = "edit", .subjects = {{.name = "ann"}}});
+  rbac.put_binding({.namespace_ = "dev", .name = "e", .role = "edit", .subjects = {{.name = "ann"}}});
   EXPECT_TRUE(may(user("ann"), on("update", "apps", "deployments", "dev", "d", "scale")));
   EXPECT_TRUE(may(user("ann"), on("get", "", "pods", "dev", "p", "log"))) << "view flows into edit";
   EXPECT_FALSE(may(user("ann"), on("create", "rbac.authorization.k8s.io", "rolebindings", "dev")));
@@ -340,23 +293,19 @@ TEST_F(BootstrapPolicyTest, EditIsEditAndNotMore) {
 
 TEST_F(BootstrapPolicyTest, AMachineMayJoin) {
   const User newcomer =
-      user("system:bootstrap:abcdef",
-           {"system:bootstrappers", "system:bootstrappers:kubeadm:default-node-token"});
+      user("system:bootstrap:abcdef", {"system:bootstrappers", "system:bootstrappers:kubeadm:default-node-token"});
   EXPECT_TRUE(may(newcomer, on("create", "certificates.k8s.io", "certificatesigningrequests")));
-  EXPECT_TRUE(may(newcomer, on("create", "certificates.k8s.io", "certificatesigningrequests", "",
-                               "", "nodeclient")));
+  EXPECT_TRUE(may(newcomer, on("create", "certificates.k8s.io", "certificatesigningrequests", "", "", "nodeclient")));
   EXPECT_TRUE(may(newcomer, on("get", "", "nodes", "", "n1")));
   EXPECT_TRUE(may(newcomer, on("get", "", "configmaps", "kube-system", "kubeadm-config")));
   EXPECT_FALSE(may(newcomer, on("list", "", "secrets", "kube-system")));
-  EXPECT_TRUE(may(
-      user("system:node:n1", {"system:nodes"}),
-      on("create", "certificates.k8s.io", "certificatesigningrequests", "", "", "selfnodeclient")));
+  EXPECT_TRUE(may(user("system:node:n1", {"system:nodes"}),
+                  on("create", "certificates.k8s.io", "certificatesigningrequests", "", "", "selfnodeclient")));
 }
 
 TEST(BootstrapPolicy, RefusesRowsItDoesNotUnderstand) {
-  for (const char* bad :
-       {"nonsense", "clusterrole", "clusterrole a b=c", "  get core pods",
-        "clusterbinding a ClusterRole/b who=x", "clusterrole a\n  get core", "binding a/b"})
+  for (const char* bad : {"nonsense", "clusterrole", "clusterrole a b=c", "  get core pods",
+                          "clusterbinding a ClusterRole/b who=x", "clusterrole a\n  get core", "binding a/b"})
     EXPECT_FALSE(parse_policy(bad)) << bad;
 }
 

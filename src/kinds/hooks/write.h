@@ -93,19 +93,17 @@ struct WriteHooks {
   Status (*update_subresource)(WriteWorld&, std::string_view subresource, schema::Document& object,
                                const schema::Document& old) = nullptr;
   // POST to a subresource: may change `object` (the current state).
-  Result<SubresourceAction> (*create_subresource)(WriteWorld&, std::string_view subresource,
-                                                  schema::Document& object,
+  Result<SubresourceAction> (*create_subresource)(WriteWorld&, std::string_view subresource, schema::Document& object,
                                                   const schema::Document& body) = nullptr;
 
   // Streams and proxies (log, exec, attach, portforward, proxy); `sub_path` is what follows the subresource in the URL.
-  Result<NodeCall> (*node_call)(const schema::Document& object, std::string_view subresource,
-                                std::string_view sub_path, const QueryList& query) = nullptr;
+  Result<NodeCall> (*node_call)(const schema::Document& object, std::string_view subresource, std::string_view sub_path,
+                                const QueryList& query) = nullptr;
 
   // Seconds of grace of a delete; default: 0, removed at once unless finalizers hold it.
   int64_t (*grace_seconds)(const schema::Document& object, std::optional<int64_t> asked) = nullptr;
   void (*mark_deleted)(WriteWorld&, schema::Document& object) = nullptr;  // deletionTimestamp was just set
-  bool (*may_vanish)(const schema::Document& object) =
-      nullptr;  // false: something besides finalizers holds it
+  bool (*may_vanish)(const schema::Document& object) = nullptr;  // false: something besides finalizers holds it
   void (*released)(WriteWorld&,
                    const schema::Document& object) = nullptr;  // it is being removed: release claims
 };
