@@ -1,9 +1,9 @@
 // Links: the network devices, addresses, routes, neighbours and forwarding entries of one network namespace.
 //
 // Implementation: `open_links` (rtnetlink); there is none in memory yet. Suite:
-// links_test.cpp. Thread: any; calls take turns. Failure: errors carry "NotFound", "AlreadyExists", "Forbidden" or
-// "SystemError". Calls that put something into place (`put_...`) and calls that remove (`remove_...`) are idempotent:
-// what is there already, or already gone, is success.
+// links_test.cpp. Thread: any; calls take turns. Failure: errors carry "NotFound", "AlreadyExists", "Forbidden",
+// "Unsupported" or "SystemError". Calls that put something into place (`put_...`) and calls that remove (`remove_...`)
+// are idempotent: what is there already, or already gone, is success.
 #pragma once
 
 #include <cstdint>
@@ -134,6 +134,7 @@ class Links {
   virtual Status create_bridge(const BridgeOptions&) = 0;  // create_...: AlreadyExists
   virtual Status create_veth(const VethOptions&) = 0;
   virtual Status create_vxlan(const VxlanOptions&) = 0;
+  virtual Status create_wireguard(std::string_view name) = 0;  // "Unsupported": this kernel has no WireGuard
   virtual Status remove(std::string_view name) = 0;
   virtual Status change(int index, const LinkChange&) = 0;
 

@@ -205,6 +205,19 @@ Status LinuxLinks::create_vxlan(const VxlanOptions& options) {
   return request(quoted("create vxlan", options.name), out);
 }
 
+Status LinuxLinks::create_wireguard(std::string_view name) {
+  DURE_CHECK(check_name(name));
+  Writer out;
+  out.begin(RTM_NEWLINK, make_new);
+  out.header(link_header());
+  out.put_text(IFLA_IFNAME, name);
+  size_t info = out.nest(IFLA_LINKINFO);
+  out.put_text(IFLA_INFO_KIND, "wireguard");
+  out.close(info);
+  out.end();
+  return request(quoted("create wireguard", name), out);
+}
+
 Status LinuxLinks::remove(std::string_view name) {
   DURE_CHECK(check_name(name));
   Writer out;

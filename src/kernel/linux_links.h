@@ -19,6 +19,7 @@ class LinuxLinks final : public Links {
   Status create_bridge(const BridgeOptions&) override;
   Status create_veth(const VethOptions&) override;
   Status create_vxlan(const VxlanOptions&) override;
+  Status create_wireguard(std::string_view name) override;
   Status remove(std::string_view name) override;
   Status change(int index, const LinkChange&) override;
   Result<std::vector<LinkAddress>> addresses(int link) override;

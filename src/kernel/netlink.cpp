@@ -116,6 +116,9 @@ Error error_of(std::string_view what, int errno_value, std::string_view kernel_s
     case EACCES:
       error.code = 403, error.reason = "Forbidden";
       break;
+    case EOPNOTSUPP:
+      error.code = 501, error.reason = "Unsupported";
+      break;
     default:
       break;
   }

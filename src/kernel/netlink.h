@@ -101,7 +101,8 @@ struct Message {
   }
 };
 
-// "NotFound", "AlreadyExists", "Forbidden" or "SystemError" by the errno; the message as the system spells it.
+// "NotFound", "AlreadyExists", "Forbidden", "Unsupported" or "SystemError" by the errno; the message as the system
+// spells it.
 Error error_of(std::string_view what, int errno_value, std::string_view kernel_says = {});
 
 struct Failure {  // one message of a batch that the kernel refused
