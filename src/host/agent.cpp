@@ -301,6 +301,7 @@ class AgentParts final : public Agent {
     pods_->start(*runner_);
     node_status_->start();
     tunnel::AgentTunnelOptions options;
+    options.node = settings_.node_name;
     options.server_url = settings_.server_url;
     options.tls.ca_pem = credentials_.ca_pem;
     options.tls.certificate_pem = credentials_.certificate_pem;

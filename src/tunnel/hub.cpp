@@ -1,76 +1,287 @@
 #include "tunnel/hub.h"
 
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <unordered_map>
+
 #include "base/log.h"
+#include "base/metric.h"
+#include "tunnel/rendezvous.h"
+#include "wire/rate_limit.h"
 
 namespace dure::tunnel {
+namespace {
+
+// A node reports at most ten times a second by itself.
+constexpr double kReportsBurst = 40, kReportsPerSecond = 20;
+
+// "192.0.2.1:1234", "[::1]:1234"
+Ip ip_of(std::string_view address) {
+  address = address.substr(0, address.rfind(':'));
+  if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
+  return Ip::parse(address).value_or(Ip());
+}
+
+void refuse(const std::shared_ptr<wire::Exchange>& exchange, int status, std::string why, bool say_protocol = false) {
+  wire::Response response;
+  response.status = status;
+  if (say_protocol) response.headers.set("upgrade", tunnel_protocol);
+  response.body = std::move(why) + "\n";
+  exchange->respond(std::move(response));
+}
+
+// One tunnel as the hub knows it. What is not const belongs to the loop of its connection.
+struct Tunnel {
+  std::string node;
+  std::shared_ptr<const wire::Peer> peer;
+  uint32_t number = 0;
+  std::weak_ptr<Mux> mux;
+  std::unique_ptr<wire::Stream> control;
+  MessageReader reader;
+  wire::RateLimit reports{kReportsBurst, kReportsPerSecond};
+};
+
+// Packets of one read, by whom they are for.
+struct Outgoing {
+  uint32_t to = 0;
+  std::string frames;
+  size_t count = 0;
+  std::shared_ptr<Mux> mux;
+};
+
+}  // namespace
+
+class Hub::Switchboard : public std::enable_shared_from_this<Switchboard> {
+ public:
+  explicit Switchboard(HubOptions options) : options_(std::move(options)), core_(options_.servers) {}
+
+  void admit(const std::string& node, std::shared_ptr<const wire::Peer> peer, bool via_proxy,
+             std::unique_ptr<wire::Stream> stream) {
+    auto tunnel = std::make_shared<Tunnel>();
+    tunnel->node = node;
+    tunnel->peer = std::move(peer);
+    const Ip observed = ip_of(tunnel->peer->address);
+    std::shared_ptr<Mux> mux, former;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto number = core_.connect(node, observed, via_proxy);
+      if (!number) {
+        log(LogLevel::error, "tunnel", "tunnel refused", {{"node", node}, {"why", number.error().message}});
+        return;
+      }
+      tunnel->number = *number;
+      // Its callbacks come on the connection's loop, which may be running: they wait for this lock.
+      mux = Mux::start(std::move(stream), false, callbacks(tunnel));
+      tunnel->mux = mux;
+      former = std::exchange(nodes_[node], {tunnel, mux}).mux;
+      routes_[*number] = mux;
+    }
+    log(LogLevel::info, "tunnel", "node connected",
+        {{"node", node}, {"from", tunnel->peer->address}, {"again", former ? "yes" : "no"}});
+    if (former) former->close();
+    distribute();
+  }
+
+  std::shared_ptr<Mux> find(std::string_view node) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = nodes_.find(node);
+    return found == nodes_.end() || found->second.mux->closed() ? nullptr : found->second.mux;
+  }
+
+  void close() {
+    std::map<std::string, Entry, std::less<>> nodes;
+    {
+      const std::lock_guard lock(mutex_);
+      nodes.swap(nodes_);
+      routes_.clear();
+    }
+    for (const auto& [name, entry] : nodes) entry.mux->close();
+  }
+
+ private:
+  struct Entry {
+    std::shared_ptr<Tunnel> tunnel;
+    std::shared_ptr<Mux> mux;
+  };
+
+  Mux::Callbacks callbacks(const std::shared_ptr<Tunnel>& tunnel) {
+    Mux::Callbacks out;
+    out.on_stream = [weak = weak_from_this(), tunnel](std::unique_ptr<wire::Stream> stream) {
+      if (const auto me = weak.lock()) me->opened(tunnel, std::move(stream));
+    };
+    out.on_packets = [weak = weak_from_this(), tunnel](const MuxCore::Packets& packets) {
+      if (const auto me = weak.lock()) me->forward(*tunnel, packets);
+    };
+    out.on_end = [weak = weak_from_this(), tunnel](const Error& why) {
+      tunnel->control.reset();
+      if (const auto me = weak.lock()) me->ended(*tunnel, why);
+    };
+    return out;
+  }
+
+  // The first stream of a node is the rendezvous; all others are requests to the API.
+  void opened(const std::shared_ptr<Tunnel>& tunnel, std::unique_ptr<wire::Stream> stream) {
+    if (!tunnel->control) return begin_rendezvous(tunnel, std::move(stream));
+    if (options_.api) wire::serve_stream(std::move(stream), tunnel->peer, options_.api, options_.api_limits);
+  }
+
+  void begin_rendezvous(const std::shared_ptr<Tunnel>& tunnel, std::unique_ptr<wire::Stream> stream) {
+    tunnel->control = std::move(stream);
+    wire::Stream::Callbacks callbacks;
+    callbacks.on_data = [weak = weak_from_this(), kept = std::weak_ptr(tunnel)](std::string_view bytes) {
+      const auto me = weak.lock();
+      const auto tunnel = kept.lock();
+      if (me && tunnel) me->heard(*tunnel, bytes);
+    };
+    callbacks.on_drained = [weak = weak_from_this(), kept = std::weak_ptr(tunnel)] {
+      const auto me = weak.lock();
+      const auto tunnel = kept.lock();
+      if (me && tunnel) me->tell_soon(tunnel);
+    };
+    tunnel->control->start(std::move(callbacks));
+    tell_soon(tunnel);
+  }
+
+  void heard(Tunnel& tunnel, std::string_view bytes) {
+    const Status done = take_reports(tunnel, bytes);
+    if (done) return;
+    log(LogLevel::error, "tunnel", "report refused; the tunnel is closed",
+        {{"node", tunnel.node},
+         {"from", tunnel.peer->address},
+         {"code", done.error().reason},
+         {"why", done.error().message}});
+    if (const auto mux = tunnel.mux.lock()) mux->close();
+  }
+
+  Status take_reports(Tunnel& tunnel, std::string_view bytes) {
+    DURE_CHECK(tunnel.reader.feed(bytes));
+    std::string message;
+    while (tunnel.reader.next(message)) {
+      if (!tunnel.reports.allow(tunnel.control->loop().now()))
+        return fail(Error{429, "TooManyReports", "reports come faster than 20 a second"});
+      const std::lock_guard lock(mutex_);
+      DURE_CHECK(core_.report(tunnel.node, message));
+    }
+    distribute();
+    return {};
+  }
+
+  // Everybody who has not heard all is told on the loop of his own connection, so that messages keep their order.
+  void distribute() {
+    std::vector<std::shared_ptr<Tunnel>> tunnels;
+    {
+      const std::lock_guard lock(mutex_);
+      for (const std::string& node : core_.waiting())
+        if (const auto found = nodes_.find(node); found != nodes_.end()) tunnels.push_back(found->second.tunnel);
+    }
+    for (const auto& tunnel : tunnels) tell_soon(tunnel);
+  }
+
+  void tell_soon(const std::shared_ptr<Tunnel>& tunnel) {
+    const auto mux = tunnel->mux.lock();
+    if (!mux) return;
+    mux->loop().post([weak = weak_from_this(), tunnel] {
+      if (const auto me = weak.lock()) me->tell(*tunnel);
+    });
+  }
+
+  // One update at a time: what changes while it is on its way is gathered into the next.
+  void tell(Tunnel& tunnel) {
+    if (!tunnel.control || tunnel.control->unsent() > 0) return;
+    std::vector<std::string> messages;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = nodes_.find(tunnel.node);
+      if (found == nodes_.end() || found->second.tunnel.get() != &tunnel) return;
+      messages = core_.take_messages(tunnel.node);
+    }
+    for (const std::string& message : messages) tunnel.control->write(SharedBytes(framed(message)));
+  }
+
+  void forward(const Tunnel& from, const MuxCore::Packets& packets) {
+    std::vector<Outgoing> outgoing;
+    std::string_view rest = packets.bytes;
+    for (const MuxCore::Packets::One& one : packets.items) {
+      Outgoing& out = outgoing_to(outgoing, one.number);
+      if (out.frames.empty()) out.frames.reserve(rest.size() + packets.items.size() * MuxCore::header_bytes);
+      MuxCore::append_packet(out.frames, from.number, rest.substr(0, one.size));
+      ++out.count;
+      rest.remove_prefix(one.size);
+    }
+    find_routes(outgoing);
+    for (Outgoing& out : outgoing) pass_on(out);
+  }
+
+  static Outgoing& outgoing_to(std::vector<Outgoing>& outgoing, uint32_t to) {
+    for (Outgoing& out : outgoing)
+      if (out.to == to) return out;
+    return outgoing.emplace_back(Outgoing{.to = to, .frames = {}, .mux = nullptr});
+  }
+
+  void find_routes(std::vector<Outgoing>& outgoing) const {
+    const std::lock_guard lock(mutex_);
+    for (Outgoing& out : outgoing)
+      if (const auto found = routes_.find(out.to); found != routes_.end()) out.mux = found->second;
+  }
+
+  static void pass_on(Outgoing& out) {
+    static Metric forwarded(Metric::Kind::counter, "dure_tunnel_packets_forwarded_total", {},
+                            "Packets that nodes sent to each other through this server.");
+    static Metric homeless(Metric::Kind::counter, "dure_tunnel_packets_unroutable_total", {},
+                           "Packets for nodes that are not connected.");
+    if (!out.mux) return homeless.add(static_cast<int64_t>(out.count));
+    forwarded.add(static_cast<int64_t>(out.count));
+    out.mux->send_packets(std::move(out.frames), out.count);
+  }
+
+  void ended(const Tunnel& tunnel, const Error& why) {
+    log(LogLevel::info, "tunnel", "node disconnected", {{"node", tunnel.node}, {"why", why.message}});
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = nodes_.find(tunnel.node);
+      if (found == nodes_.end() || found->second.tunnel.get() != &tunnel) return;
+      nodes_.erase(found);
+      routes_.erase(tunnel.number);
+      core_.disconnect(tunnel.node);
+    }
+    distribute();
+  }
+
+  const HubOptions options_;
+  mutable std::mutex mutex_;
+  std::map<std::string, Entry, std::less<>> nodes_;
+  std::unordered_map<uint32_t, std::shared_ptr<Mux>> routes_;
+  RendezvousCore core_;
+};
+
+Hub::Hub(HubOptions options) : board_(std::make_shared<Switchboard>(std::move(options))) {}
+Hub::~Hub() { close(); }
 
 void Hub::accept(const std::shared_ptr<wire::Exchange>& exchange, const std::string& node) {
-  if (exchange->request().headers.get("upgrade") != tunnel_protocol) {
-    wire::Response response;
-    response.status = 426;
-    response.headers.set("upgrade", tunnel_protocol);
-    response.body = "this path is for the tunnel of an agent\n";
-    exchange->respond(std::move(response));
-    return;
-  }
+  const wire::Headers& asked = exchange->request().headers;
+  if (asked.get("upgrade") != tunnel_protocol)
+    return refuse(exchange, 426, "this path is for the tunnel of an agent of this version", true);
+  const bool via_proxy = asked.get("dure-via-proxy") == "1";
+  const auto peer = exchange->request().peer ? exchange->request().peer : std::make_shared<const wire::Peer>();
   wire::Headers headers;
   headers.set("upgrade", tunnel_protocol);
   headers.set("connection", "Upgrade");
   auto stream = exchange->upgrade(std::move(headers));
-  if (!stream) {
-    wire::Response response;
-    response.status = 505;
-    response.body = "the tunnel needs HTTP/1.1\n";
-    exchange->respond(std::move(response));
-    return;
-  }
-  std::weak_ptr<Table> weak = table_;
-  auto self = std::make_shared<std::weak_ptr<Mux>>();
-  Mux::Callbacks callbacks;
-  callbacks.on_end = [weak, node, self](const Error& why) {
-    log(LogLevel::info, "tunnel", "node disconnected", {{"node", node}, {"why", why.message}});
-    const auto table = weak.lock();
-    if (!table) return;
-    const std::lock_guard lock(table->mutex);
-    const auto found = table->nodes.find(node);
-    if (found != table->nodes.end() && found->second == self->lock()) table->nodes.erase(found);
-  };
-  auto mux = Mux::start(std::move(stream), false, std::move(callbacks));
-  *self = mux;
-  log(LogLevel::info, "tunnel", "node connected", {{"node", node}});
-  std::shared_ptr<Mux> former;
-  {
-    const std::lock_guard lock(table_->mutex);
-    former = std::exchange(table_->nodes[node], std::move(mux));
-  }
-  if (former) former->close();
+  if (!stream) return refuse(exchange, 505, "the tunnel needs HTTP/1.1");
+  board_->admit(node, peer, via_proxy, std::move(stream));
 }
 
 Result<std::unique_ptr<wire::Stream>> Hub::dial(std::string_view node) {
-  std::shared_ptr<Mux> mux;
-  {
-    const std::lock_guard lock(table_->mutex);
-    if (const auto found = table_->nodes.find(node); found != table_->nodes.end()) mux = found->second;
-  }
-  if (!mux || mux->closed())
+  const auto mux = board_->find(node);
+  if (!mux)
     return fail(Error{502, "NodeNotConnected",
                       "the agent of node \"" + std::string(node) + "\" is not connected to this server"});
   return mux->open();
 }
 
-bool Hub::connected(std::string_view node) const {
-  const std::lock_guard lock(table_->mutex);
-  const auto found = table_->nodes.find(node);
-  return found != table_->nodes.end() && !found->second->closed();
-}
+bool Hub::connected(std::string_view node) const { return board_->find(node) != nullptr; }
 
-void Hub::close() {
-  std::map<std::string, std::shared_ptr<Mux>, std::less<>> nodes;
-  {
-    const std::lock_guard lock(table_->mutex);
-    nodes.swap(table_->nodes);
-  }
-  for (const auto& [name, mux] : nodes) mux->close();
-}
+void Hub::close() { board_->close(); }
 
 }  // namespace dure::tunnel

@@ -1,14 +1,15 @@
-// Hub: the server's end of all tunnels. A node upgrades `GET /apis/dure.dev/v1/tunnel` (Upgrade: dure-tunnel) with its
-// own certificate; `dial` then opens a stream to it.
+// Hub: the server's end of all tunnels. A node upgrades `GET /dure/v1/tunnel` (Upgrade: dure-tunnel/2) with its own
+// certificate. Then `dial` opens a stream to it, the streams that the node opens are served as the API in the node's
+// name, its reports become rows of the table that every node hears, and its packets are passed on.
 //
-// Thread: any. A node that connects again replaces its former connection.
+// Thread: any. A node that connects again replaces its former connection. What is refused is logged with the node's
+// name. Memory per tunnel: as Mux says; the table is one row per node (RendezvousCore).
 #pragma once
 
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "tunnel/mux.h"
 #include "wire/http.h"
@@ -16,10 +17,20 @@
 namespace dure::tunnel {
 
 inline constexpr std::string_view tunnel_path = "/dure/v1/tunnel";
-inline constexpr std::string_view tunnel_protocol = "dure-tunnel/1";
+inline constexpr std::string_view tunnel_protocol = "dure-tunnel/2";
+
+struct HubOptions {
+  std::vector<std::string> servers = {};  // "host:port" where this server may be reached; every node is told
+  // Serves what nodes ask for on streams of their own, with the peer of the tunnel's connection. None: they are
+  // refused.
+  wire::Handler api = nullptr;
+  wire::ServerLimits api_limits = {};
+};
 
 class Hub {
  public:
+  explicit Hub(HubOptions options = {});
+  ~Hub();
   // Answers a request for tunnel_path of an already authenticated node.
   void accept(const std::shared_ptr<wire::Exchange>& exchange, const std::string& node);
   // A stream to the node's kubelet API; "NodeNotConnected" (502) when it has no tunnel.
@@ -28,12 +39,9 @@ class Hub {
   void close();
 
  private:
+  class Switchboard;
   // Outlives the Hub in callbacks of connections that are still closing.
-  struct Table {
-    mutable std::mutex mutex;
-    std::map<std::string, std::shared_ptr<Mux>, std::less<>> nodes;
-  };
-  std::shared_ptr<Table> table_ = std::make_shared<Table>();
+  std::shared_ptr<Switchboard> board_;
 };
 
 }  // namespace dure::tunnel

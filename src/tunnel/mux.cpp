@@ -1,35 +1,46 @@
 #include "tunnel/mux.h"
 
 #include <atomic>
+#include <deque>
 #include <map>
 #include <mutex>
 
-#include "tunnel/mux_core.h"
+#include "tunnel/packet_queue.h"
+#include "wire/out_queue.h"
 
 namespace dure::tunnel {
 namespace {
 
-class MuxStream;
+constexpr size_t kAheadMax = 128 << 10;  // bytes given to the connection before it asks for more
+constexpr size_t kPieceBytes = 32 << 10;
+
+struct StreamState;
 
 // All state belongs to the connection's loop; calls from other threads are posted there.
 class MuxOverStream final : public Mux {
  public:
-  MuxOverStream(std::unique_ptr<wire::Stream> connection, bool dialled, Callbacks callbacks)
+  MuxOverStream(std::unique_ptr<wire::Stream> connection, bool dialled, Callbacks callbacks, Heartbeat::Limits limits)
       : connection_(std::move(connection)),
         loop_(connection_->loop()),
         core_(dialled),
-        callbacks_(std::move(callbacks)) {}
+        callbacks_(std::make_shared<Callbacks>(std::move(callbacks))),
+        heart_(dialled, loop_.now(), limits) {}
 
   void begin();
   Result<std::unique_ptr<wire::Stream>> open() override;
+  void send_packets(std::string frames, size_t count) override;
+  void suspect() override;
   void close() override;
   bool closed() const override { return closed_; }
+  bool alive() const override { return !closed_ && alive_; }
+  size_t held_bytes() const override { return held_; }
+  run::Loop& loop() override { return loop_; }
 
-  run::Loop& loop() { return loop_; }
   MuxCore& core() { return core_; }
   void forget(uint32_t id) { streams_.erase(id); }
-  void flush();
-  void deliver();
+  // The stream has something to send.
+  void wants_turn(const std::shared_ptr<StreamState>& state);
+  void pump();
   // On the loop, now if already there.
   void on_loop(std::move_only_function<void()> work) {
     if (loop_.on_loop_thread())
@@ -39,8 +50,13 @@ class MuxOverStream final : public Mux {
   }
 
  private:
-  friend class MuxStream;
   void received(std::string_view bytes);
+  void deliver();
+  void opened(uint32_t id);
+  void event(const MuxCore::Event& event);
+  bool stream_turn();
+  bool packet_turn();
+  void flush();
   void end(Error why);
   void beat();
   std::shared_ptr<MuxOverStream> self() { return std::static_pointer_cast<MuxOverStream>(shared_from_this()); }
@@ -48,62 +64,120 @@ class MuxOverStream final : public Mux {
   std::unique_ptr<wire::Stream> connection_;
   run::Loop& loop_;
   MuxCore core_;
-  Callbacks callbacks_;
-  std::map<uint32_t, std::weak_ptr<struct StreamState>> streams_;
+  std::shared_ptr<const Callbacks> callbacks_;  // shared with a call that is running when the end comes
+  std::map<uint32_t, std::weak_ptr<StreamState>> streams_;
+  std::deque<std::shared_ptr<StreamState>> turns_;
+  PacketQueue packets_;  // any thread
   std::unique_ptr<run::Timer> timer_;
-  Monotonic heard_{};
+  Heartbeat heart_;
   uint32_t beats_ = 0;
-  std::atomic<bool> closed_ = false;
+  bool pumping_ = false, packets_wait_ = false;
+  std::atomic<bool> closed_ = false, alive_ = true;
+  std::atomic<size_t> held_ = 0;
 };
 
-// What a stream is; shared by its handle and the callbacks that run later.
+// What a stream is; shared by its handle and the callbacks that run later. The loop's, but for what is atomic.
 struct StreamState : std::enable_shared_from_this<StreamState> {
   std::shared_ptr<MuxOverStream> mux;
   uint32_t id = 0;
-  wire::Stream::Callbacks callbacks;
-  std::string outgoing, incoming;  // incoming: while paused or not started
+  std::shared_ptr<wire::Stream::Callbacks> callbacks;  // shared with a call that is running; null: nobody listens
+  wire::OutQueue outgoing;
+  std::string incoming;  // while paused or not started
   std::atomic<size_t> unsent = 0;
   bool started = false, paused = false, finishing = false, ended = false, end_told = false, over = false;
-  std::atomic<bool> dropped = false;  // the handle is gone: no callback
+  bool has_turn = false;
+  std::atomic<bool> dropped = false;  // the handle is gone: no callback. Set under `calling` off the loop.
+  std::mutex calling;                 // held while the outermost callback runs
+  int depth = 0;
 
-  void pump() {
-    if (over) return;
-    const size_t count = std::min(mux->core().credit(id), outgoing.size());
-    if (count > 0) {
-      mux->core().send(id, std::string_view(outgoing).substr(0, count));
-      outgoing.erase(0, count);
-      unsent = outgoing.size();
-      mux->flush();
-      if (outgoing.empty() && callbacks.on_drained && !dropped) callbacks.on_drained();
-    }
-    if (outgoing.empty() && finishing && !over) {
-      mux->core().finish(id);
-      mux->flush();
-    }
+  // Runs one callback, unless the owner is gone. The owner may destroy the stream inside it.
+  template <class Call>
+  void call_out(Call call) {
+    const auto keep = shared_from_this();
+    const auto kept = callbacks;
+    if (dropped || !kept) return;
+    std::unique_lock lock(calling, std::defer_lock);
+    if (depth == 0) lock.lock();
+    if (dropped) return;
+    ++depth;
+    call(*kept);
+    --depth;
   }
+
+  bool can_send() const { return !over && !outgoing.empty() && mux->core().credit(id) > 0; }
+
+  // One frame; true when there is more that may be sent now.
+  bool send_frame() {
+    const std::string_view front = outgoing.front();
+    const size_t count = std::min({mux->core().credit(id), front.size(), MuxCore::frame_bytes_max});
+    mux->core().send(id, front.substr(0, count));
+    outgoing.pop(count);
+    unsent -= count;
+    if (!outgoing.empty()) return can_send();
+    call_out([](auto& to) {
+      if (to.on_drained) to.on_drained();
+    });
+    finish_when_sent();
+    return can_send();
+  }
+
+  void finish_when_sent() {
+    if (over || !finishing || !outgoing.empty()) return;
+    mux->core().finish(id);
+    if (end_told) close(Error{0, "Closed", "both directions ended"});
+  }
+
+  void received(std::string bytes) {
+    if (over || dropped) return give_back(bytes.size());
+    if (incoming.empty())
+      incoming = std::move(bytes);
+    else
+      incoming += bytes;
+    deliver();
+  }
+  void give_back(size_t bytes) { mux->core().consumed(id, bytes); }
 
   void deliver() {
     const auto keep = shared_from_this();
     if (!started || paused || dropped) return;
     if (!incoming.empty()) {
       const std::string bytes = std::exchange(incoming, {});
-      mux->core().consumed(id, bytes.size());
-      mux->flush();
-      if (callbacks.on_data) callbacks.on_data(bytes);
+      give_back(bytes.size());
+      call_out([&](auto& to) {
+        if (to.on_data) to.on_data(bytes);
+      });
     }
-    if (ended && !end_told && incoming.empty() && !paused && !dropped) {
-      end_told = true;
-      if (callbacks.on_end) callbacks.on_end();
-      if (finishing && outgoing.empty()) close(Error{0, "Closed", "both directions ended"});
-    }
+    if (!ended || end_told || !incoming.empty() || paused || dropped) return;
+    end_told = true;
+    call_out([](auto& to) {
+      if (to.on_end) to.on_end();
+    });
+    if (finishing && outgoing.empty()) close(Error{0, "Closed", "both directions ended"});
   }
 
   void close(Error why) {
     if (over) return;
-    over = true;
     const auto keep = shared_from_this();
+    let_go();
+    if (started) tell_closed(std::move(why));
+  }
+  void tell_closed(Error why) {
+    call_out([&](auto& to) {
+      if (to.on_close) std::exchange(to.on_close, nullptr)(std::move(why));
+    });
+  }
+  void let_go() {
+    over = true;
     mux->forget(id);
-    if (started && !dropped && callbacks.on_close) std::exchange(callbacks.on_close, nullptr)(std::move(why));
+    give_back(std::exchange(incoming, {}).size());
+    outgoing.clear();
+    unsent = 0;
+  }
+  void reset() {
+    if (over) return;
+    mux->core().reset(id);
+    let_go();
+    mux->pump();
   }
 };
 
@@ -112,37 +186,32 @@ class MuxStream final : public wire::Stream {
   explicit MuxStream(std::shared_ptr<StreamState> state) : state_(std::move(state)) {}
 
   ~MuxStream() override {
-    state_->dropped = true;
+    silence();
     state_->mux->on_loop([state = state_] {
-      if (!state->over) {
-        state->over = true;
-        state->mux->core().reset(state->id);
-        state->mux->flush();
-        state->mux->forget(state->id);
-      }
-      state->callbacks = {};
+      state->reset();
+      const auto callbacks = std::exchange(state->callbacks, nullptr);
     });
   }
 
   void start(Callbacks callbacks) override {
     state_->mux->on_loop([state = state_, callbacks = std::move(callbacks)]() mutable {
-      state->callbacks = std::move(callbacks);
+      state->callbacks = std::make_shared<Callbacks>(std::move(callbacks));
       state->started = true;
-      if (state->over && state->incoming.empty()) {
-        if (!state->dropped && state->callbacks.on_close)
-          state->callbacks.on_close(Error{502, "TunnelClosed", "the tunnel is gone"});
-        return;
-      }
+      if (state->over) return state->tell_closed(Error{502, "TunnelClosed", "the tunnel is gone"});
       state->deliver();
+      state->mux->pump();
     });
   }
 
   void write(SharedBytes bytes) override {
     state_->unsent += bytes.size();
-    state_->mux->on_loop([state = state_, bytes = std::move(bytes)] {
-      state->outgoing += bytes.view();
-      state->unsent = state->outgoing.size();
-      state->pump();
+    state_->mux->on_loop([state = state_, bytes = std::move(bytes)]() mutable {
+      if (state->over || state->finishing) {
+        state->unsent -= std::min<size_t>(state->unsent, bytes.size());
+        return;
+      }
+      state->outgoing.push(std::move(bytes));
+      state->mux->wants_turn(state);
     });
   }
 
@@ -152,35 +221,37 @@ class MuxStream final : public wire::Stream {
     state_->mux->on_loop([state = state_, paused] {
       state->paused = paused;
       state->deliver();
+      state->mux->pump();
     });
   }
 
   void finish_writing() override {
     state_->mux->on_loop([state = state_] {
       state->finishing = true;
-      state->pump();
-      if (state->end_told && state->outgoing.empty()) state->close(Error{0, "Closed", "both directions ended"});
+      state->finish_when_sent();
+      state->mux->pump();
     });
   }
 
   void close() override {
-    state_->mux->on_loop([state = state_] {
-      if (state->over) return;
-      state->mux->core().reset(state->id);
-      state->mux->flush();
-      state->close(Error{0, "Closed", "closed"});
-    });
+    silence();
+    state_->mux->on_loop([state = state_] { state->reset(); });
   }
 
   run::Loop& loop() override { return state_->mux->loop(); }
 
  private:
+  // No callback follows; off the loop this waits for one that is running.
+  void silence() {
+    std::unique_lock lock(state_->calling, std::defer_lock);
+    if (!state_->mux->loop().on_loop_thread()) lock.lock();
+    state_->dropped = true;
+  }
   std::shared_ptr<StreamState> state_;
 };
 
 void MuxOverStream::begin() {
   on_loop([me = self()] {
-    me->heard_ = me->loop_.now();
     std::weak_ptr<MuxOverStream> weak = me;
     wire::Stream::Callbacks callbacks;
     callbacks.on_data = [weak](std::string_view bytes) {
@@ -192,6 +263,9 @@ void MuxOverStream::begin() {
     callbacks.on_close = [weak](Error why) {
       if (auto mux = weak.lock()) mux->end(std::move(why));
     };
+    callbacks.on_drained = [weak] {
+      if (auto mux = weak.lock()) mux->pump();
+    };
     me->connection_->start(std::move(callbacks));
     me->beat();
   });
@@ -199,64 +273,146 @@ void MuxOverStream::begin() {
 
 void MuxOverStream::received(std::string_view bytes) {
   const auto keep = self();
-  heard_ = loop_.now();
+  heart_.heard(loop_.now());
+  alive_ = true;
   Status fed = core_.feed(bytes);
+  const MuxCore::Packets packets = core_.take_packets();
+  const auto callbacks = callbacks_;
+  if (!packets.empty() && callbacks && callbacks->on_packets) callbacks->on_packets(packets);
   deliver();
-  flush();
+  pump();
   if (!fed) end(std::move(fed.error()));
 }
 
 void MuxOverStream::deliver() {
   MuxCore::Event event;
   while (!closed_ && core_.next_event(event)) {
-    if (event.kind == MuxCore::Event::Kind::opened) {
-      auto state = std::make_shared<StreamState>();
-      state->mux = self();
-      state->id = event.stream;
-      streams_[event.stream] = state;
-      if (callbacks_.on_stream) callbacks_.on_stream(std::make_unique<MuxStream>(std::move(state)));
-      continue;
-    }
-    const auto found = streams_.find(event.stream);
-    const auto state = found == streams_.end() ? nullptr : found->second.lock();
-    if (!state) continue;
-    switch (event.kind) {
-      case MuxCore::Event::Kind::data:
-        state->incoming += event.data;
-        state->deliver();
-        break;
-      case MuxCore::Event::Kind::finished:
-        state->ended = true;
-        state->deliver();
-        break;
-      case MuxCore::Event::Kind::reset:
-        state->close(Error{502, "StreamReset", "the other side gave the stream up"});
-        break;
-      case MuxCore::Event::Kind::writable:
-        state->pump();
-        break;
-      default:
-        break;
-    }
+    if (event.kind == MuxCore::Event::Kind::opened)
+      opened(event.stream);
+    else
+      this->event(event);
   }
 }
 
-void MuxOverStream::flush() {
-  if (closed_) return;
-  std::string bytes = core_.take_output();
-  if (!bytes.empty()) connection_->write(SharedBytes(std::move(bytes)));
+void MuxOverStream::opened(uint32_t id) {
+  auto state = std::make_shared<StreamState>();
+  state->mux = self();
+  state->id = id;
+  streams_[id] = state;
+  auto stream = std::make_unique<MuxStream>(std::move(state));
+  const auto callbacks = callbacks_;
+  if (callbacks && callbacks->on_stream) callbacks->on_stream(std::move(stream));
 }
 
-// Silence is not trusted: a half-open connection answers no ping.
+void MuxOverStream::event(const MuxCore::Event& event) {
+  const auto found = streams_.find(event.stream);
+  const auto state = found == streams_.end() ? nullptr : found->second.lock();
+  if (!state) {
+    if (event.kind == MuxCore::Event::Kind::data) core_.consumed(event.stream, event.data.size());
+    return;
+  }
+  switch (event.kind) {
+    case MuxCore::Event::Kind::data:
+      return state->received(event.data);
+    case MuxCore::Event::Kind::finished:
+      state->ended = true;
+      return state->deliver();
+    case MuxCore::Event::Kind::reset:
+      return state->close(Error{502, "StreamReset", "the other side gave the stream up"});
+    case MuxCore::Event::Kind::writable:
+      return wants_turn(state);
+    default:
+      return;
+  }
+}
+
+void MuxOverStream::wants_turn(const std::shared_ptr<StreamState>& state) {
+  if (!state->has_turn && state->can_send()) {
+    state->has_turn = true;
+    turns_.push_back(state);
+  }
+  pump();
+}
+
+// Frames that are not data (windows, pongs, ends) go first and at once; they are small and few.
+void MuxOverStream::pump() {
+  if (pumping_ || closed_) return;
+  const auto keep = self();
+  pumping_ = true;
+  bool more = true;
+  while (more && !closed_ && connection_->unsent() + core_.output_bytes() < kAheadMax) {
+    more = stream_turn();
+    more = packet_turn() || more;
+    if (core_.output_bytes() >= kPieceBytes) flush();
+  }
+  flush();
+  held_ = core_.held_bytes();
+  pumping_ = false;
+}
+
+bool MuxOverStream::stream_turn() {
+  if (turns_.empty()) return false;
+  const auto state = std::move(turns_.front());
+  turns_.pop_front();
+  state->has_turn = false;
+  if (state->can_send() && state->send_frame() && !state->has_turn) {
+    state->has_turn = true;
+    turns_.push_back(state);
+  }
+  return true;
+}
+
+bool MuxOverStream::packet_turn() {
+  if (!packets_wait_) return false;
+  std::string frames = packets_.pop();
+  packets_wait_ = !frames.empty();
+  if (!packets_wait_) return false;
+  flush();
+  heart_.sent(loop_.now());
+  connection_->write(SharedBytes(std::move(frames)));
+  return true;
+}
+
+void MuxOverStream::flush() {
+  if (closed_ || core_.output_bytes() == 0) return;
+  heart_.sent(loop_.now());
+  connection_->write(SharedBytes(core_.take_output()));
+}
+
+void MuxOverStream::send_packets(std::string frames, size_t count) {
+  if (closed_ || !packets_.push(std::move(frames), count)) return;
+  loop_.post([weak = std::weak_ptr(self())] {
+    const auto me = weak.lock();
+    if (!me) return;
+    me->packets_wait_ = true;
+    me->pump();
+  });
+}
+
 void MuxOverStream::beat() {
   if (closed_) return;
-  if (loop_.now() - heard_ > 3 * ping_interval)
-    return end(Error{504, "TunnelSilent", "the peer has not answered for 15 s"});
-  core_.ping(++beats_);
-  flush();
-  std::weak_ptr<MuxOverStream> weak = self();
-  timer_ = loop_.after(ping_interval, [weak] {
-    if (auto mux = weak.lock()) mux->beat();
+  const Monotonic now = loop_.now();
+  switch (heart_.act(now)) {
+    case Heartbeat::Act::dead:
+      return end(Error{504, "TunnelSilent", "the peer does not answer any more"});
+    case Heartbeat::Act::ping:
+      core_.ping(++beats_);
+      flush();
+      break;
+    case Heartbeat::Act::nothing:
+      break;
+  }
+  alive_ = heart_.alive(now);
+  timer_ = loop_.after(heart_.due() - now, [weak = std::weak_ptr(self())] {
+    if (const auto mux = weak.lock()) mux->beat();
+  });
+}
+
+void MuxOverStream::suspect() {
+  on_loop([me = self()] {
+    if (me->closed_) return;
+    me->heart_.suspect(me->loop_.now());
+    me->beat();
   });
 }
 
@@ -265,11 +421,12 @@ void MuxOverStream::end(Error why) {
   const auto keep = self();
   timer_.reset();
   connection_->close();
+  turns_.clear();
   const auto streams = std::exchange(streams_, {});
   for (const auto& [id, weak] : streams)
     if (const auto state = weak.lock()) state->close(Error{502, "TunnelClosed", why.message});
-  if (callbacks_.on_end) std::exchange(callbacks_.on_end, nullptr)(why);
-  callbacks_ = {};
+  const auto callbacks = std::exchange(callbacks_, nullptr);
+  if (callbacks && callbacks->on_end) callbacks->on_end(why);
 }
 
 void MuxOverStream::close() {
@@ -284,21 +441,19 @@ Result<std::unique_ptr<wire::Stream>> MuxOverStream::open() {
     state->id = me->closed_ ? 0 : me->core_.open();
     if (state->id == 0) {
       state->over = true;
-      if (state->started && !state->dropped && state->callbacks.on_close)
-        state->callbacks.on_close(Error{502, "TunnelClosed", "no further stream fits the tunnel"});
       return;
     }
     me->streams_[state->id] = state;
-    me->flush();
-    state->pump();
+    me->pump();
   });
   return std::make_unique<MuxStream>(std::move(state));
 }
 
 }  // namespace
 
-std::shared_ptr<Mux> Mux::start(std::unique_ptr<wire::Stream> connection, bool dialled, Callbacks callbacks) {
-  auto mux = std::make_shared<MuxOverStream>(std::move(connection), dialled, std::move(callbacks));
+std::shared_ptr<Mux> Mux::start(std::unique_ptr<wire::Stream> connection, bool dialled, Callbacks callbacks,
+                                Heartbeat::Limits limits) {
+  auto mux = std::make_shared<MuxOverStream>(std::move(connection), dialled, std::move(callbacks), limits);
   mux->begin();
   return mux;
 }

@@ -5,7 +5,7 @@
 namespace dure::tunnel {
 namespace {
 
-constexpr size_t kHeader = 9;
+constexpr uint32_t kRefused = 1, kOverBudget = 2;  // reasons of a RESET
 
 uint32_t read_u32(std::string_view bytes, size_t at) {
   uint32_t out = 0;
@@ -19,33 +19,54 @@ std::unexpected<Error> broken(std::string_view why) {
 
 }  // namespace
 
-void MuxCore::frame(Type type, uint32_t stream, uint32_t number) {
-  output_ += static_cast<char>(type);
-  for (int shift = 24; shift >= 0; shift -= 8) output_ += static_cast<char>(stream >> shift);
-  for (int shift = 24; shift >= 0; shift -= 8) output_ += static_cast<char>(number >> shift);
+void MuxCore::append_frame(std::string& out, Type type, uint32_t stream, uint32_t number) {
+  const char bytes[header_bytes] = {
+      static_cast<char>(type),         static_cast<char>(stream >> 24), static_cast<char>(stream >> 16),
+      static_cast<char>(stream >> 8),  static_cast<char>(stream),       static_cast<char>(number >> 24),
+      static_cast<char>(number >> 16), static_cast<char>(number >> 8),  static_cast<char>(number)};
+  out.append(bytes, header_bytes);
 }
 
+void MuxCore::append_packet(std::string& out, uint32_t number, std::string_view bytes) {
+  append_frame(out, kPacket, number, static_cast<uint32_t>(bytes.size()));
+  out += bytes;
+}
+
+// Only what is left of a frame that is cut in two is copied.
 Status MuxCore::feed(std::string_view bytes) {
-  input_.append(bytes);
-  size_t at = 0;
-  Status result;
-  while (result && input_.size() - at >= kHeader) {
-    const auto type = static_cast<Type>(input_[at]);
-    const uint32_t id = read_u32(input_, at + 1), number = read_u32(input_, at + 5);
-    size_t length = 0;
-    if (type == kData) {
-      if (number == 0 || number > frame_bytes_max) {
-        result = broken("data frame of " + std::to_string(number) + " bytes");
-        break;
-      }
-      length = number;
-      if (input_.size() - at < kHeader + length) break;
-    }
-    result = on_frame(type, id, number, std::string_view(input_).substr(at + kHeader, length));
-    at += kHeader + length;
+  if (input_.empty()) {
+    const Status taken = take_frames(bytes);
+    input_ = bytes;
+    return taken;
   }
-  input_.erase(0, at);
-  return result;
+  input_ += bytes;
+  std::string_view rest = input_;
+  const Status taken = take_frames(rest);
+  input_.erase(0, input_.size() - rest.size());
+  return taken;
+}
+
+Status MuxCore::take_frames(std::string_view& bytes) {
+  while (bytes.size() >= header_bytes) {
+    const auto type = static_cast<Type>(bytes[0]);
+    const uint32_t id = read_u32(bytes, 1), number = read_u32(bytes, 5);
+    size_t length = 0;
+    if (type == kData || type == kPacket) {
+      if (number == 0 || number > frame_bytes_max)
+        return broken("frame with " + std::to_string(number) + " bytes of payload");
+      length = number;
+      if (bytes.size() - header_bytes < length) return {};
+    }
+    const std::string_view payload = bytes.substr(header_bytes, length);
+    bytes.remove_prefix(header_bytes + length);
+    if (type == kPacket) {
+      packets_.items.push_back({id, number});
+      packets_.bytes += payload;
+      continue;
+    }
+    DURE_CHECK(on_frame(type, id, number, payload));
+  }
+  return {};
 }
 
 Status MuxCore::on_frame(Type type, uint32_t id, uint32_t number, std::string_view payload) {
@@ -80,6 +101,8 @@ Status MuxCore::on_frame(Type type, uint32_t id, uint32_t number, std::string_vi
       refused_ = true;
       events_.push_back({Event::Kind::goaway});
       return {};
+    case kPacket:
+      break;  // taken before
   }
   return broken("unknown frame type " + std::to_string(type));
 }
@@ -89,7 +112,7 @@ Status MuxCore::on_open(uint32_t id, uint32_t number) {
   if (id == 0 || id % 2 == next_ % 2 || id <= highest_peer_) return broken("stream id " + std::to_string(id));
   highest_peer_ = id;
   if (refused_ || streams_.size() >= streams_max) {
-    frame(kReset, id, 1);
+    frame(kReset, id, kRefused);
     return {};
   }
   streams_[id].credit = number;
@@ -103,7 +126,15 @@ Status MuxCore::on_data(uint32_t id, std::string_view payload) {
   Stream& stream = found->second;
   if (stream.got_finish) return broken("data after the end of a stream");
   if (payload.size() > stream.receivable) return broken("more data than the window allows");
+  if (held_ + payload.size() > held_bytes_max) {
+    // Somebody does not read what he asked for; the others go on.
+    streams_.erase(id);
+    frame(kReset, id, kOverBudget);
+    events_.push_back({Event::Kind::reset, id});
+    return {};
+  }
   stream.receivable -= static_cast<uint32_t>(payload.size());
+  held_ += payload.size();
   events_.push_back({Event::Kind::data, id, std::string(payload)});
   return {};
 }
@@ -156,6 +187,7 @@ void MuxCore::reset(uint32_t id) {
 }
 
 void MuxCore::consumed(uint32_t id, size_t bytes) {
+  held_ -= std::min(held_, bytes);
   const auto found = streams_.find(id);
   if (found == streams_.end() || found->second.got_finish) return;
   Stream& stream = found->second;

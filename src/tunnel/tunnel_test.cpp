@@ -1,9 +1,11 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <thread>
 
+#include "base/log.h"
 #include "run/loop.h"
 #include "tunnel/agent.h"
 #include "tunnel/hub.h"
@@ -11,32 +13,73 @@
 namespace dure::tunnel {
 namespace {
 
-// A server with a hub, and an agent that answers every request with its path.
+// What agents are called back with; any thread.
+struct Heard {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<NodeView> table;
+  std::vector<std::pair<std::string, std::string>> packets;
+
+  bool wait(const std::function<bool()>& condition, std::chrono::milliseconds limit = std::chrono::seconds(5)) {
+    std::unique_lock lock(mutex);
+    return changed.wait_for(lock, limit, condition);
+  }
+  bool sees(std::string_view node, const std::function<bool(const NodeView&)>& condition) {
+    return wait([&] {
+      for (const NodeView& view : table)
+        if (view.node == node && condition(view)) return true;
+      return false;
+    });
+  }
+};
+
+// A server with a hub, and agents that answer every request with its path. The name of a node is what its client says
+// in a header: who one is by certificate is the API's business (plane).
 class TunnelTest : public testing::Test {
  protected:
   void SetUp() override { listen("127.0.0.1:0"); }
 
   void TearDown() override {
-    agent_.reset();
-    hub_.close();
+    agents_.clear();
+    hub_->close();
     server_.reset();
   }
 
   void listen(const std::string& address) {
-    auto server = wire::Server::listen(address, std::nullopt, {&loop_.loop()},
-                                       [this](std::shared_ptr<wire::Exchange> exchange) { hub_.accept(exchange, "n1"); });
+    auto server = wire::Server::listen(address, std::nullopt, {&loop_.loop(), &second_loop_.loop()},
+                                       [this](std::shared_ptr<wire::Exchange> exchange) {
+                                         const std::string named(exchange->request().headers.get("x-node"));
+                                         hub_->accept(exchange, named.empty() ? next_node_ : named);
+                                       });
     ASSERT_TRUE(server) << server.error().message;
     server_ = std::move(*server);
   }
 
-  void start_agent() {
+  // The hub takes it for `next_node_`.
+  AgentTunnel& start_agent(const std::string& node = "n1", const std::string& calls_itself = {}) {
+    next_node_ = node;
     AgentTunnelOptions options;
+    options.node = calls_itself.empty() ? node : calls_itself;
     options.server_url = "http://127.0.0.1:" + std::to_string(server_->port());
-    agent_ = AgentTunnel::start(agent_loop_.loop(), *pool_, options, [](std::shared_ptr<wire::Exchange> exchange) {
-      wire::Response response;
-      response.body = "you asked for " + exchange->request().target;
-      exchange->respond(std::move(response));
-    });
+    Heard& heard = heard_[node];
+    options.on_table = [&heard](std::vector<NodeView> table) {
+      const std::lock_guard lock(heard.mutex);
+      heard.table = std::move(table);
+      heard.changed.notify_all();
+    };
+    options.on_packet = [&heard](std::string_view from, std::string bytes) {
+      const std::lock_guard lock(heard.mutex);
+      heard.packets.emplace_back(from, std::move(bytes));
+      heard.changed.notify_all();
+    };
+    agents_[node] = AgentTunnel::start(agent_loop_.loop(), *pool_, std::move(options),
+                                       [](std::shared_ptr<wire::Exchange> exchange) {
+                                         wire::Response response;
+                                         response.body = "you asked for " + exchange->request().target;
+                                         exchange->respond(std::move(response));
+                                       });
+    EXPECT_TRUE(eventually([&] { return hub_->connected(node); }));
+    return *agents_[node];
   }
 
   bool eventually(const std::function<bool()>& condition) {
@@ -47,9 +90,9 @@ class TunnelTest : public testing::Test {
     return false;
   }
 
-  // One HTTP/1.1 request over a dialled stream; the whole answer once the agent closed.
-  Result<std::string> get(const std::string& path) {
-    DURE_TRY(auto stream, hub_.dial("n1"));
+  // One HTTP/1.1 request over a stream; the whole answer once the other side closed.
+  Result<std::string> get_over(Result<std::unique_ptr<wire::Stream>> opened, const std::string& path) {
+    DURE_TRY(auto stream, std::move(opened));
     std::mutex mutex;
     std::condition_variable changed;
     std::string text;
@@ -72,32 +115,25 @@ class TunnelTest : public testing::Test {
       std::unique_lock lock(mutex);
       changed.wait_for(lock, std::chrono::seconds(5), [&] { return over; });
     }
-    // Destroying it ends the callbacks before the locals go; wait for the loop to have seen it.
-    stream.reset();
-    std::mutex done_mutex;
-    std::condition_variable done;
-    bool seen = false;
-    loop_.loop().post([&] {
-      const std::lock_guard lock(done_mutex);
-      seen = true;
-      done.notify_all();
-    });
-    std::unique_lock lock(done_mutex);
-    done.wait(lock, [&] { return seen; });
+    stream.reset();  // no callback after this
     return text;
   }
+  Result<std::string> get(const std::string& path, const std::string& node = "n1") {
+    return get_over(hub_->dial(node), path);
+  }
 
-  run::LoopThread loop_{"server"}, agent_loop_{"agent"};
+  run::LoopThread loop_{"server"}, second_loop_{"server2"}, agent_loop_{"agent"};
   std::unique_ptr<run::Executor> pool_ = run::make_pool("pool", 2);
-  Hub hub_;
+  std::unique_ptr<Hub> hub_ = std::make_unique<Hub>(HubOptions{.servers = {"192.0.2.1:6443"}});
   std::unique_ptr<wire::Server> server_;
-  std::unique_ptr<AgentTunnel> agent_;
+  std::string next_node_;
+  std::map<std::string, Heard> heard_;
+  std::map<std::string, std::unique_ptr<AgentTunnel>> agents_;
 };
 
 TEST_F(TunnelTest, TheServerReachesTheNodeThroughTheNodesOwnConnection) {
-  EXPECT_EQ(hub_.dial("n1").error().reason, "NodeNotConnected");
+  EXPECT_EQ(hub_->dial("n1").error().reason, "NodeNotConnected");
   start_agent();
-  ASSERT_TRUE(eventually([&] { return hub_.connected("n1"); }));
   for (int i = 0; i < 20; ++i) {
     const auto answer = get("/pods/" + std::to_string(i));
     ASSERT_TRUE(answer);
@@ -106,15 +142,87 @@ TEST_F(TunnelTest, TheServerReachesTheNodeThroughTheNodesOwnConnection) {
 }
 
 TEST_F(TunnelTest, TheAgentComesBackAfterTheServerDid) {
-  start_agent();
-  ASSERT_TRUE(eventually([&] { return hub_.connected("n1"); }));
+  AgentTunnel& agent = start_agent();
+  agent.publish({.wireguard_key = "k", .wireguard_port = 51820});
+  ASSERT_TRUE(heard_["n1"].sees("n1", [](const NodeView& view) { return view.report.wireguard_port == 51820; }));
   const int port = server_->port();
-  hub_.close();
+  hub_->close();
   server_.reset();
-  ASSERT_TRUE(eventually([&] { return !agent_->connected(); }));
+  hub_ = std::make_unique<Hub>();
+  ASSERT_TRUE(eventually([&] { return !agent.connected(); }));
+  EXPECT_EQ(agent.open_stream().error().reason, "TunnelDown");
+  EXPECT_EQ(agent.send_packet("n1", "x").error().reason, "TunnelDown");
   listen("127.0.0.1:" + std::to_string(port));
-  ASSERT_TRUE(eventually([&] { return hub_.connected("n1"); }));
+  ASSERT_TRUE(eventually([&] { return hub_->connected("n1"); }));
   EXPECT_TRUE(get("/healthz"));
+  // The new server hears the report again.
+  start_agent("n2");
+  EXPECT_TRUE(heard_["n2"].sees("n1", [](const NodeView& view) { return view.report.wireguard_port == 51820; }));
+}
+
+TEST_F(TunnelTest, NodesHearWhereTheOthersAre) {
+  AgentTunnel& one = start_agent("n1");
+  AgentTunnel& two = start_agent("n2");
+  NodeReport report{.wireguard_key = "key-of-n1", .wireguard_port = 51820};
+  report.candidates = {{Candidate::Kind::lan, *Ip::parse("10.0.0.5"), 51820}};
+  one.publish(report);
+  ASSERT_TRUE(heard_["n2"].sees("n1", [&](const NodeView& view) {
+    return view.connected && view.report == report && view.observed_tcp == *Ip::parse("127.0.0.1") && !view.via_proxy;
+  }));
+  report.candidates[0].ip = *Ip::parse("10.0.0.6");
+  one.publish(report);
+  ASSERT_TRUE(heard_["n2"].sees("n1", [&](const NodeView& view) { return view.report == report; }));
+  EXPECT_TRUE(two.connected());
+  agents_.erase("n1");
+  ASSERT_TRUE(heard_["n2"].sees("n1", [&](const NodeView& view) { return !view.connected && view.report == report; }));
+}
+
+TEST_F(TunnelTest, PacketsGoFromNodeToNode) {
+  AgentTunnel& one = start_agent("n1");
+  AgentTunnel& two = start_agent("n2");
+  ASSERT_TRUE(heard_["n1"].sees("n2", [](const NodeView& view) { return view.connected; }));
+  EXPECT_EQ(one.send_packet("n3", "x").error().reason, "UnknownNode");
+  EXPECT_EQ(one.send_packet("n2", std::string(MuxCore::frame_bytes_max + 1, 'x')).error().reason, "BadRequest");
+  // As many as fit the queue even if nobody reads: none is lost.
+  for (int i = 0; i < 200; ++i)
+    ASSERT_TRUE(one.send_packet("n2", "packet " + std::to_string(i) + std::string(1000, '.')));
+  Heard& at_two = heard_["n2"];
+  ASSERT_TRUE(at_two.wait([&] { return at_two.packets.size() == 200; })) << at_two.packets.size();
+  for (int i = 0; i < 200; ++i) {
+    EXPECT_EQ(at_two.packets[i].first, "n1");
+    EXPECT_EQ(at_two.packets[i].second, "packet " + std::to_string(i) + std::string(1000, '.'));
+  }
+  ASSERT_TRUE(heard_["n2"].sees("n1", [](const NodeView& view) { return view.connected; }));
+  ASSERT_TRUE(two.send_packet("n1", "back"));
+  Heard& at_one = heard_["n1"];
+  EXPECT_TRUE(at_one.wait([&] { return at_one.packets.size() == 1 && at_one.packets[0].first == "n2"; }));
+}
+
+TEST_F(TunnelTest, AReportInAnotherNodesNameEndsTheTunnelAndIsLogged) {
+  std::mutex mutex;
+  std::string logged;
+  set_log_sink([&](LogLevel, std::string_view line) {
+    const std::lock_guard lock(mutex);
+    logged += std::string(line) + "\n";
+  });
+  start_agent("n1");
+  AgentTunnel& liar = start_agent("n2", "n1");
+  liar.publish({.wireguard_key = "forged", .wireguard_port = 1});
+  EXPECT_TRUE(eventually([&] {
+    const std::lock_guard lock(mutex);
+    return logged.find("NotYourName") != std::string::npos && logged.find("n2") != std::string::npos;
+  }));
+  set_log_sink(nullptr);
+  const std::lock_guard lock(heard_["n1"].mutex);
+  for (const NodeView& view : heard_["n1"].table) EXPECT_NE(view.report.wireguard_key, "forged");
+}
+
+TEST_F(TunnelTest, WithoutAnApiTheStreamsOfNodesAreRefused) {
+  AgentTunnel& agent = start_agent();
+  ASSERT_TRUE(eventually([&] { return agent.connected(); }));
+  const auto answer = get_over(agent.open_stream(), "/version");
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(*answer, "");
 }
 
 TEST_F(TunnelTest, WhoDoesNotUpgradeIsTold) {
