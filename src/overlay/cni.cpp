@@ -52,6 +52,7 @@ struct Request {
   Document config;
   bool loopback = false;
   std::string network, bridge, state_folder;
+  std::string address_file;  // where the pod's address outlives a reboot; empty: nowhere
   std::optional<IpPrefix> subnet;
   int mtu = 0;
   bool hairpin = true;
@@ -135,6 +136,14 @@ Status parse_config(Request& request) {
   return {};
 }
 
+// "K8S_POD_NAMESPACE=shop;K8S_POD_UID=..."
+std::string argument(std::string_view arguments, std::string_view key) {
+  for (const std::string_view pair : split(arguments, ';'))
+    if (pair.size() > key.size() && pair.starts_with(key) && pair[key.size()] == '=')
+      return std::string(pair.substr(key.size() + 1));
+  return {};
+}
+
 Result<Request> parse_request(const std::map<std::string, std::string>& env, std::istream& in) {
   Request request;
   request.command = value_in(env, "CNI_COMMAND");
@@ -147,6 +156,9 @@ Result<Request> parse_request(const std::map<std::string, std::string>& env, std
     return fail(cni_error(code_decode, "standard input is not a JSON object"));
   request.config = std::move(*parsed);
   request.version = text_at(request.config.root(), "cniVersion", "0.1.0");
+  const std::string pods = text_at(request.config.root()->find("ipam"), "podsFolder");
+  const std::string uid = argument(value_in(env, "CNI_ARGS"), "K8S_POD_UID");
+  if (!pods.empty() && plain_id(uid)) request.address_file = pods + "/" + uid + "/address";
   return request;
 }
 
@@ -260,10 +272,26 @@ Result<std::string> loopback(CniWorld& world, const Request& request) {
   return std::string();  // the device goes with its namespace
 }
 
+// A pod that comes back after a reboot gets the address it had: what its neighbours remember of it stays true while no
+// server can tell them anything else. The file goes with the pod's folder.
+std::optional<Ip> former_address(CniWorld& world, const Request& request) {
+  if (request.address_file.empty()) return {};
+  auto text = os::read_file(world.disk, request.address_file);
+  return text ? Ip::parse(trim(*text)) : std::nullopt;
+}
+
+void remember_address(CniWorld& world, const Request& request, const Ip& ip) {
+  const std::string& path = request.address_file;
+  if (path.empty() || !world.disk.exists(path.substr(0, path.rfind('/'))) || former_address(world, request) == ip)
+    return;
+  (void)os::write_file_atomic(world.disk, path, ip.text(), 0644);  // without it the pod only gets another address
+}
+
 Result<std::string> add(CniWorld& world, const Request& request) {
   AddressPool pool(world.disk, request.state_folder, *request.subnet);
   DURE_TRY(auto pod, world.open_namespace(request.netns));
-  DURE_TRY(Ip ip, pool.take(request.attachment()));
+  DURE_TRY(Ip ip, pool.take(request.attachment(), former_address(world, request)));
+  remember_address(world, request, ip);
   PodLinkConfig link = link_of(request, pool, ip);
   auto state = attach_pod(world.links, *pod, bridge_of(request, pool), link);
   if (state) {
@@ -380,12 +408,13 @@ std::string cni_conflist(const CniConfig& config) {
       "mtu": {},
       "hairpinMode": true,
       "capabilities": {{"portMappings": true}},
-      "ipam": {{"type": "dure-cni", "subnet": "{}", "dataDir": "{}"}}
+      "ipam": {{"type": "dure-cni", "subnet": "{}", "dataDir": "{}", "podsFolder": "{}"}}
     }}
   ]
 }}
 )",
-                     config.bridge, config.mtu, config.subnet.network().text(), config.state_folder);
+                     config.bridge, config.mtu, config.subnet.network().text(), config.state_folder,
+                     config.pods_folder);
 }
 
 }  // namespace dure::overlay

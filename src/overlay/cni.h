@@ -38,6 +38,7 @@ struct CniConfig {
   int mtu = 1450;
   std::string bridge = "cni0";
   std::string state_folder = "/run/dure/cni";
+  std::string pods_folder = "/var/lib/kubelet/pods";  // each pod's folder keeps its address over a reboot
 };
 // The text of /etc/cni/net.d/10-dure.conflist.
 std::string cni_conflist(const CniConfig& config);

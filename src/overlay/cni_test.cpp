@@ -36,6 +36,15 @@ TEST(AddressPool, HandsOutInOrderAndReusesLast) {
   EXPECT_EQ(must(again.find({"b", "eth0"}))->text(), "10.244.1.4") << "files are the memory";
 }
 
+TEST(AddressPool, GivesTheWantedAddressWhenItIsFree) {
+  os::MemoryDisk disk;
+  AddressPool pool(disk, "/run/cni/dure", *IpPrefix::parse("10.244.1.0/28"));
+  EXPECT_EQ(must(pool.take({"a", "eth0"}, Ip::parse("10.244.1.5"))).text(), "10.244.1.5");
+  EXPECT_EQ(must(pool.take({"b", "eth0"}, Ip::parse("10.244.1.5"))).text(), "10.244.1.6") << "it is taken";
+  for (const char* never : {"10.244.1.0", "10.244.1.1", "10.244.1.15", "10.244.2.5", "fd00::5"})
+    EXPECT_NE(must(pool.take({never, "eth0"}, Ip::parse(never))).text(), never);
+}
+
 class CniTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -106,6 +115,22 @@ TEST_F(CniTest, AddAgainAfterACrashIsTheSamePod) {
   auto again = node_->cni("ADD", *pod);
   EXPECT_EQ(again.code, 0) << again.text;
   EXPECT_THAT(again.text, HasSubstr(pod->ip));
+}
+
+TEST_F(CniTest, PodsKeepTheirAddressesOverAReboot) {
+  must(node_->disk->make_directories("/pods/uid-one"));
+  must(node_->disk->make_directories("/pods/uid-two"));
+  const std::string one = node_->add_pod("one")->ip, two = node_->add_pod("two")->ip;
+  // A reboot: what was under /run is gone, pods come back in another order.
+  TestPod before("one");
+  EXPECT_EQ(node_->cni("DEL", before).code, 0);
+  EXPECT_EQ(node_->cni("DEL", TestPod("two")).code, 0);
+  const std::string run = "/run/dure/cni/dure";
+  for (const std::string& name : must(node_->disk->list(run))) must(node_->disk->remove(run + "/" + name));
+  EXPECT_EQ(node_->add_pod("two")->ip, two);
+  EXPECT_EQ(node_->add_pod("one")->ip, one);
+  EXPECT_NE(node_->add_pod("stranger")->ip, one);
+  EXPECT_FALSE(node_->disk->exists("/pods/uid-stranger")) << "a pod's folder is not the plugin's to make";
 }
 
 TEST_F(CniTest, HostPortsLeadToThePodFromOutsideFromPodsAndFromItself) {
@@ -185,7 +210,7 @@ TEST(CniConflist, IsTheFileTheRuntimeReads) {
       "mtu": 1450,
       "hairpinMode": true,
       "capabilities": {"portMappings": true},
-      "ipam": {"type": "dure-cni", "subnet": "10.244.7.0/24", "dataDir": "/run/dure/cni"}
+      "ipam": {"type": "dure-cni", "subnet": "10.244.7.0/24", "dataDir": "/run/dure/cni", "podsFolder": "/var/lib/kubelet/pods"}
     }
   ]
 }

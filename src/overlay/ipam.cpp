@@ -50,30 +50,39 @@ Result<std::vector<std::pair<Attachment, Ip>>> AddressPool::read() {
   return out;
 }
 
-Result<Ip> AddressPool::take(const Attachment& attachment) {
-  DURE_TRY(auto held, lock());
-  DURE_TRY(auto taken, read());
-  for (auto& [owner, ip] : taken)
-    if (owner == attachment && subnet_.contains(ip)) return ip;
-  uint32_t first = subnet_.ip.v4() + 2;
-  uint32_t end = subnet_.ip.v4() + (subnet_.length == 0 ? 0 : uint32_t{1} << (32 - subnet_.length)) - 1;
+std::optional<uint32_t> AddressPool::next_free(const std::set<Ip>& used, std::optional<Ip> wanted) const {
+  const uint32_t first = subnet_.ip.v4() + 2;
+  const uint32_t end = subnet_.ip.v4() + (subnet_.length == 0 ? 0 : uint32_t{1} << (32 - subnet_.length)) - 1;
+  auto is_free = [&](const Ip& ip) { return !ip.v6 && ip.v4() >= first && ip.v4() < end && !used.contains(ip); };
+  if (wanted && is_free(*wanted)) return wanted->v4();
   uint32_t next = first;
   if (auto last = os::read_file(disk_, folder_ + "/" + last_name))
     if (auto ip = Ip::parse(trim(*last)); ip && !ip->v6 && ip->v4() >= first && ip->v4() + 1 < end) next = ip->v4() + 1;
-  std::set<Ip> used;
-  for (auto& [owner, ip] : taken) used.insert(ip);
   for (uint32_t tries = 0; first < end && tries < end - first; ++tries, ++next) {
     if (next >= end) next = first;
-    Ip ip = Ip::v4(next);
-    if (used.contains(ip)) continue;
-    DURE_CHECK(os::write_file_atomic(disk_, path_of(ip), text_of(attachment), 0644));
-    DURE_CHECK(os::write_file_atomic(disk_, folder_ + "/" + last_name, ip.text(), 0644));
-    return ip;
+    if (is_free(Ip::v4(next))) return next;
   }
-  return fail(
-      Error{500, "PodAddressesExhausted",
-            "all " + std::to_string(used.size()) + " pod addresses of " + subnet_.text() + " are in use",
-            "run fewer pods on this node, or give nodes a shorter mask than /" + std::to_string(subnet_.length)});
+  return {};
+}
+
+Result<Ip> AddressPool::take(const Attachment& attachment, std::optional<Ip> wanted) {
+  DURE_TRY(auto held, lock());
+  DURE_TRY(auto taken, read());
+  std::set<Ip> used;
+  for (auto& [owner, ip] : taken) {
+    if (owner == attachment && subnet_.contains(ip)) return ip;
+    used.insert(ip);
+  }
+  const auto free = next_free(used, wanted);
+  if (!free)
+    return fail(
+        Error{500, "PodAddressesExhausted",
+              "all " + std::to_string(used.size()) + " pod addresses of " + subnet_.text() + " are in use",
+              "run fewer pods on this node, or give nodes a shorter mask than /" + std::to_string(subnet_.length)});
+  const Ip ip = Ip::v4(*free);
+  DURE_CHECK(os::write_file_atomic(disk_, path_of(ip), text_of(attachment), 0644));
+  DURE_CHECK(os::write_file_atomic(disk_, folder_ + "/" + last_name, ip.text(), 0644));
+  return ip;
 }
 
 Result<std::optional<Ip>> AddressPool::find(const Attachment& attachment) {

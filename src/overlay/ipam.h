@@ -30,8 +30,9 @@ class AddressPool {
   AddressPool(os::Disk& disk, std::string folder, IpPrefix subnet);
 
   Ip gateway() const;
-  // The attachment's address: the one it has, or the next free one after the last handed out. "PodAddressesExhausted".
-  Result<Ip> take(const Attachment& attachment);
+  // The attachment's address: the one it has, or `wanted` when that is free, or the next free one after the last handed
+  // out. "PodAddressesExhausted".
+  Result<Ip> take(const Attachment& attachment, std::optional<Ip> wanted = {});
   Result<std::optional<Ip>> find(const Attachment& attachment);
   // Answers the addresses that became free. Idempotent.
   Result<std::vector<Ip>> release(const Attachment& attachment);
@@ -40,6 +41,7 @@ class AddressPool {
  private:
   Result<std::unique_ptr<os::FileLock>> lock();
   Result<std::vector<std::pair<Attachment, Ip>>> read();
+  std::optional<uint32_t> next_free(const std::set<Ip>& used, std::optional<Ip> wanted) const;
   std::string path_of(const Ip& ip) const { return folder_ + "/" + ip.text(); }
 
   os::Disk& disk_;

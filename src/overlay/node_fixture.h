@@ -98,14 +98,18 @@ class TestNode {
     CniWorld world{*links, *nft, *disk};
     std::string text = R"({"cniVersion":")" + version +
                        R"(","name":"dure","type":"dure-cni","bridge":"cni0","mtu":1450,"hairpinMode":true,)" +
-                       R"("ipam":{"type":"dure-cni","subnet":")" + cidr + R"(","dataDir":"/run/dure/cni"})" +
-                       (extra.empty() ? "" : "," + extra) + "}";
+                       R"("ipam":{"type":"dure-cni","subnet":")" + cidr +
+                       R"(","dataDir":"/run/dure/cni","podsFolder":"/pods"})" + (extra.empty() ? "" : "," + extra) +
+                       "}";
     std::istringstream in(text);
     std::ostringstream out;
-    int code = cni_main(
-        world,
-        {{"CNI_COMMAND", command}, {"CNI_CONTAINERID", pod.id}, {"CNI_NETNS", pod.path()}, {"CNI_IFNAME", "eth0"}}, in,
-        out);
+    int code = cni_main(world,
+                        {{"CNI_COMMAND", command},
+                         {"CNI_CONTAINERID", pod.id},
+                         {"CNI_NETNS", pod.path()},
+                         {"CNI_IFNAME", "eth0"},
+                         {"CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAME=" + pod.id + ";K8S_POD_UID=uid-" + pod.id}},
+                        in, out);
     return {code, out.str()};
   }
   // Joins a new pod.
