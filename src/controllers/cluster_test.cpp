@@ -222,6 +222,24 @@ TEST_F(Services, FillSlicesOfAHundred) {
   EXPECT_EQ(sizes.size(), 3u);
 }
 
+TEST_F(Services, HintsFollowTheWishAndTheZonesOfNodes) {
+  world.server.patch(core::services, "web", R"({"spec":{"trafficDistribution":"PreferSameNode"}})");
+  make_pods(1);
+  world.converge();
+  ASSERT_EQ(members_in(slices()[0]).size(), 1u);
+  EXPECT_EQ(members_in(slices()[0])[0].hint_zones, std::vector<std::string>{"attic"});
+  EXPECT_EQ(members_in(slices()[0])[0].hint_node, "n1");
+  // The node is carried to another site.
+  world.server.patch(core::nodes, "n1", R"({"metadata":{"labels":{"topology.kubernetes.io/zone":"cellar"}}})");
+  world.converge();
+  EXPECT_EQ(members_in(slices()[0])[0].zone, "cellar");
+  EXPECT_EQ(members_in(slices()[0])[0].hint_zones, std::vector<std::string>{"cellar"});
+  world.server.patch(core::services, "web", R"({"spec":{"trafficDistribution":null}})");
+  world.converge();
+  EXPECT_TRUE(members_in(slices()[0])[0].hint_zones.empty());
+  EXPECT_TRUE(members_in(slices()[0])[0].hint_node.empty());
+}
+
 TEST_F(Services, NotReadyIsSaidAndPublishedOnWish) {
   world.ready = false;
   make_pods(1);
@@ -254,7 +272,7 @@ TEST(NodesLife, SilenceIsNoticedTaintedAndPodsLeave) {
   world.nodes.erase("n2");
   live_for(30, {"n1"});
   EXPECT_TRUE(is_condition_true(world.server.get(core::nodes, "n2")->root()->find("status"), "Ready"));
-  live_for(20, {"n1"});
+  live_for(40, {"n1"});
   Object node = world.server.get(core::nodes, "n2");
   const auto ready = find_condition(node->root()->find("status"), "Ready");
   EXPECT_EQ(ready->status, "Unknown");
@@ -285,6 +303,62 @@ TEST(NodesLife, NobodyIsEvictedWhenAllAreSilent) {
   EXPECT_TRUE(has_taint(core::Node(node).spec(), "node.kubernetes.io/unreachable", "NoSchedule"));
   EXPECT_FALSE(has_taint(core::Node(node).spec(), "node.kubernetes.io/unreachable", "NoExecute"));
   EXPECT_NE(world.server.get(core::pods, "p"), nullptr);
+}
+
+TEST(NodesLife, ALaptopMaySleepForADay) {
+  World world;
+  world.add_node("server");
+  world.add_node("box", R"({"dure.dev/class":"remote"})");
+  world.add_node("laptop", R"({"dure.dev/class":"laptop"})");
+  auto silent_for = [&](Duration time) {
+    world.nodes = {"server"};
+    for (Duration done = Duration::zero(); done < time; done += 30s) {
+      world.renew_lease("server");
+      world.pass(30s, 30s);
+    }
+  };
+  auto evicts = [&](const char* name) {
+    return has_taint(core::Node(world.server.get(core::nodes, name)).spec(), "node.kubernetes.io/unreachable", "NoExecute");
+  };
+  silent_for(5min);
+  for (const char* name : {"box", "laptop"}) {
+    const Object node = world.server.get(core::nodes, name);
+    EXPECT_TRUE(has_taint(core::Node(node).spec(), "node.kubernetes.io/unreachable", "NoSchedule")) << name;
+    EXPECT_FALSE(evicts(name)) << name;
+  }
+  silent_for(1h);
+  EXPECT_TRUE(evicts("box"));
+  EXPECT_FALSE(evicts("laptop"));
+  silent_for(24h);
+  EXPECT_TRUE(evicts("laptop"));
+}
+
+TEST(NodesLife, NobodyIsEvictedWhenOnlyTheServersOwnSiteIsHeard) {
+  Options options;
+  options.control_plane_node = "server";
+  World world(1, options);
+  world.add_node("server", R"({"topology.kubernetes.io/zone":"home"})");
+  world.add_node("farm", R"({"topology.kubernetes.io/zone":"farm"})");
+  world.add_node("office", R"({"topology.kubernetes.io/zone":"office"})");
+  auto heard = [&](std::set<std::string> alive, Duration time) {
+    for (Duration done = Duration::zero(); done < time; done += 5s) {
+      for (const std::string& node : alive) world.renew_lease(node);
+      world.pass(5s, 5s);
+    }
+  };
+  auto evicts = [&](const char* name) {
+    return has_taint(core::Node(world.server.get(core::nodes, name)).spec(), "node.kubernetes.io/unreachable", "NoExecute");
+  };
+  world.settle();
+  EXPECT_TRUE(core::Node(world.server.get(core::nodes, "server")).metadata().labels().contains(control_plane_label));
+  heard({"server"}, 10min);
+  EXPECT_FALSE(evicts("farm")) << "our own uplink is cut";
+  EXPECT_FALSE(evicts("office"));
+  // The uplink is back, and one of them is really away.
+  world.server.patch(core::nodes, "office", R"({"status":{"conditions":[{"type":"Ready","status":"True"}]}})", "status");
+  heard({"server", "office"}, 3min);
+  EXPECT_TRUE(evicts("farm"));
+  EXPECT_FALSE(evicts("office"));
 }
 
 TEST(NodesLife, ANewcomerKeepsItsTaintUntilItIsReady) {

@@ -1,5 +1,6 @@
 #include "controllers/controllers.h"
 
+#include "controllers/control_plane_node.h"
 #include "controllers/daemon_set.h"
 #include "controllers/deployment.h"
 #include "controllers/endpoints.h"
@@ -34,6 +35,8 @@ void add_all(client::Runner& runner, client::Client&, client::Caches& caches, Op
 
   runner.add(node_lifecycle(client, caches, options.node_lifecycle));
   runner.add(taint_eviction(client, caches));
+  if (!options.control_plane_node.empty())
+    runner.add(control_plane_node(client, caches, std::move(options.control_plane_node)));
   if (!options.cluster_cidrs.empty())
     runner.add(node_ipam(client, caches, {options.cluster_cidrs, options.node_mask_v4, options.node_mask_v6}));
   runner.add(pod_gc(client, caches, options.pod_gc));

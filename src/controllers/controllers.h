@@ -19,6 +19,7 @@ namespace dure::controllers {
 struct Options {
   std::string root_ca_pem;                 // empty: no kube-root-ca.crt ConfigMaps
   std::vector<std::string> cluster_cidrs;  // empty: nodes get no pod CIDR
+  std::string control_plane_node;          // the Node this server runs on; empty: none
   int node_mask_v4 = 24, node_mask_v6 = 64;
   ReadRequest read_request = {};  // absent: no CSR loops
   Sign sign = {};                 // absent: requests are approved but not signed

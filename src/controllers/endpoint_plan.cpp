@@ -69,15 +69,21 @@ Member member_of(const core::Service& service, const core::Pod& pod, std::string
   return member;
 }
 
-// Same-zone preference: every endpoint serves its own zone. Only when all zones are known.
+// spec.trafficDistribution (KEP-2433, KEP-3015): every endpoint serves its own zone, with PreferSameNode its own node
+// first. Only when all zones (nodes) are known.
 void add_hints(const core::Service& service, std::vector<Member>& members) {
   const std::string_view wish = service.spec().trafficDistribution();
-  if (wish != "PreferClose" && wish != "PreferSameZone") return;
-  const bool all_known = std::all_of(members.begin(), members.end(),
-                                     [](const Member& member) { return !member.ready || !member.zone.empty(); });
-  if (!all_known) return;
-  for (Member& member : members)
-    if (member.ready) member.hint_zones = {member.zone};
+  const bool by_node = wish == "PreferSameNode";
+  if (!by_node && wish != "PreferClose" && wish != "PreferSameZone") return;
+  auto all_have = [&](std::string Member::* what) {
+    return std::ranges::all_of(members, [&](const Member& member) { return !member.ready || !(member.*what).empty(); });
+  };
+  const bool zones = all_have(&Member::zone), nodes = by_node && all_have(&Member::node);
+  for (Member& member : members) {
+    if (!member.ready) continue;
+    if (zones) member.hint_zones = {member.zone};
+    if (nodes) member.hint_node = member.node;
+  }
 }
 
 }  // namespace
@@ -130,6 +136,7 @@ std::vector<Member> members_in(const Object& slice) {
     member.serving = row.conditions().serving();
     member.terminating = row.conditions().terminating();
     for (const discovery::ForZone zone : row.hints().forZones()) member.hint_zones.emplace_back(zone.name());
+    for (const discovery::ForNode node : row.hints().forNodes()) member.hint_node = std::string(node.name());
     members.push_back(std::move(member));
   }
   return members;

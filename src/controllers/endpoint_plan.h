@@ -24,6 +24,7 @@ struct Member {
   std::string pod_namespace, pod_name, pod_uid;
   bool ready = false, serving = false, terminating = false;
   std::vector<std::string> hint_zones;
+  std::string hint_node;
   friend auto operator<=>(const Member&, const Member&) = default;
 };
 

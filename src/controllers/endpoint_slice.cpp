@@ -1,8 +1,11 @@
 #include <memory>
+#include <mutex>
 
 #include "controllers/claims.h"
 #include "controllers/endpoint_plan.h"
 #include "controllers/endpoints.h"
+#include "controllers/node_rules.h"
+#include "controllers/pod_facts.h"
 #include "controllers/service_keys.h"
 
 namespace dure::controllers {
@@ -13,7 +16,6 @@ constexpr std::string_view managed_by_label = "endpointslice.kubernetes.io/manag
 constexpr std::string_view manager = "endpointslice-controller.k8s.io";
 constexpr std::string_view headless_label = "service.kubernetes.io/headless";
 constexpr std::string_view trigger_annotation = "endpoints.kubernetes.io/last-change-trigger-time";
-constexpr std::string_view zone_label = "topology.kubernetes.io/zone";
 
 std::vector<std::string> by_service(const Object& slice) {
   if (client::label(slice, managed_by_label) != manager) return {};
@@ -27,9 +29,11 @@ class EndpointSlices {
         keys_(caches),
         services_(caches.of(core::services)),
         nodes_(caches.of(core::nodes)),
+        pods_(caches.of(core::pods)),
         slices_(caches.of(discovery::endpointslices)),
         events_(EventRecorder::create(client, caches.executor(), "endpoint-slice-controller")) {
     slices_.add_index("service", by_service);
+    pods_.add_index("node", by_node);
   }
 
   const ServiceKeys& keys() const { return keys_; }
@@ -37,6 +41,18 @@ class EndpointSlices {
   static void keys_of_slice(const Object& slice, const Enqueue& enqueue) {
     if (client::label(slice, managed_by_label) == manager)
       enqueue({std::string(client::namespace_of(slice)), std::string(client::label(slice, service_name_label))});
+  }
+
+  // Endpoints carry the zone of their node: Services of a node that moved to another site are looked at again.
+  void keys_of_node(const Object& node, const Enqueue& enqueue) {
+    const std::string name(client::name_of(node)), zone(client::label(node, zone_label));
+    {
+      std::lock_guard lock(mutex_);
+      auto [at, is_new] = zones_.try_emplace(name, zone);
+      if (!is_new && at->second == zone) return;
+      at->second = zone;
+    }
+    for (const Object& pod : pods_.by_index("node", name)) keys_.of_pod(pod, enqueue);
   }
 
   Outcome reconcile(const Key& key) {
@@ -158,6 +174,7 @@ class EndpointSlices {
     if (!member.node.empty()) row.set_nodeName(member.node);
     if (!member.zone.empty()) row.set_zone(member.zone);
     for (const std::string& zone : member.hint_zones) row.mutable_hints().add_forZones().set_name(zone);
+    if (!member.hint_node.empty()) row.mutable_hints().add_forNodes().set_name(member.hint_node);
   }
 
   Status remove(const Object& slice) {
@@ -172,8 +189,11 @@ class EndpointSlices {
   ServiceKeys keys_;
   Cache& services_;
   Cache& nodes_;
+  Cache& pods_;
   Cache& slices_;
   std::unique_ptr<EventRecorder> events_;
+  std::mutex mutex_;
+  std::map<std::string, std::string> zones_;  // last seen; what is lost is only looked at once more
 };
 
 }  // namespace
@@ -186,7 +206,9 @@ LoopSpec endpoint_slice(Client& client, Caches& caches) {
       {&core::services, client::own_key(), {}},
       {&core::pods, [slices](const Object& pod, const Enqueue& enqueue) { slices->keys().of_pod(pod, enqueue); }, {}},
       {&discovery::endpointslices, EndpointSlices::keys_of_slice, {}},
-      {&core::nodes, nullptr, {}}};
+      {&core::nodes,
+       [slices](const Object& node, const Enqueue& enqueue) { slices->keys_of_node(node, enqueue); },
+       {}}};
   spec.owns = {"discovery.k8s.io/v1 EndpointSlice of Service"};
   spec.reconcile = [slices](const Key& key) { return slices->reconcile(key); };
   spec.workers = 5;

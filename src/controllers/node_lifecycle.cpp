@@ -18,6 +18,9 @@ constexpr std::string_view lease_namespace = "kube-node-lease";
 constexpr std::string_view not_ready = "node.kubernetes.io/not-ready";
 constexpr std::string_view unreachable = "node.kubernetes.io/unreachable";
 
+// How often a silent node is looked at: who else is silent tells whether it is they or we who are cut off.
+constexpr Duration silence_look = 1min;
+
 struct NoScheduleRow {
   std::string_view condition, status, taint;
 };
@@ -45,9 +48,7 @@ class Nodes {
         leases_(caches.of(coordination::leases)),
         pods_(caches.of(core::pods)),
         events_(EventRecorder::create(client, executor_, "node-controller")) {
-    pods_.add_index("node", [](const Object& pod) {
-      return std::vector<std::string>{std::string(core::Pod(pod).spec().nodeName())};
-    });
+    pods_.add_index("node", by_node);
   }
 
   // Only what makes a difference now: a renewal is noticed when its grace would have ended.
@@ -71,13 +72,15 @@ class Nodes {
       events_->normal(EventAbout::object(node), "NodeNotReady", "Node " + key.name + " status is now: NodeNotReady");
       next = (*written)->clone();
     }
-    if (set_taints(next)) {
+    const Taints taints = set_taints(next);
+    if (taints.changed) {
       auto written = client_.update(core::nodes, next);
       if (!written) return Outcome::failed(std::move(written).error());
     }
     if (is_silent || condition_status(next, "Ready") == "False")
       if (Status marked = mark_pods_not_ready(key.name); !marked) return Outcome::failed(std::move(marked).error());
-    return is_silent ? Outcome::done() : Outcome::after(left);
+    if (taints.look_again) return Outcome::after(*taints.look_again);
+    return Outcome::after(is_silent ? silence_look : left);
   }
 
  private:
@@ -105,6 +108,11 @@ class Nodes {
     const Duration grace = has_status || lease ? options_.grace : options_.startup_grace;
     return grace - (now - at->second.at);
   }
+
+  struct Taints {
+    bool changed = false;
+    std::optional<Duration> look_again;  // an eviction is put off
+  };
 
   // Answers whether something changed.
   bool mark_silent(Document& node) const {
@@ -135,8 +143,9 @@ class Nodes {
       if (condition.type() == type) condition.set_lastHeartbeatTime(time);
   }
 
-  bool set_taints(Document& node) const {
-    bool changed = false;
+  Taints set_taints(Document& node) const {
+    Taints out;
+    bool& changed = out.changed;
     for (const NoScheduleRow& row : no_schedule_rows) {
       const std::string status = condition_status(node, row.condition);
       // A newcomer is admitted with the taint not-ready and keeps it until it says that it is ready.
@@ -155,18 +164,22 @@ class Nodes {
     } else if (ready == "False") {
       changed |= drop_taint(node, unreachable, "NoExecute");
       changed |= add_taint(node, not_ready, "NoExecute", now);
-    } else if (is_anyone_ready()) {
+    } else {
       changed |= drop_taint(node, not_ready, "NoExecute");
-      changed |= add_taint(node, unreachable, "NoExecute", now);
+      out.look_again = put_off(node, now);
+      changed |=
+          out.look_again ? drop_taint(node, unreachable, "NoExecute") : add_taint(node, unreachable, "NoExecute", now);
     }
-    return changed;
+    return out;
   }
 
-  // When every node is silent at once it is more likely that we are cut off: nobody is evicted.
-  bool is_anyone_ready() const {
-    for (const Object& node : nodes_.list())
-      if (is_condition_true(node->root()->find("status"), "Ready")) return true;
-    return false;
+  // How long the eviction of a silent node waits at least; absent: not at all.
+  std::optional<Duration> put_off(const Document& node, WallTime now) const {
+    if (is_cut_off(nodes_.list())) return silence_look;
+    const auto ready = find_condition(node.root()->find("status"), "Ready");
+    const WallTime since = parse_time(ready ? ready->last_transition : std::string()).value_or(now);
+    const Duration left = since + silence_allowed(node) - now;
+    return left > Duration::zero() ? std::optional(left) : std::nullopt;
   }
 
   // Endpoints must not point to a node that does not answer.

@@ -1,8 +1,10 @@
 #include "controllers/node_rules.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/text.h"
+#include "controllers/conditions.h"
 
 namespace dure::controllers {
 
@@ -91,6 +93,32 @@ bool drop_taint(Document& node, std::string_view key, std::string_view effect) {
     return true;
   }
   return false;
+}
+
+Duration silence_allowed(const Document& node) {
+  const auto labels = core::Node(node).metadata().labels();
+  const std::string_view name = labels.contains(class_label) ? labels.get(class_label) : std::string_view();
+  if (name == "laptop") return 24h;
+  if (name == "remote") return 1h;
+  return 20s;
+}
+
+bool is_cut_off(const std::vector<Object>& nodes) {
+  std::set<std::string_view> own_zones, other_zones;
+  for (const Object& node : nodes)
+    if (core::Node(node).metadata().labels().contains(control_plane_label))
+      own_zones.insert(client::label(node, zone_label));
+  bool is_anyone_ready = false, is_other_ready = false;
+  for (const Object& node : nodes) {
+    const bool ready = is_condition_true(node->root()->find("status"), "Ready");
+    is_anyone_ready |= ready;
+    const std::string_view zone = client::label(node, zone_label);
+    if (zone.empty() || own_zones.contains(zone)) continue;
+    other_zones.insert(zone);
+    is_other_ready |= ready;
+  }
+  if (!is_anyone_ready) return true;
+  return !own_zones.empty() && other_zones.size() >= 2 && !is_other_ready;
 }
 
 }  // namespace dure::controllers

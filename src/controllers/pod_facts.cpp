@@ -13,6 +13,8 @@ bool is_finished(const core::Pod& pod) {
   return phase == "Succeeded" || phase == "Failed";
 }
 
+std::vector<std::string> by_node(const Object& pod) { return {std::string(core::Pod(pod).spec().nodeName())}; }
+
 bool is_active(const core::Pod& pod) { return !is_finished(pod) && pod.metadata().deletionTimestamp().empty(); }
 
 core::PodCondition pod_condition(const core::Pod& pod, std::string_view type) {

@@ -27,6 +27,8 @@ core::PodCondition pod_condition(const core::Pod& pod, std::string_view type);
 // the same workload.
 std::vector<Object> in_deletion_order(std::vector<Object> pods, const std::vector<Object>& relatives, WallTime now);
 
+// Index function "node" of pod caches: the node's name ("": none yet).
+std::vector<std::string> by_node(const Object& pod);
 // Index function for caches of things with a controller: its uid, or "orphan/<namespace>".
 std::vector<std::string> controller_index(const Object& object);
 // Those of `owner` and those nobody controls, of one namespace.

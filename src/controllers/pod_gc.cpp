@@ -22,9 +22,7 @@ class PodGc {
         options_(options),
         nodes_(caches.of(core::nodes)),
         pods_(caches.of(core::pods)) {
-    pods_.add_index("node", [](const Object& pod) {
-      return std::vector<std::string>{std::string(core::Pod(pod).spec().nodeName())};
-    });
+    pods_.add_index("node", by_node);
     pods_.add_index("finished", [](const Object& pod) {
       return is_finished(core::Pod(pod)) ? std::vector<std::string>{"yes"} : std::vector<std::string>{};
     });

@@ -8,8 +8,6 @@
 namespace dure::controllers {
 namespace {
 
-std::vector<std::string> by_node(const Object& pod) { return {std::string(core::Pod(pod).spec().nodeName())}; }
-
 class Evictions {
  public:
   Evictions(Client& client, Caches& caches)

@@ -163,6 +163,7 @@ class ServerParts final : public Server {
     controllers::Options options;
     options.root_ca_pem = ca_pem_;
     options.cluster_cidrs = {options_.settings.pod_cidr};
+    options.control_plane_node = options_.settings.node_name;
     options.read_request = read_request;
     options.sign = [this](const controllers::SigningOrder& order) { return sign(order); };
     controllers::add_all(*runner_, *client_, *caches_, std::move(options));

@@ -70,7 +70,11 @@ class Proxy {
   Shapes shapes_;
 };
 
-// The loop over Services and EndpointSlices. All arguments outlive it.
-client::LoopSpec proxy_loop(Proxy& proxy, client::Caches& caches);
+// The loop over Services and EndpointSlices. `unreachable` answers Vantage::unreachable; who knows that it has changed
+// says `runner.enqueue(proxy_loop_name, every_service)`. All arguments outlive it.
+inline constexpr const char* proxy_loop_name = "svcproxy";
+inline const client::Key every_service{"", "*"};
+client::LoopSpec proxy_loop(Proxy& proxy, client::Caches& caches,
+                            std::function<std::set<std::string>()> unreachable = {});
 
 }  // namespace dure::svcproxy

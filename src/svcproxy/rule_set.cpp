@@ -31,8 +31,17 @@ uint16_t slice_port(const EndpointSlice& slice, const ServicePort& port) {
   return 0;
 }
 
+// An endpoint with what is known of its place.
+struct Candidate {
+  Endpoint endpoint;
+  bool reachable = true;
+  bool has_zone_hint = false, for_zone = false;  // a hint, and it names ours
+  bool has_node_hint = false, for_node = false;
+};
+
 struct Endpoints {
   std::vector<Endpoint> ready, last_resort;  // last resort: going away, but still serving
+  std::vector<Endpoint> near;                // those of `ready` that clients of this node are sent to
 };
 
 void sort_unique(std::vector<Endpoint>& list) {
@@ -42,26 +51,73 @@ void sort_unique(std::vector<Endpoint>& list) {
   list.erase(std::unique(list.begin(), list.end(), same), list.end());
 }
 
-Endpoints collect(const ServicePort& port, const std::vector<EndpointSlice>& slices, const RuleOptions& options) {
+std::vector<Candidate> only(const std::vector<Candidate>& all, bool Candidate::* wanted) {
+  std::vector<Candidate> out;
+  std::ranges::copy_if(all, std::back_inserter(out), wanted);
+  return out;
+}
+
+// Whom clients of this node are sent to: not to nodes that no path leads to, and to their own node or zone where the
+// hints say so. Never to nobody.
+std::vector<Candidate> nearest(const std::vector<Candidate>& ready) {
+  std::vector<Candidate> reachable = only(ready, &Candidate::reachable);
+  const std::vector<Candidate>& all = reachable.empty() ? ready : reachable;
+  for (const auto& [has_hint, is_meant] : {std::pair{&Candidate::has_node_hint, &Candidate::for_node},
+                                           {&Candidate::has_zone_hint, &Candidate::for_zone}}) {
+    if (!std::ranges::all_of(all, has_hint)) continue;
+    if (std::vector<Candidate> meant = only(all, is_meant); !meant.empty()) return meant;
+  }
+  return all;
+}
+
+std::vector<Endpoint> endpoints_of(const std::vector<Candidate>& candidates) {
+  std::vector<Endpoint> out;
+  for (const Candidate& candidate : candidates) out.push_back(candidate.endpoint);
+  sort_unique(out);
+  return out;
+}
+
+Candidate candidate_of(const kinds::discovery_v1::Endpoint& row, const RuleOptions& options, const Vantage& vantage) {
+  Candidate out;
+  out.endpoint.local = row.nodeName() == options.node_name && !options.node_name.empty();
+  out.reachable = !vantage.unreachable.contains(std::string(row.nodeName()));
+  for (auto zone : row.hints().forZones()) {
+    out.has_zone_hint = true;
+    out.for_zone |= !vantage.zone.empty() && zone.name() == vantage.zone;
+  }
+  for (auto node : row.hints().forNodes()) {
+    out.has_node_hint = true;
+    out.for_node |= node.name() == options.node_name;
+  }
+  return out;
+}
+
+Endpoints collect(const ServicePort& port, const std::vector<EndpointSlice>& slices, const RuleOptions& options,
+                  const Vantage& vantage) {
+  std::vector<Candidate> ready;
   Endpoints out;
   for (const EndpointSlice& slice : slices) {
     uint16_t number = slice.addressType() == "IPv4" ? slice_port(slice, port) : 0;
     if (number == 0) continue;
-    for (auto endpoint : slice.endpoints()) {
-      auto conditions = endpoint.conditions();
-      bool ready = !conditions.has_ready() || conditions.ready();
-      bool serving = conditions.has_serving() ? conditions.serving() : ready;
-      bool leaving = conditions.terminating();
-      if (!ready && !(serving && leaving)) continue;
-      bool local = endpoint.nodeName() == options.node_name && !options.node_name.empty();
-      for (std::string_view address : endpoint.addresses()) {
-        auto ip = ipv4(address);
-        if (ip) (ready ? out.ready : out.last_resort).push_back({*ip, number, local});
-        break;  // the addresses of one endpoint are the same pod
-      }
+    for (auto row : slice.endpoints()) {
+      auto conditions = row.conditions();
+      bool is_ready = !conditions.has_ready() || conditions.ready();
+      bool serving = conditions.has_serving() ? conditions.serving() : is_ready;
+      if (!is_ready && !(serving && conditions.terminating())) continue;
+      // The addresses of one endpoint are the same pod.
+      auto ip = row.addresses().empty() ? std::nullopt : ipv4(row.addresses().front());
+      if (!ip) continue;
+      Candidate candidate = candidate_of(row, options, vantage);
+      candidate.endpoint.ip = *ip;
+      candidate.endpoint.port = number;
+      if (is_ready)
+        ready.push_back(candidate);
+      else
+        out.last_resort.push_back(candidate.endpoint);
     }
   }
-  sort_unique(out.ready);
+  out.ready = endpoints_of(ready);
+  out.near = endpoints_of(nearest(ready));
   sort_unique(out.last_resort);
   return out;
 }
@@ -73,7 +129,7 @@ std::vector<Endpoint> only_local(const std::vector<Endpoint>& all) {
 }
 
 std::vector<Endpoint> usable(const Endpoints& all, bool local) {
-  std::vector<Endpoint> ready = local ? only_local(all.ready) : all.ready;
+  std::vector<Endpoint> ready = local ? only_local(all.ready) : all.near;
   if (!ready.empty()) return ready;
   return local ? only_local(all.last_resort) : all.last_resort;
 }
@@ -128,7 +184,8 @@ std::vector<uint32_t> external_ips(const Service& service) {
 
 }  // namespace
 
-ServiceRules make_rules(const Service& service, const std::vector<EndpointSlice>& slices, const RuleOptions& options) {
+ServiceRules make_rules(const Service& service, const std::vector<EndpointSlice>& slices, const RuleOptions& options,
+                        const Vantage& vantage) {
   auto spec = service.spec();
   if (spec.type() == "ExternalName" || spec.clusterIP() == "None" || spec.clusterIP().empty()) return {};
   auto ours = [&](uint32_t ip) {
@@ -136,7 +193,7 @@ ServiceRules make_rules(const Service& service, const std::vector<EndpointSlice>
   };
   std::map<Frontend, Target> out;
   for (auto port : spec.ports()) {
-    Endpoints all = collect(port, slices, options);
+    Endpoints all = collect(port, slices, options, vantage);
     uint8_t protocol = protocol_number(port.protocol());
     auto number = static_cast<uint16_t>(port.port());
     for (uint32_t ip : cluster_ips(service))

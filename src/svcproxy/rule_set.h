@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -56,13 +57,22 @@ struct Rule {
 };
 using ServiceRules = std::vector<Rule>;  // sorted by frontend, each once
 
+// Where this node stands at the moment: what decides among the endpoints of a Service besides the Service itself.
+struct Vantage {
+  std::string zone;                   // topology.kubernetes.io/zone of this node; empty: unknown
+  std::set<std::string> unreachable;  // nodes that no path leads to now: their pods are used when there is nobody else
+  friend bool operator==(const Vantage&, const Vantage&) = default;
+};
+
 struct RuleOptions {
   std::string node_name;
   std::vector<Ip> local_addresses;  // answered by this node itself, no rules: the cluster's DNS
 };
 
-// `slices`: the EndpointSlices of this service.
+// `slices`: the EndpointSlices of this service. Hints of slices (trafficDistribution; KEP-2433, KEP-3015) count when
+// all endpoints have them and one is meant for this node or zone.
 ServiceRules make_rules(const kinds::core_v1::Service& service,
-                        const std::vector<kinds::discovery_v1::EndpointSlice>& slices, const RuleOptions& options);
+                        const std::vector<kinds::discovery_v1::EndpointSlice>& slices, const RuleOptions& options,
+                        const Vantage& vantage = {});
 
 }  // namespace dure::svcproxy

@@ -48,6 +48,40 @@ TEST(Rules, TerminatingEndpointsServeOnlyWhenThereAreNoOthers) {
   EXPECT_EQ(text(web.rules(on_a)), "10.96.0.80:80/6 -> 10.244.2.2:8080\n");
 }
 
+TEST(Rules, HintsOfTheOwnZoneAreFollowedWhenAllEndpointsHaveThem) {
+  TestService web("web", "10.96.0.80");
+  const TestEndpoint home{"10.244.1.2", "b", true, true, false, "home"},
+      farm{"10.244.2.2", "c", true, true, false, "farm"};
+  const TestEndpoint unknown{"10.244.3.2", "d"};
+  web.port(80, 8080).endpoints({home, farm});
+  const std::string both = "10.96.0.80:80/6 -> 10.244.1.2:8080 10.244.2.2:8080\n";
+  EXPECT_EQ(text(web.rules(on_a, {.zone = "home"})), "10.96.0.80:80/6 -> 10.244.1.2:8080\n");
+  EXPECT_EQ(text(web.rules(on_a, {.zone = "office"})), both) << "nobody serves this zone";
+  EXPECT_EQ(text(web.rules(on_a, {})), both) << "this node's zone is not known";
+  web.endpoints({home, unknown});
+  EXPECT_EQ(text(web.rules(on_a, {.zone = "home"})), "10.96.0.80:80/6 -> 10.244.1.2:8080 10.244.3.2:8080\n");
+}
+
+TEST(Rules, TheOwnNodeComesBeforeTheOwnZone) {
+  TestService web("web", "10.96.0.80");
+  const TestEndpoint here{"10.244.1.2", "a", true, true, false, "home", "a"},
+      beside{"10.244.2.2", "b", true, true, false, "home", "b"}, far{"10.244.3.2", "c", true, true, false, "farm", "c"};
+  web.port(80, 8080).endpoints({here, beside, far});
+  EXPECT_EQ(text(web.rules(on_a, {.zone = "home"})), "10.96.0.80:80/6 -> 10.244.1.2:8080*\n");
+  web.endpoints({beside, far});
+  EXPECT_EQ(text(web.rules(on_a, {.zone = "home"})), "10.96.0.80:80/6 -> 10.244.2.2:8080\n");
+}
+
+TEST(Rules, NodesThatNoPathLeadsToAreUsedOnlyWhenThereIsNobodyElse) {
+  TestService web("web", "10.96.0.80");
+  web.port(80, 8080, "TCP", "", 30080).endpoints({{"10.244.1.2", "b"}, {"10.244.2.2", "c"}});
+  EXPECT_EQ(text(web.rules(on_a, {.unreachable = {"c"}})),
+            "0.0.0.0:30080/6 -> 10.244.1.2:8080 masquerade\n10.96.0.80:80/6 -> 10.244.1.2:8080\n");
+  EXPECT_EQ(text(web.rules(on_a, {.unreachable = {"b", "c"}})),
+            "0.0.0.0:30080/6 -> 10.244.1.2:8080 10.244.2.2:8080 masquerade\n"
+            "10.96.0.80:80/6 -> 10.244.1.2:8080 10.244.2.2:8080\n");
+}
+
 TEST(Rules, NoEndpointsIsARefusal) {
   TestService web("web", "10.96.0.80");
   web.port(80, 8080);

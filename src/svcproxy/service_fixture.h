@@ -13,6 +13,7 @@ namespace dure::svcproxy {
 struct TestEndpoint {
   std::string ip, node;
   bool ready = true, serving = true, terminating = false;
+  std::string zone_hint = {}, node_hint = {};
 };
 
 class TestService {
@@ -38,7 +39,7 @@ class TestService {
     endpoints_ = list;
     return *this;
   }
-  ServiceRules rules(const RuleOptions& options) {
+  ServiceRules rules(const RuleOptions& options, const Vantage& vantage = {}) {
     schema::Document slice_document(kinds::discovery_v1::EndpointSlice::type());
     kinds::discovery_v1::EndpointSlice slice(slice_document);
     slice.set_addressType("IPv4");
@@ -55,8 +56,10 @@ class TestService {
       row.mutable_conditions().set_ready(endpoint.ready);
       row.mutable_conditions().set_serving(endpoint.serving);
       row.mutable_conditions().set_terminating(endpoint.terminating);
+      if (!endpoint.zone_hint.empty()) row.mutable_hints().add_forZones().set_name(endpoint.zone_hint);
+      if (!endpoint.node_hint.empty()) row.mutable_hints().add_forNodes().set_name(endpoint.node_hint);
     }
-    return make_rules(service(), {slice}, options);
+    return make_rules(service(), {slice}, options, vantage);
   }
   std::string key() const { return "default/" + name_; }
 
