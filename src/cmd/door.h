@@ -38,6 +38,7 @@ Door token_door();
 Door certs_door();
 Door kubeconfig_door();
 Door reset_door();
+Door check_door();
 Door lab_door();
 Door version_door();
 

@@ -4,7 +4,6 @@
 
 #include "bootstrap/settings.h"
 #include "client/connect.h"
-#include "client/kubeconfig.h"
 #include "os/disk.h"
 
 namespace dure::cmd {
@@ -14,16 +13,19 @@ std::string default_kubeconfig() {
   return set && *set ? set : bootstrap::Places().admin_conf();
 }
 
-Result<std::unique_ptr<Administrator>> Administrator::open(const std::string& kubeconfig) {
+Result<client::Kubeconfig> read_kubeconfig(const std::string& kubeconfig, const std::string& context) {
   const auto disk = os::make_disk();
   const std::string path = kubeconfig.empty() ? default_kubeconfig() : kubeconfig;
   auto text = os::read_file(*disk, path);
   if (!text)
     return fail(Error{404, "NoKubeconfig", "cannot read " + path + ": " + text.error().message,
                       "--kubeconfig FILE, or on the server as root"});
-  DURE_TRY(const client::Kubeconfig config, client::parse_kubeconfig(*text, [&](std::string_view file) {
-             return os::read_file(*disk, std::string(file));
-           }));
+  return client::parse_kubeconfig(
+      *text, [&](std::string_view file) { return os::read_file(*disk, std::string(file)); }, context);
+}
+
+Result<std::unique_ptr<Administrator>> Administrator::open(const std::string& kubeconfig) {
+  DURE_TRY(const client::Kubeconfig config, read_kubeconfig(kubeconfig));
   std::unique_ptr<Administrator> out(new Administrator);
   out->server_ = config.server;
   out->ca_pem_ = config.credentials.ca_pem;

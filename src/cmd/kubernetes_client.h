@@ -5,6 +5,7 @@
 #include <string>
 
 #include "client/client.h"
+#include "client/kubeconfig.h"
 #include "run/loop.h"
 
 namespace dure::cmd {
@@ -25,5 +26,7 @@ class Administrator {
 
 // What --kubeconfig falls back to.
 std::string default_kubeconfig();
+// `context` empty: current-context. "NoKubeconfig" when the file cannot be read.
+Result<client::Kubeconfig> read_kubeconfig(const std::string& kubeconfig, const std::string& context = {});
 
 }  // namespace dure::cmd

@@ -32,8 +32,10 @@ Result<int> reset_machine(bool force) {
   DURE_TRY(const auto nft, kernel::open_nft());
   DURE_TRY(const auto sysctl, kernel::open_sysctl());
   const auto mounts = kernel::linux_mounts();
-  const auto report =
-      bootstrap::reset({*disk, *links, *mounts, *nft, *sysctl}, places, [&] { return host::remove_pods(endpoint); });
+  // A machine that was only checked and fixed has no pods, and perhaps no runtime.
+  std::function<Status()> remove_pods;
+  if (settings) remove_pods = [&] { return host::remove_pods(endpoint); };
+  const auto report = bootstrap::reset({*disk, *links, *mounts, *nft, *sysctl}, places, remove_pods);
   for (const std::string& line : report.undone) printf("[reset] removed %s\n", line.c_str());
   for (const std::string& line : report.refused) printf("[reset] could not remove %s\n", line.c_str());
   if (report.undone.empty() && report.refused.empty())

@@ -1,0 +1,102 @@
+#include <cstdio>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+#include "bootstrap/checks/fix.h"
+#include "bootstrap/checks/preflight.h"
+#include "cmd/door.h"
+#include "kernel/sysctl.h"
+#include "os/disk.h"
+#include "os/machine.h"
+#include "os/proc.h"
+
+namespace dure::cmd {
+namespace {
+
+using bootstrap::CheckOptions;
+using bootstrap::Finding;
+
+struct CheckFlags {
+  std::string role, network, output, runtime_socket;
+  std::vector<std::string> ignored;
+  bool fix = false, list = false;
+};
+
+Status load_module(const std::string& name) {
+  DURE_TRY(const os::Output output, os::run_command({.argv = {"modprobe", name}}, {}, 10s));
+  if (output.exit.ok()) return {};
+  return fail(Error{500, "ModuleNotLoaded", std::string(trim(output.err))});
+}
+
+Result<int> fix_machine(os::Disk& disk, const std::vector<Finding>& findings) {
+  if (!os::is_root())
+    return fail(Error{403, "NotRoot", "dure check --fix changes the machine and needs root", "sudo dure check --fix"});
+  DURE_TRY(const auto sysctl, kernel::open_sysctl());
+  const auto report = bootstrap::apply_fixes(disk, *sysctl, {}, findings, load_module);
+  for (const std::string& line : report.done) printf("[fix] %s\n", line.c_str());
+  for (const std::string& line : report.failed) printf("[fix] could not do %s\n", line.c_str());
+  if (report.done.empty() && report.failed.empty()) printf("[fix] nothing that dure could do for you and undo again\n");
+  if (!report.done.empty()) printf("[fix] dure reset undoes it\n");
+  return static_cast<int>(report.failed.size());
+}
+
+int list_checks() {
+  for (const bootstrap::Check& check : bootstrap::all_checks())
+    printf("%-28s %s\n", std::string(check.code).c_str(), std::string(check.why).c_str());
+  return 0;
+}
+
+Result<CheckOptions> options_of(const CheckFlags& flags, os::Disk& disk) {
+  CheckOptions options = bootstrap::options_of_member(disk, {});
+  if (flags.role == "server")
+    options.role = bootstrap::Role::server;
+  else if (flags.role == "worker")
+    options.role = bootstrap::Role::worker;
+  else if (!flags.role.empty())
+    return fail(bad_request("--role: \"" + flags.role + "\" is neither server nor worker"));
+  if (!flags.network.empty()) options.network = flags.network;
+  if (options.network != "wireguard" && options.network != "vxlan" && options.network != "none")
+    return fail(bad_request("--network: \"" + options.network + "\" is none of wireguard, vxlan, none"));
+  if (!flags.output.empty() && flags.output != "json")
+    return fail(bad_request("-o: \"" + flags.output + "\" is not an output format; json is"));
+  return options;
+}
+
+Result<int> check(const CheckFlags& flags) {
+  if (flags.list) return list_checks();
+  const auto disk = os::make_disk();
+  DURE_TRY(const CheckOptions options, options_of(flags, *disk));
+  auto look = [&] { return bootstrap::check_this_machine(*disk, options, {}, flags.runtime_socket); };
+  auto findings = bootstrap::without_ignored(look(), flags.ignored);
+  if (flags.fix) {
+    DURE_TRY(const int failed, fix_machine(*disk, findings));
+    (void)failed;  // said above; what is still wrong is found again
+    findings = bootstrap::without_ignored(look(), flags.ignored);
+  }
+  if (flags.output == "json")
+    printf("%s\n", bootstrap::findings_json(findings).c_str());
+  else
+    printf("%s", bootstrap::check_report(findings, bootstrap::all_checks().size()).c_str());
+  return bootstrap::refusal(findings) ? 1 : 0;
+}
+
+}  // namespace
+
+Door check_door() {
+  auto flags = std::make_shared<CheckFlags>();
+  return {.name = "check",
+          .summary = "Look for everything that keeps this machine from being a good node",
+          .flags = {{"--role", &flags->role, "server or worker (default: what this machine is, else worker)"},
+                    {"--network", &flags->network, "Pod network it is meant for: wireguard, vxlan or none"},
+                    {"--cri-socket", &flags->runtime_socket, "Socket of the container runtime"},
+                    {"--fix", &flags->fix, "Do what dure can do and undo: kernel settings and modules at boot"},
+                    {"--ignore-preflight-errors", &flags->ignored, "Codes that are no errors for you, or all"},
+                    {"--list", &flags->list, "List all checks and why they matter"},
+                    {"-o,--output", &flags->output, "json"}},
+          .run = [flags] { return check(*flags); },
+          .notes = "Ends with 1 when there is an error; warnings and notes do not count."};
+}
+
+}  // namespace dure::cmd
