@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "bootstrap/checks/fix.h"
+#include "bootstrap/checks/manifest.h"
 #include "bootstrap/checks/preflight.h"
 #include "cmd/door.h"
 #include "kernel/sysctl.h"
@@ -19,7 +20,7 @@ using bootstrap::CheckOptions;
 using bootstrap::Finding;
 
 struct CheckFlags {
-  std::string role, network, output, runtime_socket;
+  std::string role, network, output, runtime_socket, manifest;
   std::vector<std::string> ignored;
   bool fix = false, list = false;
 };
@@ -64,10 +65,25 @@ Result<CheckOptions> options_of(const CheckFlags& flags, os::Disk& disk) {
   return options;
 }
 
+void print_findings(const CheckFlags& flags, const std::vector<Finding>& findings, size_t checks) {
+  printf("%s", flags.output == "json" ? (bootstrap::findings_json(findings) + "\n").c_str()
+                                      : bootstrap::check_report(findings, checks).c_str());
+}
+
+// "-": standard input, as kubectl has it.
+Result<int> check_file(const CheckFlags& flags, os::Disk& disk, const CheckOptions& options) {
+  const std::string path = flags.manifest == "-" ? "/proc/self/fd/0" : flags.manifest;
+  DURE_TRY(const std::string text, os::read_file(disk, path, 16 << 20));
+  const auto findings = bootstrap::without_ignored(bootstrap::check_manifest(text, options), flags.ignored);
+  print_findings(flags, findings, 0);
+  return bootstrap::refusal(findings) ? 1 : 0;
+}
+
 Result<int> check(const CheckFlags& flags) {
   if (flags.list) return list_checks();
   const auto disk = os::make_disk();
   DURE_TRY(const CheckOptions options, options_of(flags, *disk));
+  if (!flags.manifest.empty()) return check_file(flags, *disk, options);
   auto look = [&] { return bootstrap::check_this_machine(*disk, options, {}, flags.runtime_socket); };
   auto findings = bootstrap::without_ignored(look(), flags.ignored);
   if (flags.fix) {
@@ -75,10 +91,7 @@ Result<int> check(const CheckFlags& flags) {
     (void)failed;  // said above; what is still wrong is found again
     findings = bootstrap::without_ignored(look(), flags.ignored);
   }
-  if (flags.output == "json")
-    printf("%s\n", bootstrap::findings_json(findings).c_str());
-  else
-    printf("%s", bootstrap::check_report(findings, bootstrap::all_checks().size()).c_str());
+  print_findings(flags, findings, bootstrap::all_checks().size());
   return bootstrap::refusal(findings) ? 1 : 0;
 }
 
@@ -93,6 +106,8 @@ Door check_door() {
                     {"--cri-socket", &flags->runtime_socket, "Socket of the container runtime"},
                     {"--fix", &flags->fix, "Do what dure can do and undo: kernel settings and modules at boot"},
                     {"--ignore-preflight-errors", &flags->ignored, "Codes that are no errors for you, or all"},
+                    {"--manifest", &flags->manifest,
+                     "Look at a manifest of Calico or Flannel instead, before it is applied (-: stdin)"},
                     {"--list", &flags->list, "List all checks and why they matter"},
                     {"-o,--output", &flags->output, "json"}},
           .run = [flags] { return check(*flags); },

@@ -39,6 +39,10 @@ Door certs_door();
 Door kubeconfig_door();
 Door reset_door();
 Door check_door();
+Door status_door();
+Door doctor_door();
+Door verify_door();
+Door config_door();
 Door lab_door();
 Door version_door();
 

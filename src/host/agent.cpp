@@ -17,6 +17,7 @@
 #include "dns/dns_loop.h"
 #include "dns/server.h"
 #include "dns/zone.h"
+#include "host/node_pages.h"
 #include "host/runtime_setup.h"
 #include "kernel/conntrack.h"
 #include "kernel/links.h"
@@ -155,16 +156,16 @@ class AgentParts final : public Agent {
     runtime_ = cri::connect(loop_.loop(), settings_.runtime_endpoint);
     DURE_CHECK(install_cni_plugin(journal_));
     // A runtime that is still starting is waited for by everything else; only the sandbox image must not be forgotten.
-    ensure_pause_image_soon(Duration::zero());
+    ensure_own_images_soon(Duration::zero());
     return {};
   }
 
-  void ensure_pause_image_soon(Duration delay) {
+  void ensure_own_images_soon(Duration delay) {
     pause_timer_ = jobs_->after(delay, [this] {
-      const Status done = ensure_pause_image(*runtime_, settings_.runtime_endpoint);
+      const Status done = ensure_own_images(*runtime_, settings_.runtime_endpoint);
       if (done) return;
-      log(LogLevel::warn, "host", "cannot import the sandbox image yet", {{"why", done.error().message}});
-      ensure_pause_image_soon(2s);
+      log(LogLevel::warn, "host", "cannot import the embedded images yet", {{"why", done.error().message}});
+      ensure_own_images_soon(2s);
     });
   }
 
@@ -292,6 +293,10 @@ class AgentParts final : public Agent {
             {}};
   }
 
+  NodePages pages() {
+    return {{"/dure/v1/check", [this] { return check_page(options_.places, options_.version); }}};
+  }
+
   // server -> tunnel -> kubelet API; API -> caches -> loops
   void start() {
     runner_->add(overlay::overlay_loop(*overlay_, settings_.node_name, *caches_, *client_));
@@ -306,9 +311,10 @@ class AgentParts final : public Agent {
     options.tls.ca_pem = credentials_.ca_pem;
     options.tls.certificate_pem = credentials_.certificate_pem;
     options.tls.key_pem = credentials_.key_pem;
-    tunnel_ =
-        tunnel::AgentTunnel::start(loop_.loop(), *jobs_, std::move(options),
-                                   pods::kubelet_api(*pods_, *executor_, *jobs_, {.node_name = settings_.node_name}));
+    tunnel_ = tunnel::AgentTunnel::start(
+        loop_.loop(), *jobs_, std::move(options),
+        with_node_pages(pods::kubelet_api(*pods_, *executor_, *jobs_, {.node_name = settings_.node_name}), pages(),
+                        *jobs_));
   }
 
   const AgentOptions options_;

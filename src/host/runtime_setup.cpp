@@ -10,12 +10,26 @@ namespace dure::host {
 
 namespace v1 = cri::v1;
 
-Status ensure_pause_image(cri::Runtime& runtime, const std::string& endpoint) {
+namespace {
+
+Status ensure_image(cri::Runtime& runtime, const std::string& endpoint, std::string_view name,
+                    std::string (*archive)()) {
   schema::Document question(v1::ImageStatusRequest::schema_type());
-  v1::ImageStatusRequest(question).mutable_image().set_image(pods::pause_image_name);
+  v1::ImageStatusRequest(question).mutable_image().set_image(name);
   DURE_TRY(const schema::Document answer, runtime.call("ImageStatus", question, 10s));
   if (v1::ImageStatusResponse(answer).has_image()) return {};
-  return pods::import_image(endpoint, pods::pause_image_archive());
+  return pods::import_image(endpoint, archive());
+}
+
+}  // namespace
+
+Status ensure_own_images(cri::Runtime& runtime, const std::string& endpoint) {
+  DURE_CHECK(ensure_image(runtime, endpoint, pods::pause_image_name, pods::pause_image_archive));
+  return ensure_image(runtime, endpoint, pods::witness_image_name, pods::witness_image_archive);
+}
+
+std::vector<std::string> own_images() {
+  return {std::string(pods::pause_image_name), std::string(pods::witness_image_name)};
 }
 
 Status install_cni_plugin(bootstrap::Journal& journal) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "bootstrap/journal.h"
@@ -10,8 +11,9 @@
 
 namespace dure::host {
 
-// Imports the embedded pause image unless the runtime has it.
-Status ensure_pause_image(cri::Runtime& runtime, const std::string& endpoint);
+// Imports the embedded images unless the runtime has them: the sandbox's, and the one of `dure verify`.
+Status ensure_own_images(cri::Runtime& runtime, const std::string& endpoint);
+std::vector<std::string> own_images();  // their names
 
 // Links `dure-cni` (and `loopback`, where there is none) to this program in the usual plugin folders that exist,
 // /opt/cni/bin otherwise; each link is recorded in the journal first.

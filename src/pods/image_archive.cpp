@@ -162,6 +162,14 @@ std::string pause_image_archive() {
   return image_archive(recipe);
 }
 
+std::string witness_image_archive() {
+  ImageRecipe recipe;
+  recipe.name = std::string(witness_image_name);
+  recipe.files.push_back({"witness", std::string(witness_program()), 0755});
+  recipe.entrypoint = {"/witness"};
+  return image_archive(recipe);
+}
+
 Status import_image(const std::string& endpoint, std::string_view archive, Duration timeout) {
   os::ProcessSpec spec;
   const std::string address = endpoint.starts_with("unix://") ? endpoint.substr(7) : endpoint;

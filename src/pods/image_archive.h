@@ -34,6 +34,11 @@ inline constexpr std::string_view pause_image_name = "dure.dev/pause:1";
 std::string pause_image_archive();
 std::string_view pause_program();
 
+// The image of the pods that `dure verify` makes (witness/witness.c).
+inline constexpr std::string_view witness_image_name = "dure.dev/witness:1";
+std::string witness_image_archive();
+std::string_view witness_program();
+
 std::string this_architecture();  // "amd64", "arm64": as images and nodes name it
 
 // Gives an archive to containerd through its own tool `ctr` (must be on the PATH); blocks. endpoint:

@@ -382,5 +382,13 @@ INSTANTIATE_TEST_SUITE_P(Ways, HttpTest,
                                                                                : "plain_http2");
                          });
 
+TEST(HttpServer, PlainHttpToATlsPortIsToldSo) {
+  TestServer server([](std::shared_ptr<Exchange> exchange) { exchange->respond(text(200, "never")); });
+  const auto response = server.plain_client("http")->call({.target = "/version"});
+  ASSERT_TRUE(response) << response.error().message;
+  EXPECT_EQ(response->status, 400);
+  EXPECT_EQ(response->body, "Client sent an HTTP request to an HTTPS server.\n");
+}
+
 }  // namespace
 }  // namespace dure::wire

@@ -153,7 +153,19 @@ class SocketStream::Core : public std::enable_shared_from_this<Core> {
           fail(Error{.code = 503,
                      .reason = "TlsFailed",
                      .message = "TLS handshake: the peer closed the connection"}));
+    if (ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_HTTP_REQUEST) answer_plain_request();
     finish_handshake(fail(tls_error(session_, "TLS handshake")));
+  }
+  // Somebody speaks HTTP to a TLS port: told so, in the words that Go's servers use. One small packet; not waited for.
+  void answer_plain_request() {
+    constexpr std::string_view text =
+        "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+        "Client sent an HTTP request to an HTTPS server.\n";
+    if (::send(fd_, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) return;
+    ::shutdown(fd_, SHUT_WR);
+    char unread[4096];  // closing with unread bytes would reset the connection before the answer is read
+    while (::recv(fd_, unread, sizeof unread, MSG_DONTWAIT) > 0) {
+    }
   }
   void finish_handshake(Status status) {
     const auto keep = shared_from_this();

@@ -73,6 +73,7 @@ std::string check_report(const std::vector<Finding>& findings, size_t checks) {
       out += fmt::format("{:<8} {:<{}}  {}\n", name_of(severity), finding.code, width, finding.sentence);
       if (!finding.fix.empty()) out += fmt::format("{:<{}}  {}\n", "", width + 9, finding.fix);
     }
+  if (checks == 0) return out;
   return out + fmt::format("{} checks: {} errors, {} warnings, {} notes\n", checks, count(findings, Severity::refuse),
                            count(findings, Severity::warn), count(findings, Severity::note));
 }

@@ -56,7 +56,7 @@ std::vector<Finding> check_machine(const MachineFacts& facts, const CheckOptions
 std::vector<Finding> without_ignored(std::vector<Finding> findings, const std::vector<std::string>& ignored);
 
 // `dure check`'s table: a line "SEVERITY  CODE  sentence" each, worst first, the fix indented below; and one line that
-// counts.
+// counts (checks = 0: without it).
 std::string check_report(const std::vector<Finding>& findings, size_t checks);
 std::string findings_json(const std::vector<Finding>& findings);
 
