@@ -97,6 +97,17 @@ bool drop_owner(Document& object, std::string_view uid) {
   return dropped;
 }
 
+void enqueue_owners(const Object& child, std::string_view kind, const Cache& owners,
+                    const std::function<Selector(const Object& owner)>& selector_of, const Enqueue& enqueue) {
+  const client::OwnerReference owner = client::controller_of(child);
+  if (!owner.uid.empty()) {
+    if (owner.kind == kind) enqueue({std::string(client::namespace_of(child)), std::string(owner.name)});
+    return;
+  }
+  for (const Object& candidate : owners.list(client::namespace_of(child)))
+    if (selector_of(candidate).matches(child)) enqueue(client::key_of(candidate));
+}
+
 bool drop_finalizer(Document& object, std::string_view finalizer) {
   Node* metadata = object.root()->find("metadata");
   Node* list = metadata ? metadata->find("finalizers") : nullptr;

@@ -22,6 +22,11 @@ struct Claimer {
 // Before the first adoption the owner is read live, so that a stale cache never adopts for one that is gone.
 Result<std::vector<Object>> claim(const Claimer& claimer, const std::vector<Object>& candidates);
 
+// Wakes who should hear of `child`: its controller when that is a `kind`; when nobody controls it, everyone in `owners`
+// who would adopt it.
+void enqueue_owners(const Object& child, std::string_view kind, const Cache& owners,
+                    const std::function<Selector(const Object& owner)>& selector_of, const Enqueue& enqueue);
+
 // Appends a controller reference to `owner` to the metadata of `object`.
 void set_controller(Document& object, const Resource& owner_resource, const Object& owner);
 // Removes every owner reference with one of `uids`; answers whether there was one.

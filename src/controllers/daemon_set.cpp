@@ -30,13 +30,7 @@ class DaemonSets {
   }
 
   void keys_of_child(const Object& child, const Enqueue& enqueue) const {
-    const client::OwnerReference owner = client::controller_of(child);
-    if (!owner.uid.empty()) {
-      if (owner.kind == "DaemonSet") enqueue({std::string(client::namespace_of(child)), std::string(owner.name)});
-      return;
-    }
-    for (const Object& set : sets_.list(client::namespace_of(child)))
-      if (selector_of(set).matches(child)) enqueue(client::key_of(set));
+    enqueue_owners(child, "DaemonSet", sets_, selector_of, enqueue);
   }
 
   void keys_of_node(const Enqueue& enqueue) const {

@@ -23,13 +23,7 @@ class Deployments {
   }
 
   void keys_of_set(const Object& set, const Enqueue& enqueue) const {
-    const client::OwnerReference owner = client::controller_of(set);
-    if (!owner.uid.empty()) {
-      if (owner.kind == "Deployment") enqueue({std::string(client::namespace_of(set)), std::string(owner.name)});
-      return;
-    }
-    for (const Object& deployment : deployments_.list(client::namespace_of(set)))
-      if (selector_of(deployment).matches(set)) enqueue(client::key_of(deployment));
+    enqueue_owners(set, "Deployment", deployments_, selector_of, enqueue);
   }
 
   // Recreate waits for the last old pod to be gone.

@@ -75,6 +75,7 @@ Status DeploymentSync::scale_only() {
   return write_status();
 }
 
+// Afterwards no active set remembers another number of replicas: that is what ends scaling and lets the rollout go on.
 Status DeploymentSync::scale() {
   std::vector<Object*> active;
   for (Object& set : old_)
@@ -83,8 +84,7 @@ Status DeploymentSync::scale() {
 
   if (active.size() <= 1) {
     Object* only = !active.empty() ? active.front() : new_set_ ? &new_set_ : !old_.empty() ? &old_.back() : nullptr;
-    if (!only || wanted(*only) == rollout_.replicas) return {};
-    return resize(*only, rollout_.replicas);
+    return only ? resize(*only, rollout_.replicas) : Status{};
   }
   const SetSize newest = new_set_ ? size_of(new_set_) : SetSize{};
   const bool saturated = new_set_ && newest.wanted == rollout_.replicas && newest.desired_before == rollout_.replicas &&
@@ -94,7 +94,11 @@ Status DeploymentSync::scale() {
       if (wanted(set) > 0) DURE_CHECK(resize(set, 0));
     return {};
   }
-  if (!rollout_.rolling) return {};
+  if (!rollout_.rolling) {
+    // Several are active only when the strategy changed in mid-roll: recreate() ends the old ones, whatever their size.
+    for (Object* set : active) DURE_CHECK(resize(*set, wanted(*set)));
+    return {};
+  }
 
   int64_t total = 0;
   for (const Object* set : active) total += wanted(*set);

@@ -338,13 +338,7 @@ class Jobs {
   }
 
   void keys_of_pod(const Object& pod, const Enqueue& enqueue) const {
-    const client::OwnerReference owner = client::controller_of(pod);
-    if (!owner.uid.empty()) {
-      if (owner.kind == "Job") enqueue({std::string(client::namespace_of(pod)), std::string(owner.name)});
-      return;
-    }
-    for (const Object& job : jobs_.list(client::namespace_of(pod)))
-      if (Selector::from(batch::Job(job).spec().selector()).matches(pod)) enqueue(client::key_of(job));
+    enqueue_owners(pod, "Job", jobs_, selector_of, enqueue);
   }
 
   Outcome reconcile(const Key& key) {
@@ -352,12 +346,7 @@ class Jobs {
     if (!job || is_over(batch::Job(job))) return Outcome::done();
     const std::string_view managed_by = batch::Job(job).spec().managedBy();
     if (!managed_by.empty() && managed_by != "kubernetes.io/job-controller") return Outcome::done();
-    const Claimer claimer{client_,
-                          batch::jobs,
-                          job,
-                          core::pods,
-                          Selector::from(batch::Job(job).spec().selector()),
-                          std::string(job_tracking)};
+    const Claimer claimer{client_, batch::jobs, job, core::pods, selector_of(job), std::string(job_tracking)};
     auto pods = claim(claimer, candidates_of(pods_, job));
     if (!pods) return Outcome::failed(std::move(pods).error());
     JobSync sync({client_, executor_, jobs_, pods_, *events_}, job, std::move(*pods));
@@ -368,6 +357,8 @@ class Jobs {
   }
 
  private:
+  static Selector selector_of(const Object& job) { return Selector::from(batch::Job(job).spec().selector()); }
+
   Client& client_;
   run::Executor& executor_;
   Cache& jobs_;

@@ -25,22 +25,15 @@ class ReplicaSets {
     sets_.add_index("controller", controller_index);
   }
 
-  // Orphans wake every ReplicaSet that selects them.
   void keys_of_pod(const Object& pod, const Enqueue& enqueue) const {
-    const client::OwnerReference owner = client::controller_of(pod);
-    if (!owner.uid.empty()) {
-      if (owner.kind == "ReplicaSet") enqueue({std::string(client::namespace_of(pod)), std::string(owner.name)});
-      return;
-    }
-    for (const Object& set : sets_.list(client::namespace_of(pod)))
-      if (Selector::from(apps::ReplicaSet(set).spec().selector()).matches(pod)) enqueue(client::key_of(set));
+    enqueue_owners(pod, "ReplicaSet", sets_, selector_of, enqueue);
   }
 
   Outcome reconcile(const Key& key) {
     const Object set = sets_.get(key);
     if (!set) return Outcome::done();
     const apps::ReplicaSet view(set);
-    const Claimer claimer{client_, apps::replicasets, set, core::pods, Selector::from(view.spec().selector())};
+    const Claimer claimer{client_, apps::replicasets, set, core::pods, selector_of(set)};
     auto claimed = claim(claimer, active_pods(candidates_of(pods_, set)));
     if (!claimed) return Outcome::failed(std::move(claimed).error());
     Status managed;
@@ -54,6 +47,8 @@ class ReplicaSets {
   }
 
  private:
+  static Selector selector_of(const Object& set) { return Selector::from(apps::ReplicaSet(set).spec().selector()); }
+
   std::vector<Object> mine(const Object& set, const Selector& selector) const {
     std::vector<Object> pods = active_pods(pods_.by_index("controller", client::uid_of(set)));
     std::erase_if(pods, [&](const Object& pod) { return !selector.matches(pod); });

@@ -133,6 +133,41 @@ TEST_P(Deployments, RecreateStopsAllBeforeItStartsAny) {
   EXPECT_EQ(core::Pod(world.living()[0]).spec().containers().front().image(), "nginx:2");
 }
 
+// Two ReplicaSets are active and remember 4 replicas: neither the switch nor the new number may stop the rollout.
+TEST_P(Deployments, BecomeRecreateInMidRollWhileScaled) {
+  world.server.make(apps::deployments, deployment_json("web", 4));
+  world.converge();
+  world.ready = false;
+  world.server.patch(apps::deployments, "web", new_image("nginx:2"));
+  world.converge();
+  ASSERT_EQ(sets().size(), 2u);
+  for (const Object& set : sets()) ASSERT_GT(apps::ReplicaSet(set).spec().replicas(), 0);
+  world.server.patch(apps::deployments, "web",
+                     R"({"spec":{"replicas":3,"strategy":{"type":"Recreate","rollingUpdate":null}}})");
+  world.ready = true;
+  world.converge();
+  ASSERT_EQ(world.living("app=web").size(), 3u);
+  for (const Object& pod : world.living("app=web"))
+    EXPECT_EQ(core::Pod(pod).spec().containers().front().image(), "nginx:2");
+  EXPECT_EQ(web().status().availableReplicas(), 3);
+}
+
+// The only ReplicaSet already has the new number, by somebody's hand: it must learn whose wish that is.
+TEST_P(Deployments, RollAfterTheirSetWasScaledByHand) {
+  world.server.make(apps::deployments, deployment_json("web", 2));
+  world.converge();
+  const std::string set(client::name_of(sets().front()));
+  world.server.patch(apps::replicasets, set, R"({"spec":{"replicas":3}})");
+  world.server.patch(apps::deployments, "web", R"({"spec":{"replicas":3}})");
+  world.converge();
+  world.server.patch(apps::deployments, "web", new_image("nginx:2"));
+  world.converge();
+  EXPECT_EQ(sets().size(), 2u);
+  ASSERT_EQ(world.living("app=web").size(), 3u);
+  for (const Object& pod : world.living("app=web"))
+    EXPECT_EQ(core::Pod(pod).spec().containers().front().image(), "nginx:2");
+}
+
 TEST_P(Deployments, SaysWhenItsDeadlineHasPassed) {
   world.ready = false;
   world.server.make(apps::deployments, deployment_json("web", 1, R"(,"progressDeadlineSeconds":60)"));
