@@ -176,8 +176,8 @@ class Pipe final : public std::enable_shared_from_this<Pipe> {
     loop.post([self = shared_from_this()] {
       self->farewell_.reset();
       for (Side& side : self->sides_) side.stream.reset();
+      if (self->done_) std::exchange(self->done_, nullptr)();
     });
-    if (done_) std::exchange(done_, nullptr)();
   }
 
   Side sides_[2];

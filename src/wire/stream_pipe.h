@@ -13,7 +13,8 @@ namespace dure::wire {
 std::unique_ptr<Stream> rehome(std::unique_ptr<Stream> stream, run::Loop& loop);
 
 // Copies a to b and b to a until both directions ended or one side broke; half closes are passed on; `done` runs
-// once, on a's loop. Neither side is read faster than the other takes (about 256 KB in between). Any thread.
+// once, on a's loop, when both streams are gone: b's loop is not touched afterwards. Neither side is read faster than
+// the other takes (about 256 KB in between). Any thread.
 void pipe_streams(std::unique_ptr<Stream> a, std::unique_ptr<Stream> b, std::move_only_function<void()> done = {});
 
 // Lets go of a started stream in order: what was written still leaves (for at most two seconds), then it is closed.

@@ -11,6 +11,7 @@
 namespace dure::wire {
 namespace {
 
+// What callbacks write to stands first in every test: it outlives the streams and the loops that call back.
 Stream::Callbacks logging(Log& log) {
   Stream::Callbacks callbacks;
   callbacks.on_data = [&log](std::string_view bytes) { log.add(std::string(bytes)); };
@@ -20,8 +21,8 @@ Stream::Callbacks logging(Log& log) {
 }
 
 TEST(SocketStream, HalfClosesInBothDirections) {
-  run::LoopThread one("one"), two("two");
   Log left, right;
+  run::LoopThread one("one"), two("two");
   auto [a, b] = stream_pair(one.loop(), two.loop());
   a->start(logging(left));
   b->start(logging(right));
@@ -53,10 +54,10 @@ TEST(SocketStream, DestroyingItOffTheLoopWaitsForACallback) {
 }
 
 TEST(SocketStream, APausedStreamHoldsTheWriterBack) {
-  run::LoopThread one("one"), two("two");
-  Log log;
-  auto [a, b] = stream_pair(one.loop(), two.loop());
   std::atomic<size_t> received = 0;
+  Log log;
+  run::LoopThread one("one"), two("two");
+  auto [a, b] = stream_pair(one.loop(), two.loop());
   b->pause(true);
   b->start({.on_data =
                 [&](std::string_view bytes) {
@@ -78,8 +79,8 @@ TEST(SocketStream, APausedStreamHoldsTheWriterBack) {
 }
 
 TEST(SocketStream, TellsAStarterThatItBrokeBefore) {
-  run::LoopThread one("one"), two("two");
   Log log;
+  run::LoopThread one("one"), two("two");
   auto [a, b] = stream_pair(one.loop(), two.loop());
   b.reset();
   run_on(two.loop(), [] {});
@@ -93,8 +94,9 @@ TEST(SocketStream, TellsAStarterThatItBrokeBefore) {
   EXPECT_TRUE(log.wait_for("over"));
 }
 
-void changes_hands(std::unique_ptr<Stream> a, std::unique_ptr<Stream> b) {
+void changes_hands(std::unique_ptr<Stream> given_a, std::unique_ptr<Stream> given_b) {
   Log first, second;
+  const std::unique_ptr<Stream> a = std::move(given_a), b = std::move(given_b);
   // The first owner takes one byte and gives the rest away from inside its callback.
   Stream* raw = a.get();
   a->start({.on_data =
@@ -144,17 +146,15 @@ TEST(RelayStream, GivesAnyStreamThePowerToChangeHands) {
   auto relay = run_on(one.loop(), [&, below = std::move(a)]() mutable {
     return make_transferable(std::make_unique<PlainStream>(std::move(below)));
   });
-  Stream* raw = relay.get();
   changes_hands(std::move(relay), std::move(b));
-  (void)raw;
 }
 
 TEST(Pipe, CopiesBothWaysBetweenLoops) {
+  Log left, right, done;
+  std::atomic<size_t> received = 0;
   run::LoopThread one("one"), two("two"), three("three");
   auto [a, pipe_a] = stream_pair(one.loop(), two.loop());
   auto [pipe_b, b] = stream_pair(three.loop(), one.loop());
-  Log left, right, done;
-  std::atomic<size_t> received = 0;
   a->start(logging(left));
   b->start({.on_data =
                 [&](std::string_view bytes) {
@@ -177,10 +177,10 @@ TEST(Pipe, CopiesBothWaysBetweenLoops) {
 }
 
 TEST(Pipe, DeliversTheLastWordsOfASideThatBroke) {
+  Log right, done;
   run::LoopThread one("one"), two("two");
   auto [a, pipe_a] = stream_pair(one.loop(), two.loop());
   auto [pipe_b, b] = stream_pair(two.loop(), one.loop());
-  Log right, done;
   a->start({});
   b->start(logging(right));
   pipe_streams(std::move(pipe_a), std::move(pipe_b), [&] { done.add("done"); });
@@ -193,6 +193,7 @@ TEST(Pipe, DeliversTheLastWordsOfASideThatBroke) {
 }
 
 TEST(ServeStream, ServesHttpOnAnyStreamAndUpgrades) {
+  Log log;
   run::LoopThread one("one"), two("two");
   std::unique_ptr<Stream> upgraded;
   const Handler handler = [&](std::shared_ptr<Exchange> exchange) {
@@ -225,7 +226,6 @@ TEST(ServeStream, ServesHttpOnAnyStreamAndUpgrades) {
   request.headers.add("upgrade", "echo");
   auto answer = client->upgrade(std::move(request));
   ASSERT_TRUE(answer) << answer.error().message;
-  Log log;
   answer->stream->start(logging(log));
   answer->stream->write(SharedBytes(std::string("hello")));
   EXPECT_TRUE(log.wait_for("hello"));
