@@ -48,6 +48,7 @@ class Http2ClientConnection final : public ClientConnection,
   void close(const Error& why) override { over(why, false); }
 
  private:
+  friend nghttp2_session_callbacks* make_http2_callbacks<Http2ClientConnection>();
   static const nghttp2_session_callbacks* callbacks();
   static Http2ClientConnection& self_of(void* user) {
     return *static_cast<Http2ClientConnection*>(user);
@@ -82,28 +83,7 @@ class Http2ClientConnection final : public ClientConnection,
 };
 
 const nghttp2_session_callbacks* Http2ClientConnection::callbacks() {
-  static const nghttp2_session_callbacks* const table = [] {
-    nghttp2_session_callbacks* made = nullptr;
-    nghttp2_session_callbacks_new(&made);
-    nghttp2_session_callbacks_set_on_header_callback(
-        made, [](nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
-                 size_t name_size, const uint8_t* value, size_t value_size, uint8_t, void* user) {
-          return self_of(user).on_header(frame, view_of(name, name_size),
-                                         view_of(value, value_size));
-        });
-    nghttp2_session_callbacks_set_on_frame_recv_callback(
-        made, [](nghttp2_session*, const nghttp2_frame* frame, void* user) {
-          return self_of(user).on_frame(frame);
-        });
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
-        made, [](nghttp2_session*, uint8_t, int32_t id, const uint8_t* data, size_t size,
-                 void* user) { return self_of(user).on_chunk(id, view_of(data, size)); });
-    nghttp2_session_callbacks_set_on_stream_close_callback(
-        made, [](nghttp2_session*, int32_t id, uint32_t code, void* user) {
-          return self_of(user).on_stream_close(id, code);
-        });
-    return made;
-  }();
+  static const nghttp2_session_callbacks* const table = make_http2_callbacks<Http2ClientConnection>();
   return table;
 }
 

@@ -83,12 +83,13 @@ class Http2Session final : public Session, public std::enable_shared_from_this<H
 
  private:
   static const nghttp2_session_callbacks* callbacks();
+  friend nghttp2_session_callbacks* make_http2_callbacks<Http2Session>();
   static Http2Session& self_of(void* user) { return *static_cast<Http2Session*>(user); }
   int on_begin_headers(const nghttp2_frame* frame);
   int on_header(const nghttp2_frame* frame, std::string_view name, std::string_view value);
   int on_frame(const nghttp2_frame* frame);
   int on_chunk(int32_t id, std::string_view bytes);
-  int on_stream_close(int32_t id);
+  int on_stream_close(int32_t id, uint32_t code);
   int on_sent(const nghttp2_frame* frame);
   ssize_t fill(int32_t id, uint8_t* buffer, size_t room, uint32_t* flags);
 
@@ -121,28 +122,10 @@ class Http2Session final : public Session, public std::enable_shared_from_this<H
 
 const nghttp2_session_callbacks* Http2Session::callbacks() {
   static const nghttp2_session_callbacks* const table = [] {
-    nghttp2_session_callbacks* made = nullptr;
-    nghttp2_session_callbacks_new(&made);
+    nghttp2_session_callbacks* made = make_http2_callbacks<Http2Session>();
     nghttp2_session_callbacks_set_on_begin_headers_callback(
         made, [](nghttp2_session*, const nghttp2_frame* frame, void* user) {
           return self_of(user).on_begin_headers(frame);
-        });
-    nghttp2_session_callbacks_set_on_header_callback(
-        made, [](nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
-                 size_t name_size, const uint8_t* value, size_t value_size, uint8_t, void* user) {
-          return self_of(user).on_header(frame, view_of(name, name_size),
-                                         view_of(value, value_size));
-        });
-    nghttp2_session_callbacks_set_on_frame_recv_callback(
-        made, [](nghttp2_session*, const nghttp2_frame* frame, void* user) {
-          return self_of(user).on_frame(frame);
-        });
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
-        made, [](nghttp2_session*, uint8_t, int32_t id, const uint8_t* data, size_t size,
-                 void* user) { return self_of(user).on_chunk(id, view_of(data, size)); });
-    nghttp2_session_callbacks_set_on_stream_close_callback(
-        made, [](nghttp2_session*, int32_t id, uint32_t, void* user) {
-          return self_of(user).on_stream_close(id);
         });
     nghttp2_session_callbacks_set_on_frame_send_callback(
         made, [](nghttp2_session*, const nghttp2_frame* frame, void* user) {
@@ -393,7 +376,7 @@ int Http2Session::on_sent(const nghttp2_frame* frame) {
   return 0;
 }
 
-int Http2Session::on_stream_close(int32_t id) {
+int Http2Session::on_stream_close(int32_t id, uint32_t) {
   const auto at = streams_.find(id);
   if (at == streams_.end()) return 0;
   const auto stream = std::move(at->second);

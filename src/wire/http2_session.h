@@ -42,4 +42,30 @@ inline std::string_view view_of(const uint8_t* data, size_t size) {
   return {reinterpret_cast<const char*>(data), size};
 }
 
+// The table that sends what both ends hear to `Owner`, the user pointer of the session: on_header(frame, name, value),
+// on_frame(frame), on_chunk(id, bytes), on_stream_close(id, code).
+template <class Owner>
+nghttp2_session_callbacks* make_http2_callbacks() {
+  nghttp2_session_callbacks* made = nullptr;
+  nghttp2_session_callbacks_new(&made);
+  nghttp2_session_callbacks_set_on_header_callback(
+      made, [](nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_size,
+               const uint8_t* value, size_t value_size, uint8_t, void* user) {
+        return static_cast<Owner*>(user)->on_header(frame, view_of(name, name_size), view_of(value, value_size));
+      });
+  nghttp2_session_callbacks_set_on_frame_recv_callback(
+      made, [](nghttp2_session*, const nghttp2_frame* frame, void* user) {
+        return static_cast<Owner*>(user)->on_frame(frame);
+      });
+  nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
+      made, [](nghttp2_session*, uint8_t, int32_t id, const uint8_t* data, size_t size, void* user) {
+        return static_cast<Owner*>(user)->on_chunk(id, view_of(data, size));
+      });
+  nghttp2_session_callbacks_set_on_stream_close_callback(
+      made, [](nghttp2_session*, int32_t id, uint32_t code, void* user) {
+        return static_cast<Owner*>(user)->on_stream_close(id, code);
+      });
+  return made;
+}
+
 }  // namespace dure::wire
