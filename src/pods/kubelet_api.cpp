@@ -11,6 +11,7 @@
 #include "pods/log_stream.h"
 #include "pods/stats.h"
 #include "schema/json.h"
+#include "wire/stream_pipe.h"
 
 namespace dure::pods {
 
@@ -274,7 +275,7 @@ class KubeletApi : public std::enable_shared_from_this<KubeletApi> {
         if (name != "content-length" && name != "date") headers.add(name, value);
       std::unique_ptr<wire::Stream> peer = exchange->upgrade(std::move(headers));
       if (!peer) return answer(exchange, 400, "Upgrade request required");
-      pipe_streams(std::move(peer), std::move(upgraded.stream));
+      wire::pipe_streams(std::move(peer), std::move(upgraded.stream));
     });
   }
 

@@ -22,7 +22,4 @@ struct KubeletApiOptions {
 // `jobs` reads files and calls the runtime. `pods` and both executors outlive every request.
 wire::Handler kubelet_api(Pods& pods, run::Executor& executor, run::Executor& jobs, KubeletApiOptions options);
 
-// Moves bytes between two streams of one loop until both directions have ended; owns them. Call on that loop.
-void pipe_streams(std::unique_ptr<wire::Stream> a, std::unique_ptr<wire::Stream> b);
-
 }  // namespace dure::pods

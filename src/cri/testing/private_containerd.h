@@ -2,8 +2,8 @@
 // a bridge network made by a few lines of shell, and no trace afterwards. The machine's network and its own containerd
 // are never touched.
 //
-// A test asks `run_inside("Suite.*")`: the test program runs again inside of such namespaces (as a child of a shell
-// that is pid 1 there) with that filter. Inside, `PrivateContainerd` starts and kills containerd itself.
+// A test asks `run_inside("DISABLED_Suite.*")`: the test program runs again inside of such namespaces (as a child of a
+// shell that is pid 1 there) with that filter; the suite is disabled so that it runs nowhere else. Inside, `PrivateContainerd` starts and kills containerd itself.
 #pragma once
 
 #include <fcntl.h>
@@ -22,8 +22,6 @@
 #include "os/proc.h"
 
 namespace dure::cri::testing {
-
-inline bool inside() { return std::getenv("DURE_INSIDE_NAMESPACES") != nullptr; }
 
 // Empty when a private containerd can run here, otherwise why not.
 inline std::string why_not() {
@@ -83,6 +81,7 @@ inline bool run_inside(const std::string& filter, Duration timeout = 5min) {
                setup,
                "sh",
                std::filesystem::read_symlink("/proc/self/exe").string(),
+               "--gtest_also_run_disabled_tests",
                "--gtest_filter=" + filter};
   std::vector<std::string> env;
   for (char** e = environ; *e; ++e) env.emplace_back(*e);
