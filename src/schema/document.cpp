@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "schema/rows.h"
+#include "schema/zero.h"
 
 namespace dure::schema {
 
@@ -28,22 +29,8 @@ const Field* map_item(const Node* node) {
 bool equals_absent(const Node* node) {
   const Field* field = node->field();
   if (!field || field->pointer || node->key().empty()) return node->is_null();
-  switch (node->kind()) {
-    case Kind::null:
-      return true;
-    case Kind::boolean:
-      return !node->boolean();
-    case Kind::integer:
-      return node->integer() == 0;
-    case Kind::number:
-      return node->number() == 0;
-    case Kind::string:
-      return node->string().empty();
-    case Kind::list:
-      return node->size() == 0 && field->omit_empty;
-    case Kind::object:
-      break;
-  }
+  if (!node->is_container()) return node->is_null() || is_zero_scalar(node);
+  if (node->kind() == Kind::list) return node->size() == 0 && field->omit_empty;
   if (field->shape == Shape::map) return node->size() == 0 && field->omit_empty;
   if (field->shape != Shape::single || !field->type) return false;
   for (const Node* child = node->first(); child; child = child->next())

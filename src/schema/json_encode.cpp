@@ -1,29 +1,16 @@
 #include "schema/json.h"
 #include "schema/rows.h"
 #include "schema/values.h"
+#include "schema/zero.h"
 
 namespace dure::schema {
 
 namespace {
 
 bool is_zero(const Node* node, const Field& field) {
-  switch (node->kind()) {
-    case Kind::null:
-      return true;
-    case Kind::boolean:
-      return !node->boolean();
-    case Kind::integer:
-      return node->integer() == 0;
-    case Kind::number:
-      return node->number() == 0;
-    case Kind::string:
-      return node->string().empty();
-    case Kind::list:
-      return node->size() == 0;
-    case Kind::object:
-      return node->size() == 0 && (field.shape == Shape::map || field.omit_zero);
-  }
-  return false;
+  if (!node->is_container()) return node->is_null() || is_zero_scalar(node);
+  if (node->kind() == Kind::list) return node->size() == 0;
+  return node->size() == 0 && (field.shape == Shape::map || field.omit_zero);
 }
 
 class Encoder {

@@ -5,6 +5,7 @@
 #include "schema/proto_wire.h"
 #include "schema/rows.h"
 #include "schema/values.h"
+#include "schema/zero.h"
 
 namespace dure::schema {
 
@@ -53,23 +54,8 @@ class Encoder {
       if (!field.pointer && !proto3 && field.value != Value::bytes) value(field.number, field, nullptr, proto3);
       return;
     }
-    if (proto3 && field.value != Value::message && is_zero(node)) return;
+    if (proto3 && field.value != Value::message && is_zero_scalar(node)) return;
     value(field.number, field, node, proto3);
-  }
-
-  static bool is_zero(const Node* node) {
-    switch (node->kind()) {
-      case Kind::boolean:
-        return !node->boolean();
-      case Kind::integer:
-        return node->integer() == 0;
-      case Kind::number:
-        return node->number() == 0;
-      case Kind::string:
-        return node->string().empty();
-      default:
-        return false;
-    }
   }
 
   static bool packs(Value value) {

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -140,6 +141,23 @@ Result<std::vector<std::string>> names_in(const std::string& folder) {
 
 namespace {
 
+// Calls `visit(descriptor of the folder, name)` for what lies in the folder `parent`/`name`, until one fails.
+Status for_each_inside(int parent, const std::string& name, const std::string& shown,
+                       const std::function<Status(int, const std::string&)>& visit) {
+  const int fd = ::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) return fail(from_errno("open " + shown, errno));
+  DIR* dir = ::fdopendir(fd);
+  Status done;
+  while (const dirent* entry = ::readdir(dir)) {
+    const std::string inner = entry->d_name;
+    if (inner == "." || inner == "..") continue;
+    done = visit(fd, inner);
+    if (!done) break;
+  }
+  ::closedir(dir);
+  return done;
+}
+
 Status remove_below(int parent, const std::string& name, uint64_t device, const std::string& shown) {
   struct stat st{};
   if (::fstatat(parent, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
@@ -151,18 +169,9 @@ Status remove_below(int parent, const std::string& name, uint64_t device, const 
     return {};
   }
   if (st.st_dev != device) return fail(internal("remove " + shown + ": something is still mounted there"));
-  const int fd = ::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0) return fail(from_errno("open " + shown, errno));
-  DIR* dir = ::fdopendir(fd);
-  Status done;
-  while (const dirent* entry = ::readdir(dir)) {
-    const std::string inner = entry->d_name;
-    if (inner == "." || inner == "..") continue;
-    done = remove_below(fd, inner, device, shown + "/" + inner);
-    if (!done) break;
-  }
-  ::closedir(dir);
-  if (!done) return done;
+  DURE_CHECK(for_each_inside(parent, name, shown, [&](int folder, const std::string& inner) {
+    return remove_below(folder, inner, device, shown + "/" + inner);
+  }));
   if (::unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
     return fail(from_errno("remove " + shown, errno));
   return {};
@@ -178,18 +187,9 @@ Status give_below(int parent, const std::string& name, gid_t group, bool read_on
   if (S_ISDIR(st.st_mode)) mode |= S_ISGID | 0110;
   if (::fchmodat(parent, name.c_str(), mode, 0) != 0) return fail(from_errno("chmod " + shown, errno));
   if (!S_ISDIR(st.st_mode)) return {};
-  const int fd = ::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0) return fail(from_errno("open " + shown, errno));
-  DIR* dir = ::fdopendir(fd);
-  Status done;
-  while (const dirent* entry = ::readdir(dir)) {
-    const std::string inner = entry->d_name;
-    if (inner == "." || inner == "..") continue;
-    done = give_below(fd, inner, group, read_only, shown + "/" + inner);
-    if (!done) break;
-  }
-  ::closedir(dir);
-  return done;
+  return for_each_inside(parent, name, shown, [&](int folder, const std::string& inner) {
+    return give_below(folder, inner, group, read_only, shown + "/" + inner);
+  });
 }
 
 }  // namespace
