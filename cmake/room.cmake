@@ -5,6 +5,18 @@
 #
 # Tests of a room become one binary `<name>_test`; each benchmark and each fuzz target a binary of its own.
 # TEST_IMPORTS: rooms that only the tests may use.
+# The targets `unit_tests` and `fuzz_targets` build them all; the files unit_tests.list and fuzz_targets.list of the build
+# folder name them, a name and a program a line: ./test reads these.
+add_custom_target(unit_tests)
+add_custom_target(fuzz_targets)
+
+# Makes the googletest program `<name>_test` one of the unit tests.
+function(dure_unit_test name)
+  add_test(NAME ${name} COMMAND ${name}_test WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  add_dependencies(unit_tests ${name}_test)
+  set_property(GLOBAL APPEND_STRING PROPERTY DURE_UNIT_TESTS "${name} $<TARGET_FILE:${name}_test>\n")
+endfunction()
+
 function(dure_room name)
   cmake_parse_arguments(R "" "" "IMPORTS;LIBS;PRIVATE_LIBS;SOURCES;TESTS;TEST_IMPORTS;TEST_LIBS;BENCH;FUZZ" ${ARGN})
   if(R_SOURCES)
@@ -32,7 +44,7 @@ function(dure_room name)
     add_executable(${name}_test ${R_TESTS})
     target_link_libraries(${name}_test PRIVATE dure_${name} ${test_imports} ${R_PRIVATE_LIBS} ${R_TEST_LIBS}
                           GTest::gtest GTest::gmock GTest::gtest_main)
-    add_test(NAME ${name} COMMAND ${name}_test WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    dure_unit_test(${name})
   endif()
   if(DURE_BENCH)
     foreach(source ${R_BENCH})
@@ -48,6 +60,8 @@ function(dure_room name)
       target_link_libraries(${stem} PRIVATE dure_${name} ${test_imports})
       target_compile_options(${stem} PRIVATE -fsanitize=fuzzer)
       target_link_options(${stem} PRIVATE -fsanitize=fuzzer)
+      add_dependencies(fuzz_targets ${stem})
+      set_property(GLOBAL APPEND_STRING PROPERTY DURE_FUZZ_TARGETS "${stem} $<TARGET_FILE:${stem}>\n")
     endforeach()
   endif()
 endfunction()
