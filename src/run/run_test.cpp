@@ -233,6 +233,30 @@ TEST(VirtualExecutor, ALaneKeepsItsOrder) {
   EXPECT_GT(mixed.size(), 5u);
 }
 
+// Both are due at once; whichever runs first cancels the other, which waits in its executor's queue by then.
+TEST(VirtualExecutor, ADueTimerCanBeCancelledUntilItRuns) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    VirtualExecutor executor(seed);
+    int runs = 0;
+    std::unique_ptr<Timer> one, two;
+    one = executor.after(1s, [&] { ++runs, two.reset(); });
+    two = executor.after(1s, [&] { ++runs, one.reset(); });
+    executor.advance(2s);
+    EXPECT_EQ(runs, 1) << "seed " << seed;
+  }
+}
+TEST(Pool, ADueTimerCanBeCancelledUntilItRuns) {
+  auto pool = make_pool("pool", 1);
+  std::promise<void> release, over;
+  std::atomic<bool> ran = false;
+  pool->post([&] { release.get_future().wait(); });
+  std::unique_ptr<Timer> timer = pool->after(Duration::zero(), [&] { ran = true; });
+  pool->post([&] { timer.reset(); });
+  pool->post([&] { pool->post([&] { over.set_value(); }); });
+  release.set_value();
+  over.get_future().wait();
+  EXPECT_FALSE(ran);
+}
 TEST(VirtualExecutor, ACancelledTimerIsForgotten) {
   VirtualExecutor executor;
   bool ran = false;

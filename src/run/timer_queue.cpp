@@ -22,14 +22,8 @@ class QueuedTimer final : public Timer {
       : queue_(std::move(queue)), key_(key) {}
   ~QueuedTimer() override { cancel(); }
   void cancel() override {
-    const auto queue = queue_.lock();
-    if (!queue) return;
-    Work dropped;  // destroyed without the lock: what it captured may cancel timers too
-    std::lock_guard lock(queue->mutex_);
-    if (const auto at = queue->timers_.find(key_); at != queue->timers_.end()) {
-      dropped = std::move(at->second);
-      queue->timers_.erase(at);
-    }
+    // The work is destroyed without the lock: what it captured may cancel timers too.
+    if (const auto queue = queue_.lock()) queue->forget(key_);
   }
 
  private:
@@ -62,9 +56,18 @@ std::optional<Monotonic> TimerQueue::next() const {
 std::optional<Work> TimerQueue::take_due(Monotonic now) {
   std::lock_guard lock(mutex_);
   if (timers_.empty() || timers_.begin()->first.first > now) return std::nullopt;
-  Work work = std::move(timers_.begin()->second);
-  timers_.erase(timers_.begin());
-  return work;
+  const Key key = timers_.begin()->first;
+  due_.insert(timers_.extract(timers_.begin()));
+  return [queue = shared_from_this(), key] {
+    if (Work work = queue->forget(key)) work();
+  };
+}
+
+Work TimerQueue::forget(const Key& key) {
+  std::lock_guard lock(mutex_);
+  for (auto* table : {&timers_, &due_})
+    if (const auto node = table->extract(key)) return std::move(node.mapped());
+  return nullptr;
 }
 
 size_t TimerQueue::size() const {
@@ -73,10 +76,11 @@ size_t TimerQueue::size() const {
 }
 
 void TimerQueue::close() {
-  std::map<Key, Work> dropped;
+  std::map<Key, Work> dropped, dropped_due;
   std::lock_guard lock(mutex_);
   closed_ = true;
   dropped.swap(timers_);
+  dropped_due.swap(due_);
 }
 
 }  // namespace dure::run
