@@ -83,7 +83,6 @@ struct ControlPlane::Process {
 ControlPlane::ControlPlane(run::VirtualExecutor& executor, Dice& dice, Journal& journal, uint64_t seed,
                            ControlPlaneOptions options)
     : executor_(executor),
-      dice_(dice),
       journal_(journal),
       options_(options),
       disk_(seed),

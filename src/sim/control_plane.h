@@ -35,7 +35,7 @@ class ControlPlane {
                ControlPlaneOptions options);
   ~ControlPlane();
 
-  // Links of others, with the user they come as; they are connected whenever the server runs.
+  // Links of others, with the user they come as; they are connected whenever the server runs and outlive its running.
   void add(Link& link, apiserver::User user);
   void start();
   bool up() const { return process_ != nullptr; }
@@ -63,7 +63,6 @@ class ControlPlane {
   void arm_disk();
 
   run::VirtualExecutor& executor_;
-  Dice& dice_;
   Journal& journal_;
   const ControlPlaneOptions options_;
   os::MemoryDisk disk_;

@@ -49,6 +49,7 @@ World::World(WorldOptions options)
 
 World::~World() {
   for (auto& node : nodes_) node->kill_agent();
+  if (server_.up()) server_.stop(Death::clean);  // it holds everybody's links, which go before it
 }
 
 Duration World::age() const { return executor_.now() - began_; }
