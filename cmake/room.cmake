@@ -1,12 +1,5 @@
-# One room = one static library `dure_<name>` that lists exactly the rooms it may import.
-#
-#   dure_room(store IMPORTS base run os wire schema LIBS z SOURCES a.cpp b.cpp
-#             TESTS a_test.cpp b_test.cpp TEST_IMPORTS ... BENCH a_bench.cpp FUZZ reader_fuzz.cpp)
-#
-# Tests of a room become one binary `<name>_test`; each benchmark and each fuzz target a binary of its own.
-# TEST_IMPORTS: rooms that only the tests may use.
-# The targets `unit_tests` and `fuzz_targets` build them all; the files unit_tests.list and fuzz_targets.list of the build
-# folder name them, a name and a program a line: ./test reads these.
+# The targets `unit_tests` and `fuzz_targets` build all there are; the files unit_tests.list and fuzz_targets.list of the
+# build folder name them, a name and a program a line: ./test reads these.
 add_custom_target(unit_tests)
 add_custom_target(fuzz_targets)
 
@@ -17,6 +10,13 @@ function(dure_unit_test name)
   set_property(GLOBAL APPEND_STRING PROPERTY DURE_UNIT_TESTS "${name} $<TARGET_FILE:${name}_test>\n")
 endfunction()
 
+# One room = one static library `dure_<name>` that lists exactly the rooms it may import.
+#
+#   dure_room(store IMPORTS base run os wire schema LIBS z SOURCES a.cpp b.cpp
+#             TESTS a_test.cpp b_test.cpp TEST_IMPORTS ... BENCH a_bench.cpp FUZZ reader_fuzz.cpp)
+#
+# Tests of a room become one binary `<name>_test`; each benchmark and each fuzz target a binary of its own.
+# TEST_IMPORTS: rooms that only the tests may use.
 function(dure_room name)
   cmake_parse_arguments(R "" "" "IMPORTS;LIBS;PRIVATE_LIBS;SOURCES;TESTS;TEST_IMPORTS;TEST_LIBS;BENCH;FUZZ" ${ARGN})
   if(R_SOURCES)
