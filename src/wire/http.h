@@ -115,7 +115,14 @@ struct ServerLimits {
   uint32_t streams_max = 250;          // per HTTP/2 connection
   size_t connections_max = 8192;       // more: closed at once
   Duration header_timeout = 10s, idle_timeout = 3min;
-  // The response to a request that never reaches the handler (400, 408, 413, 431, 501). Absent: plain text.
+  // A peer that does not take what waits for it (less than 16 KB from one look to the next) is cut off, within one to
+  // two of these; idle streams, for whom nothing waits, and upgraded ones are not. HTTP/2: a stream whose window stays
+  // shut is reset.
+  Duration stall_timeout = 1min;
+  // Answers that wait for their reader. HTTP/1.1: the next pipelined request waits with them; HTTP/2: more requests on
+  // this connection are answered with 429.
+  size_t waiting_bytes_max = 32 << 20;
+  // The response to a request that never reaches the handler (400, 408, 413, 429, 431, 501). Absent: plain text.
   std::function<Response(int status, std::string_view why)> refusal = {};
 };
 

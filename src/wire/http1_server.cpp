@@ -2,6 +2,7 @@
 #include "base/text.h"
 #include "wire/deadline.h"
 #include "wire/http1_parser.h"
+#include "wire/progress.h"
 #include "wire/relay_stream.h"
 #include "wire/session.h"
 #include "wire/socket_stream.h"
@@ -12,7 +13,8 @@ namespace {
 constexpr size_t read_ahead_bytes_max =
     64 << 10;  // of pipelined requests while one is answered; then reading stops
 constexpr size_t copy_bytes_max = 16 << 10;  // a larger body is sent by reference
-constexpr Duration linger_timeout = 2s, body_timeout = 30s, slow_goodbye_timeout = 1min;
+constexpr size_t pipeline_unsent_bytes_max = 256 << 10;  // answers that nobody took yet; then the next request waits
+constexpr Duration linger_timeout = 2s, body_timeout = 30s;
 
 class Http1Session;
 
@@ -46,7 +48,8 @@ class Http1Session final : public Session, public std::enable_shared_from_this<H
         socket_(dynamic_cast<SocketStream*>(stream_.get())),
         peer_(std::move(peer)),
         host_(std::move(host)),
-        deadline_(loop_, [this] { time_is_up(); }) {}
+        deadline_(loop_, [this] { time_is_up(); }),
+        next_look_(loop_, [this] { look_at_progress(); }) {}
   ~Http1Session() override {
     if (const auto exchange = exchange_.lock()) exchange->notify_close();
   }
@@ -83,6 +86,8 @@ class Http1Session final : public Session, public std::enable_shared_from_this<H
   void on_data(std::string_view bytes);
   void on_end();
   void on_drained();
+  void nothing_more_comes();
+  void end_when_nothing_follows();
   void feed(std::string_view bytes);
   bool step();
   bool read_head();
@@ -91,9 +96,14 @@ class Http1Session final : public Session, public std::enable_shared_from_this<H
   void dispatch();
   void refuse(int status, std::string_view why);
   void answered();
+  void go_on();
   void say_goodbye();
   void time_is_up();
   void send(std::string_view text);
+  void send(SharedBytes bytes);
+  void sent(size_t count);
+  void look_at_progress();
+  bool reading() const { return !busy_ && !clogged_ && !ended_ && !saying_goodbye_; }
   bool body_allowed(int status) const {
     return !head_request_ && status >= 200 && status != 204 && status != 304;
   }
@@ -105,6 +115,9 @@ class Http1Session final : public Session, public std::enable_shared_from_this<H
   const std::shared_ptr<const Peer> peer_;
   const std::shared_ptr<const SessionHost> host_;
   Deadline deadline_;
+  Deadline next_look_;  // set while bytes wait for the peer
+  Progress progress_;
+  uint64_t sent_ = 0;  // handed to the stream
 
   State state_ = State::head;
   std::string in_;          // received and not yet used
@@ -115,21 +128,45 @@ class Http1Session final : public Session, public std::enable_shared_from_this<H
   std::weak_ptr<Http1Exchange> exchange_;
   uint64_t serial_ = 0;
   BodyForm form_ = BodyForm::none;
-  bool feeding_ = false, busy_ = false, started_ = false, paused_ = false;
+  bool feeding_ = false, busy_ = false, started_ = false, paused_ = false, looking_ = false;
+  bool clogged_ = false;  // too many answers wait for the peer: no further request until it took them
   bool keep_alive_ = true, head_request_ = false, old_client_ = false;
   bool saying_goodbye_ = false, draining_ = false, peer_ended_ = false, ended_ = false;
 };
 
 void Http1Session::send(std::string_view text) {
-  if (socket_) return socket_->write_text(text);
-  stream_->write(SharedBytes(std::string(text)));
+  if (!socket_) return send(SharedBytes(std::string(text)));
+  socket_->write_text(text);
+  sent(text.size());
+}
+void Http1Session::send(SharedBytes bytes) {
+  const size_t count = bytes.size();
+  stream_->write(std::move(bytes));
+  sent(count);
+}
+void Http1Session::sent(size_t count) {
+  sent_ += count;
+  if (std::exchange(looking_, true)) return;
+  progress_.stalled(sent_ - unsent(), true);
+  next_look_.set(host_->limits.stall_timeout);
+}
+void Http1Session::look_at_progress() {
+  const auto keep = shared_from_this();
+  const size_t waiting = unsent();
+  if (progress_.stalled(sent_ - waiting, waiting > 0)) {
+    log(LogLevel::info, "wire", "connection closed: the peer does not take its answers",
+        {{"peer", peer_->address}, {"bytes", std::to_string(waiting)}});
+    return end();
+  }
+  if (waiting == 0) return void(looking_ = false);
+  next_look_.set(host_->limits.stall_timeout);
 }
 
 void Http1Session::on_data(std::string_view bytes) {
   const auto keep = shared_from_this();
   if (saying_goodbye_)
     return;  // read and forgotten, so that our last words are not lost to a reset
-  if (busy_) {
+  if (!reading()) {
     in_ += bytes;
     if (in_.size() > read_ahead_bytes_max) stream_->pause(paused_ = true);
     return;
@@ -143,7 +180,7 @@ void Http1Session::on_data(std::string_view bytes) {
 void Http1Session::feed(std::string_view bytes) {
   feeding_ = true;
   input_ = bytes;
-  while (!input_.empty() && !busy_ && !ended_ && !saying_goodbye_ && step()) {
+  while (!input_.empty() && reading() && step()) {
   }
   feeding_ = false;
   in_.assign(input_);
@@ -282,7 +319,7 @@ void Http1Session::respond(Response response) {
       send(head);
     } else {
       send(head);
-      stream_->write(SharedBytes(std::move(response.body)));
+      send(SharedBytes(std::move(response.body)));
     }
   } else {
     send(head);
@@ -306,12 +343,11 @@ void Http1Session::start(int status, Headers headers) {
     framing = "transfer-encoding: chunked\r\n";
   }
   send(response_head(status, headers, framing));
-  if (peer_ended_) end();
 }
 
 void Http1Session::write(SharedBytes bytes) {
   if (!started_ || form_ == BodyForm::none) return;
-  if (form_ == BodyForm::raw) return stream_->write(std::move(bytes));
+  if (form_ == BodyForm::raw) return send(std::move(bytes));
   std::string chunk;
   chunk.reserve(bytes.size() < copy_bytes_max ? bytes.size() + 16 : 16);
   write_chunk_head(chunk, bytes.size());
@@ -320,7 +356,7 @@ void Http1Session::write(SharedBytes bytes) {
     return send(chunk);
   }
   send(chunk);
-  stream_->write(std::move(bytes));
+  send(std::move(bytes));
   send("\r\n");
 }
 
@@ -341,12 +377,19 @@ void Http1Session::answered() {
   busy_ = started_ = false;
   if (const auto exchange = exchange_.lock()) exchange->forget_callbacks();
   exchange_.reset();
-  if (!keep_alive_ || peer_ended_ || draining_) return say_goodbye();
+  const bool more_came = feeding_ ? !input_.empty() : !in_.empty();
+  if (!keep_alive_ || draining_ || (peer_ended_ && !more_came)) return say_goodbye();
   deadline_.set(host_->limits.idle_timeout);
+  clogged_ = unsent() > pipeline_unsent_bytes_max;
+  if (!clogged_) go_on();
+}
+
+void Http1Session::go_on() {
   if (paused_) stream_->pause(paused_ = false);
   if (feeding_ || in_.empty()) return;
   const std::string input = std::exchange(in_, {});
   feed(input);
+  if (peer_ended_ && reading()) nothing_more_comes();
 }
 
 // Closing at once could reset the connection and destroy the response in the peer's hands: first
@@ -355,30 +398,45 @@ void Http1Session::say_goodbye() {
   saying_goodbye_ = true;
   if (paused_) stream_->pause(paused_ = false);
   stream_->finish_writing();
-  deadline_.set(stream_->unsent() == 0 ? linger_timeout : slow_goodbye_timeout);
+  deadline_.set(linger_timeout);
 }
 
 void Http1Session::on_drained() {
   const auto keep = shared_from_this();
-  if (saying_goodbye_) return deadline_.set(linger_timeout);
+  progress_.all_taken();
+  if (saying_goodbye_) return peer_ended_ ? end() : deadline_.set(linger_timeout);
+  if (std::exchange(clogged_, false)) return go_on();
   if (const auto exchange = exchange_.lock(); exchange && busy_ && started_) {
     exchange->unsent_ = 0;
     exchange->notify_drained();
+    end_when_nothing_follows();
   }
 }
 
 void Http1Session::on_end() {
   const auto keep = shared_from_this();
   peer_ended_ = true;
-  // One who only finished writing may still wait for a response, but nobody needs the rest of an
-  // endless one.
-  if (busy_ && !started_) return;
-  if (saying_goodbye_ && stream_->unsent() > 0) return;
+  // One who only finished writing still waits for its answers.
+  if (clogged_ || (busy_ && !started_)) return;
+  if (busy_) return end_when_nothing_follows();
+  if (saying_goodbye_) return unsent() > 0 ? void() : end();
+  nothing_more_comes();
+}
+
+void Http1Session::nothing_more_comes() {
+  if (state_ == State::body || scanned_ > 0) return refuse(400, "the connection ended in the middle of the request");
+  if (unsent() > 0) return say_goodbye();
   end();
+}
+
+// A half-closed peer gets an answer that goes on by itself; one that only waits for something to happen is over.
+void Http1Session::end_when_nothing_follows() {
+  if (peer_ended_ && busy_ && started_ && unsent() == 0) end();
 }
 
 void Http1Session::time_is_up() {
   const auto keep = shared_from_this();
+  if (!busy_ && unsent() > 0) return deadline_.set(linger_timeout);  // slow, and maybe stuck: that is for the looks
   const bool in_the_middle = state_ == State::body || scanned_ > 0;
   if (!busy_ && !saying_goodbye_ && in_the_middle)
     return refuse(408, "the request did not arrive in time");
@@ -389,6 +447,7 @@ void Http1Session::end() {
   if (std::exchange(ended_, true)) return;
   const auto keep = shared_from_this();
   deadline_.clear();
+  next_look_.clear();
   if (stream_) stream_->close();
   if (const auto exchange = exchange_.lock()) exchange->notify_close();
   exchange_.reset();

@@ -259,7 +259,8 @@ void Http2ClientConnection::pump() {
   if (over_ || receiving_) return;
   const auto keep = shared_from_this();
   receiving_ = true;  // callbacks inside (a stream that closes) must not come back here
-  const bool good = pump_http2_output(session_.get(), *stream_, socket_);
+  uint64_t pumped = 0;
+  const bool good = pump_http2_output(session_.get(), *stream_, socket_, pumped);
   receiving_ = false;
   if (!good) return over(connection_lost("HTTP/2 session broke"), false);
   const bool nothing_left =

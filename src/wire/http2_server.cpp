@@ -5,6 +5,7 @@
 #include "wire/deadline.h"
 #include "wire/http2_session.h"
 #include "wire/out_queue.h"
+#include "wire/progress.h"
 #include "wire/rate_limit.h"
 #include "wire/session.h"
 
@@ -46,6 +47,8 @@ struct Http2Stream {
   bool started = false, finished = false, waiting = false;
   bool head_request = false;
   OutQueue out;
+  uint64_t taken = 0;  // of its answer, by the connection: as far as the peer's windows are open
+  Progress progress;
   Headers trailers;
   std::weak_ptr<Http2Exchange> exchange;
 };
@@ -59,7 +62,8 @@ class Http2Session final : public Session, public std::enable_shared_from_this<H
         socket_(dynamic_cast<SocketStream*>(stream_.get())),
         peer_(std::move(peer)),
         host_(std::move(host)),
-        deadline_(loop_, [this] { time_is_up(); }) {}
+        deadline_(loop_, [this] { time_is_up(); }),
+        next_look_(loop_, [this] { look_at_progress(); }) {}
   ~Http2Session() override { close_exchanges(); }
 
   void begin() override;
@@ -102,6 +106,9 @@ class Http2Session final : public Session, public std::enable_shared_from_this<H
   void pump();
   void look_at_deadline();
   void time_is_up();
+  void queue(Http2Stream& stream, SharedBytes bytes);
+  void watch_progress();
+  void look_at_progress();
   void close_exchanges();
   void end();
 
@@ -113,6 +120,11 @@ class Http2Session final : public Session, public std::enable_shared_from_this<H
   Http2SessionPointer session_;
   std::unordered_map<int32_t, std::unique_ptr<Http2Stream>> streams_;
   Deadline deadline_;
+  Deadline next_look_;  // set while bytes wait for the peer
+  Progress progress_;
+  uint64_t pumped_ = 0;        // handed to stream_
+  size_t waiting_bytes_ = 0;   // in the queues of all streams
+  bool looking_ = false;
   // Rapid reset and the floods of settings and pings: each frame makes us work or answer.
   RateLimit resets_{200, 50}, controls_{100, 20};
   size_t arriving_bytes_ = 0, withheld_ = 0;
@@ -157,7 +169,10 @@ void Http2Session::begin() {
   stream_callbacks.on_data = [this](std::string_view bytes) { on_data(bytes); };
   stream_callbacks.on_end = [this] { end(); };
   stream_callbacks.on_close = [this](Error) { end(); };
-  stream_callbacks.on_drained = [this] { pump(); };
+  stream_callbacks.on_drained = [this] {
+    progress_.all_taken();
+    pump();
+  };
   stream_->start(std::move(stream_callbacks));
   pump();
 }
@@ -257,6 +272,8 @@ void Http2Session::body_taken(size_t size) {
 void Http2Session::on_request_complete(Http2Stream& stream) {
   stream.dispatched = true;
   body_taken(stream.request.body.size());
+  if (waiting_bytes_ > host_->limits.waiting_bytes_max)
+    return refuse(stream, 429, "too many answers wait on this connection for their reader");
   stream.request.peer = peer_;
   stream.head_request = stream.request.method == "HEAD";
   if (stream.request.target.empty() || stream.request.target[0] != '/')
@@ -283,7 +300,7 @@ void Http2Session::respond(Http2Stream& stream, Response response) {
   if (response.status != 204 && response.status != 304)
     response.headers.items.emplace_back("content-length", std::to_string(response.body.size()));
   if (!has_body) return start(stream, response.status, response.headers, true);
-  stream.out.push(SharedBytes(std::move(response.body)));
+  queue(stream, SharedBytes(std::move(response.body)));
   stream.finished = true;
   stream.trailers = std::move(response.trailers);
   start(stream, response.status, response.headers);
@@ -316,6 +333,9 @@ ssize_t Http2Session::fill(int32_t id, uint8_t* buffer, size_t room, uint32_t* f
     count += part.size();
     stream->out.pop(part.size());
   }
+  stream->taken += count;
+  waiting_bytes_ -= count;
+  if (stream->out.empty()) stream->progress.all_taken();
   const auto exchange = stream->exchange.lock();
   if (exchange) exchange->unsent_ = stream->out.size();
   if (stream->out.empty() && stream->finished) {
@@ -338,9 +358,36 @@ ssize_t Http2Session::fill(int32_t id, uint8_t* buffer, size_t room, uint32_t* f
   return NGHTTP2_ERR_DEFERRED;
 }
 
+void Http2Session::queue(Http2Stream& stream, SharedBytes bytes) {
+  waiting_bytes_ += bytes.size();
+  stream.out.push(std::move(bytes));
+  watch_progress();
+}
+
+void Http2Session::watch_progress() {
+  if (!std::exchange(looking_, true)) next_look_.set(host_->limits.stall_timeout);
+}
+
+// The connection is stuck when the kernel takes nothing, a stream when its window stays shut.
+void Http2Session::look_at_progress() {
+  const auto keep = shared_from_this();
+  looking_ = false;
+  const size_t unsent = stream_->unsent();
+  if (progress_.stalled(pumped_ - unsent, unsent > 0)) {
+    log(LogLevel::info, "wire", "connection closed: the peer does not take its answers",
+        {{"peer", peer_->address}, {"bytes", std::to_string(unsent + waiting_bytes_)}});
+    return end();
+  }
+  std::vector<int32_t> stuck;
+  for (const auto& [id, stream] : streams_)
+    if (stream->progress.stalled(stream->taken, !stream->out.empty())) stuck.push_back(id);
+  for (const int32_t id : stuck) reset(id, NGHTTP2_CANCEL);
+  if (unsent > 0 || waiting_bytes_ > 0) watch_progress();
+}
+
 void Http2Session::write(Http2Stream& stream, SharedBytes bytes) {
   if (!stream.started || stream.finished || stream.head_request) return;
-  stream.out.push(std::move(bytes));
+  queue(stream, std::move(bytes));
   if (const auto exchange = stream.exchange.lock()) exchange->unsent_ = stream.out.size();
   if (std::exchange(stream.waiting, false)) nghttp2_session_resume_data(session_.get(), stream.id);
   schedule_pump();
@@ -381,6 +428,7 @@ int Http2Session::on_stream_close(int32_t id, uint32_t) {
   if (at == streams_.end()) return 0;
   const auto stream = std::move(at->second);
   streams_.erase(at);
+  waiting_bytes_ -= stream->out.size();
   if (!stream->dispatched) body_taken(stream->request.body.size());
   if (const auto exchange = stream->exchange.lock()) {
     if (stream->finished && stream->out.empty())
@@ -407,7 +455,8 @@ void Http2Session::schedule_pump() {
 void Http2Session::pump() {
   if (ended_ || receiving_) return;
   const auto keep = shared_from_this();
-  if (!pump_http2_output(session_.get(), *stream_, socket_)) return end();
+  if (!pump_http2_output(session_.get(), *stream_, socket_, pumped_)) return end();
+  if (stream_->unsent() > 0) watch_progress();
   const bool nothing_left =
       !nghttp2_session_want_read(session_.get()) && !nghttp2_session_want_write(session_.get());
   if ((nothing_left || (draining_ && streams_.empty())) &&
@@ -430,6 +479,7 @@ void Http2Session::look_at_deadline() {
 
 void Http2Session::time_is_up() {
   const auto keep = shared_from_this();
+  if (arriving_ == 0 && stream_->unsent() > 0 && !draining_) return look_at_deadline();  // slow, not idle
   if (arriving_ == 0 || draining_) return end();
   std::vector<int32_t> late;
   for (const auto& [id, stream] : streams_)
@@ -451,6 +501,7 @@ void Http2Session::end() {
   if (std::exchange(ended_, true)) return;
   const auto keep = shared_from_this();
   deadline_.clear();
+  next_look_.clear();
   stream_->close();
   close_exchanges();
   if (over) over();

@@ -22,12 +22,13 @@ void HeaderList::add_all(const Headers& headers) {
       add(name, value);
 }
 
-bool pump_http2_output(nghttp2_session* session, Stream& stream, SocketStream* socket) {
+bool pump_http2_output(nghttp2_session* session, Stream& stream, SocketStream* socket, uint64_t& pumped) {
   while (stream.unsent() < output_bytes_max) {
     const uint8_t* data = nullptr;
     const ssize_t size = nghttp2_session_mem_send(session, &data);
     if (size < 0) return false;
     if (size == 0) return true;
+    pumped += uint64_t(size);
     if (socket)
       socket->write_text(view_of(data, size_t(size)));
     else

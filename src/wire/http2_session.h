@@ -35,8 +35,8 @@ struct Http2SessionFree {
 using Http2SessionPointer = std::unique_ptr<nghttp2_session, Http2SessionFree>;
 
 // Moves what nghttp2 has to say into `stream`, until there is no more or too much waits there already.
-// False when the session broke.
-bool pump_http2_output(nghttp2_session* session, Stream& stream, SocketStream* socket);
+// `pumped` counts the bytes. False when the session broke.
+bool pump_http2_output(nghttp2_session* session, Stream& stream, SocketStream* socket, uint64_t& pumped);
 
 inline std::string_view view_of(const uint8_t* data, size_t size) {
   return {reinterpret_cast<const char*>(data), size};
