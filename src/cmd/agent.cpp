@@ -1,10 +1,9 @@
 #include "host/agent.h"
 
-#include <malloc.h>
-
 #include <memory>
 
 #include "cmd/door.h"
+#include "cmd/memory.h"
 #include "cmd/signals.h"
 #include "cmd/version.h"
 #include "os/disk.h"
@@ -25,8 +24,7 @@ Door agent_door() {
             const auto disk = os::make_disk();
             DURE_TRY(options.settings, bootstrap::read_agent_settings(*disk, options.places));
             DURE_TRY(const auto agent, host::Agent::start(std::move(options)));
-            malloc_trim(0);
-            stop.wait();
+            stop.serve();
             return 0;
           }};
 }

@@ -1,11 +1,10 @@
 #include "plane/server.h"
 
-#include <malloc.h>
-
 #include <memory>
 
 #include "bootstrap/settings.h"
 #include "cmd/door.h"
+#include "cmd/memory.h"
 #include "cmd/signals.h"
 #include "cmd/version.h"
 #include "os/disk.h"
@@ -26,8 +25,7 @@ Door server_door() {
             const auto disk = os::make_disk();
             DURE_TRY(options.settings, bootstrap::read_server_settings(*disk, options.places));
             DURE_TRY(const auto server, plane::Server::start(std::move(options)));
-            malloc_trim(0);
-            stop.wait();
+            stop.serve();
             return 0;
           }};
 }

@@ -1,9 +1,15 @@
 #include "cmd/signals.h"
 
-#include <malloc.h>
 #include <pthread.h>
 
+#include "cmd/memory.h"
+
 namespace dure::cmd {
+namespace {
+
+constexpr std::chrono::seconds settled_after{10};  // a start is over: leases taken, caches filled
+
+}  // namespace
 
 StopSignals block_stop_signals() {
   StopSignals stop;
@@ -15,16 +21,18 @@ StopSignals block_stop_signals() {
   return stop;
 }
 
-void StopSignals::wait() const {
-  int number = 0;
-  sigwait(&set, &number);
-  log(LogLevel::info, "cmd", "stopping");
+bool StopSignals::wait_for(std::chrono::seconds limit) const {
+  const timespec time{.tv_sec = limit.count(), .tv_nsec = 0};
+  return sigtimedwait(&set, nullptr, &time) > 0;
 }
 
-void tune_memory() {
-  mallopt(M_ARENA_MAX, 2);
-  mallopt(M_MMAP_THRESHOLD, 128 << 10);
-  mallopt(M_TRIM_THRESHOLD, 128 << 10);
+void StopSignals::serve() const {
+  if (!wait_for(settled_after)) {
+    settle_memory();
+    int number = 0;
+    sigwait(&set, &number);
+  }
+  log(LogLevel::info, "cmd", "stopping");
 }
 
 }  // namespace dure::cmd

@@ -3,18 +3,19 @@
 
 #include <signal.h>
 
+#include <chrono>
+
 #include "base/log.h"
 
 namespace dure::cmd {
 
-// SIGINT and SIGTERM are blocked in every thread made from now on; `wait` returns when one comes.
+// SIGINT and SIGTERM are blocked in every thread made from now on; `serve` returns when one comes. When the start is
+// over it gives the memory back that only the start needed.
 struct StopSignals {
   sigset_t set;
-  void wait() const;
+  bool wait_for(std::chrono::seconds limit) const;  // true: one came
+  void serve() const;
 };
 StopSignals block_stop_signals();
-
-// glibc's allocator with fixed thresholds and few arenas: large buffers go back to the machine when they are freed.
-void tune_memory();
 
 }  // namespace dure::cmd

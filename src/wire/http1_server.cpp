@@ -348,15 +348,13 @@ void Http1Session::start(int status, Headers headers) {
 void Http1Session::write(SharedBytes bytes) {
   if (!started_ || form_ == BodyForm::none) return;
   if (form_ == BodyForm::raw) return send(std::move(bytes));
-  std::string chunk;
-  chunk.reserve(bytes.size() < copy_bytes_max ? bytes.size() + 16 : 16);
-  write_chunk_head(chunk, bytes.size());
-  if (bytes.size() < copy_bytes_max) {
-    chunk.append(bytes.view()).append("\r\n");
-    return send(chunk);
-  }
-  send(chunk);
-  send(std::move(bytes));
+  std::string edge;
+  write_chunk_head(edge, bytes.size());
+  send(edge);
+  if (bytes.size() < copy_bytes_max)
+    send(bytes.view());
+  else
+    send(std::move(bytes));
   send("\r\n");
 }
 
