@@ -1,13 +1,18 @@
-// api_bench [folder] [seconds]: the API over TLS with RBAC, client and server in this process, beside what the machine
+// api_bench [folder] [seconds] [get|watch|list|durable]: the API over TLS with RBAC, client and server in this process, beside what the machine
 // can do. The last line is JSON. Reads and watches run over the memory store, durable creates over the log in `folder`.
+#include <arpa/inet.h>
 #include <malloc.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <future>
 #include <thread>
@@ -344,8 +349,28 @@ double watch_in_process(World& world, size_t watchers, size_t events) {
   return static_cast<double>(total) / seconds_since(start);
 }
 
-// Watch streams over TLS; the client counts line ends.
-double watch_over_tls(World& world, size_t watchers, size_t events) {
+struct Deliveries {
+  double per_second = 0;
+  double cpu_micros = 0;  // of client, server and the writer of the events, per delivery
+};
+
+// Counts the events that came, by what they end with; a piece may end in the middle of that.
+class EventCounter {
+ public:
+  size_t count(std::string_view bytes) {
+    size_t events = !bytes.empty() && bytes[0] == '\n' && last_ == '}';
+    for (size_t at = 0; (at = bytes.find("}\n", at)) != std::string_view::npos; ++at) ++events;
+    if (!bytes.empty()) last_ = bytes.back();
+    return events;
+  }
+
+ private:
+  char last_ = 0;
+};
+
+// Watch streams over TLS, one connection each, all for the same events.
+Deliveries watch_over_tls(World& world, const std::string& resource, size_t watchers, size_t events,
+                          const std::function<std::string(size_t)>& body) {
   run::LoopThread loop("client");
   std::atomic<size_t> total = 0;
   std::vector<std::unique_ptr<wire::Stream>> streams;
@@ -353,28 +378,69 @@ double watch_over_tls(World& world, size_t watchers, size_t events) {
     auto& stream = streams.emplace_back(
         must(wire::dial(loop.loop(), "127.0.0.1:" + std::to_string(world.server->port()), world.client_tls)));
     wire::Stream::Callbacks callbacks;
-    callbacks.on_data = [&total](std::string_view bytes) {
-      size_t lines = 0;
-      for (size_t at = 0; (at = bytes.find("}\n", at)) != std::string_view::npos; ++at) ++lines;
-      total.fetch_add(lines, std::memory_order_relaxed);
+    callbacks.on_data = [&total, counter = EventCounter()](std::string_view bytes) mutable {
+      total.fetch_add(counter.count(bytes), std::memory_order_relaxed);
     };
     stream->start(std::move(callbacks));
-    stream->write(SharedBytes(
-        get_request(fmt::format("/api/v1/namespaces/bench/pods?watch=1&resourceVersion={}", world.store->revision()))));
+    stream->write(SharedBytes(get_request(fmt::format("/api/v1/namespaces/bench/{}?watch=1&resourceVersion={}",
+                                                      resource, world.store->revision()))));
   }
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   const Monotonic start = machine_clock->now();
-  for (size_t i = 0; i < events; ++i) world.call("", "pods", "bench", pod_body(fmt::format("tls-{}-{}", watchers, i)));
+  const double cpu_before = cpu_seconds();
+  for (size_t i = 0; i < events; ++i) world.call("", resource, "bench", body(i));
   while (total < watchers * events && seconds_since(start) < 30)
     std::this_thread::sleep_for(std::chrono::microseconds(200));
-  const double rate = static_cast<double>(total) / seconds_since(start);
+  const Deliveries seen{static_cast<double>(total) / seconds_since(start),
+                        (cpu_seconds() - cpu_before) * 1e6 / static_cast<double>(total)};
   std::promise<void> ended;
   loop.loop().post([&] {
     streams.clear();
     ended.set_value();
   });
   ended.get_future().wait();
-  return rate;
+  return seen;
+}
+
+std::string config_body(const std::string& name, size_t bytes) {
+  return fmt::format(R"({{"metadata":{{"name":"{}"}},"data":{{"key":"{}"}}}})", name, std::string(bytes, 'v'));
+}
+
+// One byte there and back over a TCP connection on loopback, between two threads that sleep in between.
+double raw_round_trip_micros() {
+  const int listener = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{.sin_family = AF_INET, .sin_port = 0, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
+  socklen_t size = sizeof address;
+  const bool good = bind(listener, reinterpret_cast<sockaddr*>(&address), size) == 0 && listen(listener, 1) == 0 &&
+                    getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) == 0;
+  const int near = socket(AF_INET, SOCK_STREAM, 0);
+  if (!good || connect(near, reinterpret_cast<sockaddr*>(&address), size) != 0) return 0;
+  const int far = accept(listener, nullptr, nullptr), one = 1;
+  for (const int fd : {near, far}) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  std::thread echo([far] {
+    for (char byte; read(far, &byte, 1) == 1;)
+      if (write(far, &byte, 1) != 1) break;
+  });
+  std::vector<double> micros;
+  for (int i = 0; i < 2000; ++i) {
+    const Monotonic start = machine_clock->now();
+    char byte = 'x';
+    if (write(near, &byte, 1) != 1 || read(near, &byte, 1) != 1) break;
+    micros.push_back(seconds_since(start) * 1e6);
+  }
+  close(near);
+  echo.join();
+  close(far);
+  close(listener);
+  return percentile(micros, 0.5);
+}
+
+double memcpy_gigabytes_per_second() {
+  const std::string from(64 << 20, 'x');
+  std::string to(from.size(), 'y');
+  const Monotonic start = machine_clock->now();
+  for (int i = 0; i < 10; ++i) memcpy(to.data(), from.data() + i, from.size() - 10);
+  return 10 * static_cast<double>(from.size()) / 1e9 / seconds_since(start);
 }
 
 double raw_sync_micros(const std::string& folder) {
@@ -396,6 +462,8 @@ double raw_sync_micros(const std::string& folder) {
 
 int main(int argc, char** argv) {
   const double seconds = argc > 2 ? strtod(argv[2], nullptr) : 2;
+  const std::string only = argc > 3 ? argv[3] : "";
+  const auto wanted = [&](std::string_view part) { return only.empty() || only == part; };
   std::string folder = argc > 1 ? argv[1] : "";
   char scratch[] = "/tmp/api_bench.XXXXXX";
   if (folder.empty()) folder = mkdtemp(scratch);
@@ -407,7 +475,9 @@ int main(int argc, char** argv) {
     json += fmt::format("{}\"{}\":{:.1f}", json.size() > 1 ? "," : "", name, value);
   };
   figure("cores", std::thread::hardware_concurrency(), "");
-  {
+  figure("memcpy_gigabytes_per_second", memcpy_gigabytes_per_second(), "GB/s, one thread");
+  figure("loopback_round_trip_p50_us", raw_round_trip_micros(), "us (one byte over TCP, two threads)");
+  if (wanted("get")) {
     World world(store::make_memory_store());
     world.call("", "pods", "bench", pod_body("one"));
     Rate rate = drive(world, 16, seconds, [] { return get_request("/api/v1/namespaces/bench/pods/one"); });
@@ -424,10 +494,19 @@ int main(int argc, char** argv) {
     });
     figure("create_pod_memory_per_second", rate.per_second, "/s");
     figure("create_pod_memory_cpu_us", rate.cpu_micros, "us of client and server");
-    figure("watch_in_process_1000_per_second", watch_in_process(world, 1000, 300), "deliveries/s");
-    figure("watch_tls_100_per_second", watch_over_tls(world, 100, 500), "deliveries/s of 4 KB");
   }
-  {
+  if (wanted("watch")) {
+    World world(store::make_memory_store());
+    figure("watch_in_process_1000_per_second", watch_in_process(world, 1000, 300), "deliveries/s");
+    Deliveries watch = watch_over_tls(world, "pods", 100, 1000, [](size_t i) { return pod_body(fmt::format("tls-{}", i)); });
+    figure("watch_tls_100_pods_per_second", watch.per_second, "deliveries/s of 4 KB over 100 TLS connections");
+    figure("watch_tls_100_pods_cpu_us", watch.cpu_micros, "us of client and server");
+    watch = watch_over_tls(world, "configmaps", 100, 2000,
+                           [](size_t i) { return config_body(fmt::format("tls-{}", i), 700); });
+    figure("watch_tls_100_configmaps_per_second", watch.per_second, "deliveries/s of 1 KB over 100 TLS connections");
+    figure("watch_tls_100_configmaps_cpu_us", watch.cpu_micros, "us of client and server");
+  }
+  if (wanted("list")) {
     World world(store::make_memory_store());
     for (int i = 0; i < 10'000; ++i) world.call("", "pods", "bench", pod_body(fmt::format("pod-{:05}", i)));
     const ListFigures list = list_pods(world);
@@ -435,18 +514,16 @@ int main(int argc, char** argv) {
     figure("list_10000_pods_megabytes", static_cast<double>(list.bytes) / 1e6, "MB");
     figure("list_10000_pods_extra_megabytes", static_cast<double>(list.extra) / 1e6, "MB of heap");
   }
-  {
+  if (wanted("durable")) {
     figure("fdatasync_p50_us", raw_sync_micros(folder), "us");
     auto disk = os::make_disk();
     World world(must(store::LogStore::open(folder + "/store", {}, *disk)));
     std::atomic<int> number = 0;
     const auto create = [&] {
-      return post_request(
-          "/api/v1/namespaces/bench/configmaps",
-          fmt::format(R"({{"metadata":{{"name":"c{}"}},"data":{{"key":"{}"}}}})", number++, std::string(512, 'v')));
+      return post_request("/api/v1/namespaces/bench/configmaps", config_body(fmt::format("c{}", number++), 512));
     };
     Rate rate = drive(world, 1, seconds, [] { return get_request("/healthz"); });
-    figure("loopback_round_trip_p50_us", rate.p50, "us (healthz over TLS)");
+    figure("healthz_round_trip_p50_us", rate.p50, "us (one client over TLS)");
     rate = drive(world, 1, seconds, create);
     figure("create_durable_1_client_p50_us", rate.p50, "us");
     rate = drive(world, 64, seconds, create);
@@ -455,6 +532,6 @@ int main(int argc, char** argv) {
     figure("create_durable_64_clients_cpu_us", rate.cpu_micros, "us of client and server");
     if (rate.failures > 0) std::fprintf(stderr, "%zu requests failed\n", rate.failures);
   }
-  if (argc < 2) std::filesystem::remove_all(folder);
+  if (folder == scratch) std::filesystem::remove_all(folder);
   std::printf("%s}\n", json.c_str());
 }

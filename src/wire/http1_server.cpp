@@ -100,6 +100,7 @@ class Http1Session final : public Session, public std::enable_shared_from_this<H
   void say_goodbye();
   void time_is_up();
   void send(std::string_view text);
+  void send(std::initializer_list<std::string_view> parts);
   void send(SharedBytes bytes);
   void sent(size_t count);
   void look_at_progress();
@@ -138,6 +139,17 @@ void Http1Session::send(std::string_view text) {
   if (!socket_) return send(SharedBytes(std::string(text)));
   socket_->write_text(text);
   sent(text.size());
+}
+// A stream that gathers takes the parts as they are; others get one piece.
+void Http1Session::send(std::initializer_list<std::string_view> parts) {
+  std::string joined;
+  for (const std::string_view part : parts) {
+    if (socket_)
+      send(part);
+    else
+      joined += part;
+  }
+  if (!joined.empty()) send(SharedBytes(std::move(joined)));
 }
 void Http1Session::send(SharedBytes bytes) {
   const size_t count = bytes.size();
@@ -315,8 +327,7 @@ void Http1Session::respond(Response response) {
   std::string head = response_head(response.status, response.headers, framing);
   if (body_allowed(response.status)) {
     if (response.body.size() <= copy_bytes_max) {
-      head += response.body;
-      send(head);
+      send({head, response.body});
     } else {
       send(head);
       send(SharedBytes(std::move(response.body)));
@@ -350,11 +361,9 @@ void Http1Session::write(SharedBytes bytes) {
   if (form_ == BodyForm::raw) return send(std::move(bytes));
   std::string edge;
   write_chunk_head(edge, bytes.size());
+  if (bytes.size() < copy_bytes_max) return send({edge, bytes.view(), "\r\n"});
   send(edge);
-  if (bytes.size() < copy_bytes_max)
-    send(bytes.view());
-  else
-    send(std::move(bytes));
+  send(std::move(bytes));
   send("\r\n");
 }
 
@@ -384,9 +393,11 @@ void Http1Session::answered() {
 
 void Http1Session::go_on() {
   if (paused_) stream_->pause(paused_ = false);
-  if (feeding_ || in_.empty()) return;
-  const std::string input = std::exchange(in_, {});
-  feed(input);
+  if (feeding_) return;
+  if (!in_.empty()) {
+    const std::string input = std::exchange(in_, {});
+    feed(input);
+  }
   if (peer_ended_ && reading()) nothing_more_comes();
 }
 

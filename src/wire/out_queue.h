@@ -19,12 +19,18 @@ class OutQueue {
     segments_.push_back({{}, std::move(bytes)});
   }
   void push_text(std::string_view text) {
-    if (text.empty()) return;
     size_ += text.size();
-    if (segments_.size() == head_ || !segments_.back().shared.empty() ||
-        segments_.back().own.size() >= gather_bytes_max)
-      segments_.emplace_back();
-    segments_.back().own.append(text);
+    while (!text.empty()) {
+      if (segments_.size() == head_ || !segments_.back().shared.empty() ||
+          segments_.back().own.size() >= gather_bytes_max)
+        segments_.emplace_back();
+      std::string& own = segments_.back().own;
+      const std::string_view part = text.substr(0, gather_bytes_max - own.size());
+      // A second piece means that more may come: room for a whole record, instead of growing step by step.
+      if (!own.empty() && own.capacity() - own.size() < part.size()) own.reserve(gather_bytes_max);
+      own.append(part);
+      text.remove_prefix(part.size());
+    }
   }
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
@@ -50,7 +56,7 @@ class OutQueue {
   }
 
  private:
-  static constexpr size_t gather_bytes_max = 16 << 10;
+  static constexpr size_t gather_bytes_max = 16 << 10;  // what one TLS record holds
   struct Segment {
     std::string own;
     SharedBytes shared;

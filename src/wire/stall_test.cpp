@@ -204,6 +204,15 @@ TEST_P(Stall, AHalfClosedClientGetsALongAnswerWhole) {
   EXPECT_EQ(seen_.gone, 0);
 }
 
+TEST_P(Stall, AHalfClosedClientGetsOneLargeAnswerWholeAndThenTheEnd) {
+  serve([&](std::shared_ptr<Exchange> exchange) { exchange->respond(Response{.body = std::string(8 << 20, 'x')}); });
+  client_->start(true);
+  client_->send(get);
+  client_->stream().finish_writing();
+  EXPECT_TRUE(client_->log.wait_for("<end>"));
+  EXPECT_GT(client_->received, 8u << 20);
+}
+
 TEST_P(Stall, AHalfClosedClientEndsItsIdleWatch) {
   serve([&](std::shared_ptr<Exchange> exchange) {
     exchange->on_close([&, exchange] { ++seen_.gone; });

@@ -79,6 +79,8 @@ Status spend(WriteWorld& world, const schema::Object& object, const core_v1::Pod
 Result<SubresourceAction> evict_pod(WriteWorld& world, const Document& object, const Document& body) {
   const core_v1::Pod pod(object);
   const policy_v1::Eviction eviction(body);
+  if (eviction.metadata().name() != pod.metadata().name())
+    return fail(bad_request("name in URL does not match name in Eviction object"));
   SubresourceAction action{.kind = SubresourceAction::Kind::remove};
   if (eviction.deleteOptions().has_gracePeriodSeconds())
     action.grace_period_seconds = eviction.deleteOptions().gracePeriodSeconds();
