@@ -268,19 +268,10 @@ void encode_proto(const Document& document, std::string& out) {
 }
 
 void encode_watch_event(std::string_view event_type, std::string_view encoded_object, std::string& out) {
-  out += kMagic;
-  Delimited type_meta(out, 1);
-  put_text(out, 1, {});
-  put_text(out, 2, {});
-  type_meta.close();
-  Delimited raw(out, 2);
   put_text(out, 1, event_type);
   Delimited object(out, 2);
   put_text(out, 1, encoded_object);
   object.close();
-  raw.close();
-  put_text(out, 3, {});
-  put_text(out, 4, {});
 }
 
 }  // namespace dure::schema

@@ -1,5 +1,5 @@
-// Clients that do not take what they asked for, over real sockets: pipelining without reading, shut windows, half-closed
-// connections. Each is cut off in time; slow readers, idle watches and finished writers are not.
+// Clients that do not take what they asked for, over real sockets: pipelining without reading, shut windows,
+// half-closed connections. Each is cut off in time; slow readers, idle watches and finished writers are not.
 #include <gtest/gtest.h>
 
 #include <future>
