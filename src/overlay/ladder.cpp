@@ -101,7 +101,7 @@ void Ladder::doubt(Peer& peer, Monotonic now) {
   for (Path& path : peer.paths) {
     path.meter.doubt(now);
     path.dead = false;
-    path.mtu.restart(now);
+    search_again(path, now);
   }
   peer.patience = options_.doubted_after;
   if (Path* path = find_chosen(peer)) {
@@ -495,13 +495,19 @@ void Ladder::try_better(Peer& peer, Advice& advice, Monotonic now) {
 void Ladder::search_mtu(Peer& peer, Advice& advice, Monotonic now) {
   Path* path = find_chosen(peer);
   if (!path || path->via.kind == Via::Kind::tunnel || path->meter.silence(now) > Duration::zero()) return;
-  if (!path->mtu.searching() && now - path->mtu_known > MtuSearch::repeat) path->mtu.restart(now);
-  if (!path->mtu.searching()) return;
+  if (!path->mtu.searching()) {
+    if (!path->mtu_known) path->mtu_known = now;
+    if (now - *path->mtu_known < MtuSearch::repeat) return;
+    search_again(*path, now);
+  }
   if (path->mtu.due(now)) path->mtu.unanswered();
   if (const auto size = path->mtu.due(now); size && send(peer, *path, advice, now, *size))
     path->mtu.sent(now, path->meter.latency());
-  if (path->mtu.searching()) return;
-  path->mtu_known = now;
+}
+
+void Ladder::search_again(Path& path, Monotonic now) {
+  path.mtu.restart(now);
+  path.mtu_known.reset();
 }
 
 // What changed without anything else: the MTU of chosen paths, and what the others should know.
@@ -510,7 +516,6 @@ void Ladder::settle(Advice& advice, Monotonic now) {
     Path* path = find_chosen(peer);
     if (!path || path->mtu.searching() || path->mtu.too_small() || path->mtu.mtu() == peer.told_mtu) continue;
     peer.told_mtu = path->mtu.mtu();
-    path->mtu_known = now;
     advice.choices.push_back(choice_of(peer));
   }
   if (told_at_ && now - *told_at_ < report_gap) return;

@@ -176,7 +176,7 @@ class Ladder {
     bool listed = true;                        // still a candidate
     bool dead = false;                         // was given up; a pong brings it back
     bool unsteady = false;                     // works, and waits for its pause to end
-    Monotonic mtu_known{};                     // when the search ended
+    std::optional<Monotonic> mtu_known = {};   // when the search ended
     std::optional<Monotonic> soon = {};        // wants a ping then
     std::optional<Monotonic> last_heard = {};  // seen: a ping came this way
   };
@@ -229,6 +229,7 @@ class Ladder {
   void watch_chosen(Peer& peer, Advice& advice, Monotonic now);
   void try_better(Peer& peer, Advice& advice, Monotonic now);
   void ping_soon(Peer& peer, Advice& advice, Monotonic now);
+  static void search_again(Path& path, Monotonic now);
   void search_mtu(Peer& peer, Advice& advice, Monotonic now);
   void choose(Peer& peer, Advice& advice, Monotonic now);
   void take(Peer& peer, const Path* path, Advice& advice, Monotonic now);

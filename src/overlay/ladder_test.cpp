@@ -14,7 +14,7 @@ os::Endpoint endpoint(std::string_view ip, uint16_t port) { return {*Ip::parse(i
 
 // One ladder in a world that answers pings as `answers` says, after `trip`.
 struct World {
-  Monotonic now{100'000'000'000};
+  Monotonic now{100'000'000'000'000};
   Ladder ladder{LadderOptions{.first_transaction = 7}};
   OwnFacts own{.id = 1, .addresses = {*IpPrefix::parse("192.168.0.10/24")}, .port = 51820};
   std::vector<PeerFacts> table;
