@@ -125,12 +125,35 @@ void join_cgroups_of(int pid) {
       if (controllers == hierarchy.controllers) std::ofstream(hierarchy.mount + path + "/cgroup.procs") << getpid();
 }
 
-int remove_groups(const std::vector<Hierarchy>& all, const std::string& lab, int tries) {
+Status freeze_groups(const std::vector<Hierarchy>& all, const std::string& lab, const std::string& node, bool frozen) {
+  bool found = false;
+  for (const Hierarchy& hierarchy : all) {
+    const std::string group = folder_of(hierarchy, lab, node);
+    const bool v1 = has_controller(hierarchy.controllers, "freezer");
+    const std::string file = group + (v1 ? "/freezer.state" : "/cgroup.freeze");
+    std::error_code ignored;
+    if (!(v1 || hierarchy.v2()) || !fs::exists(file, ignored)) continue;
+    std::ofstream(file) << (v1 ? (frozen ? "FROZEN" : "THAWED") : (frozen ? "1" : "0"));
+    found = true;
+    if (v1) break;  // on a hybrid machine both hold the same processes
+  }
+  if (!found) return fail(Error{501, "NoFreezer", "this machine has no freezer for cgroups"});
+  return {};
+}
+
+int remove_groups(const std::vector<Hierarchy>& all, const std::string& lab, int tries, const std::string& node) {
   int left = 0;
+  // A frozen process does not die of SIGKILL before it thaws.
+  for (const Hierarchy& hierarchy : all) {
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(folder_of(hierarchy, lab, ""), ignored))
+      if (entry.is_directory(ignored) && (node.empty() || entry.path().filename() == node))
+        if (!freeze_groups({hierarchy}, lab, entry.path().filename(), false)) break;
+  }
   for (int i = 0; i < tries; ++i) {
     left = 0;
     for (const Hierarchy& hierarchy : all) {
-      const std::string root = folder_of(hierarchy, lab, "");
+      const std::string root = folder_of(hierarchy, lab, node);
       std::error_code error;
       if (!fs::exists(root, error)) continue;
       std::vector<std::string> folders{root};
@@ -142,7 +165,7 @@ int remove_groups(const std::vector<Hierarchy>& all, const std::string& lab, int
       for (auto it = folders.rbegin(); it != folders.rend(); ++it)
         if (rmdir(it->c_str()) != 0 && errno != ENOENT) ++left;
       // The parent goes with the last lab; another lab keeps it.
-      rmdir(fs::path(root).parent_path().c_str());
+      if (node.empty()) rmdir(fs::path(root).parent_path().c_str());
     }
     if (left == 0) return 0;
     usleep(100'000);

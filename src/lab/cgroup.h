@@ -24,8 +24,13 @@ Status make_groups(const std::vector<Hierarchy>& all, const std::string& lab, co
 Status enter_groups(const std::vector<Hierarchy>& all, const std::string& lab, const std::string& node);
 // Moves the calling process into the groups that `pid` (a node's pid 1) is in, as the caller sees them.
 void join_cgroups_of(int pid);
-// Removes <own group>/dure-lab/<lab> everywhere; processes must be gone. Retries for up to `tries` tenths of a second
-// because v1 groups lag behind their last process. Answers how many folders stayed.
-int remove_groups(const std::vector<Hierarchy>& all, const std::string& lab, int tries = 30);
+// Stops all processes of the node where they are, or lets them go on. Idempotent; "NoFreezer" where the kernel has
+// none.
+Status freeze_groups(const std::vector<Hierarchy>& all, const std::string& lab, const std::string& node, bool frozen);
+// Removes <own group>/dure-lab/<lab> everywhere (of one node: with `node`); processes must be gone or killed. Retries
+// for up to `tries` tenths of a second because v1 groups lag behind their last process. Answers how many folders
+// stayed.
+int remove_groups(const std::vector<Hierarchy>& all, const std::string& lab, int tries = 30,
+                  const std::string& node = "");
 
 }  // namespace dure::lab

@@ -15,7 +15,9 @@
 
 #include "base/text.h"
 #include "lab/cgroup.h"
+#include "lab/control.h"
 #include "lab/process.h"
+#include "lab/verbs.h"
 
 namespace dure::lab {
 namespace {
@@ -98,6 +100,21 @@ Status remove_remains(const std::string& id) {
   return {};
 }
 
+// Of a node's pid 1, or of a router.
+Result<int> pid_of(const std::string& id, const LabState& state, const std::string& name) {
+  std::string names;
+  for (const auto& node : state.nodes) {
+    if (node.name == name && node.pid > 0) return node.pid;
+    if (node.name == name) return fail(Error{409, "NotPossible", name + " is switched off", "dure lab start " + name});
+    names += (names.empty() ? "" : ", ") + node.name;
+  }
+  for (const auto& router : state.routers) {
+    if (router.name == name) return router.pid;
+    names += ", " + router.name;
+  }
+  return fail(Error{404, "NoSuchNode", "lab \"" + id + "\" has no node \"" + name + "\"; it has " + names});
+}
+
 }  // namespace
 
 std::string lab_folder(const std::string& id) {
@@ -113,6 +130,12 @@ Status check_machine(const LabSpec& spec) {
     if (!on_path(program))
       return fail(
           Error{500, "NoContainerRuntime", std::string(program) + " is not installed", "apt install containerd runc"});
+  if (!on_path("nft"))
+    return fail(Error{500, "NoNftables", "nft is not installed; the lab's routers need it", "apt install nftables"});
+  for (const SiteSpec& site : spec.topology.sites)
+    if (!site.cable.plain() && access("/dev/net/tun", R_OK | W_OK) != 0)
+      return fail(
+          Error{500, "NoTun", "the cable of " + site.name + " needs /dev/net/tun, which is not there", "modprobe tun"});
   auto child = clone_child(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC, [] { return 0; });
   if (!child)
     return fail(Error{500, "NoNamespaces",
@@ -203,18 +226,19 @@ Result<LabState> status(const std::string& id) {
   return read_state(folder);
 }
 
+Result<std::string> change(const std::string& id, const std::vector<std::string>& words) {
+  DURE_CHECK(check_verb(words));
+  DURE_TRY([[maybe_unused]] const LabState state, status(id));
+  return ask_control(lab_folder(id), words);
+}
+
 Result<int> exec(const std::string& id, const std::string& node, const std::vector<std::string>& arguments) {
   DURE_TRY(const LabState state, status(id));
-  const LabState::Node* found = state.node(node);
-  if (!found) {
-    std::string names;
-    for (const auto& one : state.nodes) names += (names.empty() ? "" : ", ") + one.name;
-    return fail(Error{404, "NoSuchNode", "lab \"" + id + "\" has no node \"" + node + "\"; it has " + names});
-  }
+  DURE_TRY(const int pid, pid_of(id, state, node));
   Command command;
   command.arguments = arguments;
   command.environment = {{"KUBECONFIG", "/etc/kubernetes/admin.conf"}};
-  return run_inside(found->pid, command);
+  return run_inside(pid, command);
 }
 
 }  // namespace dure::lab

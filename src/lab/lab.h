@@ -15,7 +15,8 @@ namespace dure::lab {
 std::string lab_folder(const std::string& id);
 
 // One sentence and the fix when this machine cannot hold a lab: not root (NotRoot), no namespaces (NoNamespaces), too
-// little disk (DiskTooSmall), containerd or runc missing (NoContainerRuntime). Changes nothing.
+// little disk (DiskTooSmall), containerd or runc missing (NoContainerRuntime), nft (NoNftables), /dev/net/tun (NoTun).
+// Changes nothing.
 Status check_machine(const LabSpec& spec);
 
 // Starts the supervisor in the background and reports its steps until the lab is up. A lab that is already up is left
@@ -32,7 +33,10 @@ Status down(const std::string& id, const Progress& progress);
 // The state of a running lab; "LabNotRunning" otherwise.
 Result<LabState> status(const std::string& id);
 
-// Runs a command inside a node and answers its exit status.
+// One of the verbs (verbs.h) on a running lab; answers what it did.
+Result<std::string> change(const std::string& id, const std::vector<std::string>& words);
+
+// Runs a command inside a node or a router ("router-home", "internet") and answers its exit status.
 Result<int> exec(const std::string& id, const std::string& node, const std::vector<std::string>& arguments);
 
 }  // namespace dure::lab

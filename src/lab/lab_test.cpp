@@ -4,21 +4,15 @@
 #include <filesystem>
 
 #include "lab/cgroup.h"
+#include "lab/control.h"
 #include "lab/forwarder.h"
 #include "lab/lab.h"
 #include "lab/process.h"
 #include "lab/spec.h"
+#include "lab/verbs.h"
 
 namespace dure::lab {
 namespace {
-
-TEST(Spec, OneLanHasOneServer) {
-  const LabSpec spec = one_lan("x", "/tmp/x", "/bin/true", 3);
-  ASSERT_EQ(spec.nodes.size(), 3u);
-  EXPECT_TRUE(spec.nodes[0].server);
-  EXPECT_FALSE(spec.nodes[2].server);
-  EXPECT_EQ(spec.nodes[2].address, "192.168.35.13");
-}
 
 TEST(Spec, StateRoundTrips) {
   char folder[] = "/tmp/dure-lab-test-XXXXXX";
@@ -26,7 +20,11 @@ TEST(Spec, StateRoundTrips) {
   LabState state;
   state.supervisor_pid = 7;
   state.api_port = 1234;
-  state.nodes = {{"node1", "10.0.0.1", 9, true, false}, {"node2", "10.0.0.2", 10, false, true}};
+  state.nodes = {{"node1", "10.0.0.1", 9, true, false, "home", "on"},
+                 {"node2", "10.0.0.2", 10, false, true, "home", "off"}};
+  state.sites = {{"home", "192.168.0.0/24", "home+hairpin", "203.0.113.10", "delay=30ms,loss=1%"}};
+  state.routers = {{"internet", 3}};
+  state.cuts = {"home company"};
   ASSERT_TRUE(write_state(folder, state));
   const auto again = read_state(folder);
   ASSERT_TRUE(again);
@@ -35,6 +33,11 @@ TEST(Spec, StateRoundTrips) {
   EXPECT_EQ(again->node("node2")->pid, 10);
   EXPECT_TRUE(again->node("node1")->server);
   EXPECT_EQ(again->node("node3"), nullptr);
+  EXPECT_EQ(again->node("node2")->condition, "off");
+  ASSERT_EQ(again->sites.size(), 1u);
+  EXPECT_EQ(again->sites[0].cable, "delay=30ms,loss=1%");
+  EXPECT_EQ(again->routers[0].pid, 3);
+  EXPECT_EQ(again->cuts, std::vector<std::string>{"home company"});
   std::filesystem::remove_all(folder);
 }
 
@@ -54,6 +57,45 @@ TEST(Process, AChildInNewNamespacesIsPidOne) {
   EXPECT_EQ(wait_for(*pid), 0);
 }
 
+TEST(Process, AChildsErrorComesBack) {
+  EXPECT_TRUE(run_in_child([]() -> Status { return {}; }));
+  const Status failed = run_in_child([]() -> Status { return fail(Error{500, "Why", "a sentence"}); });
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().reason, "Why");
+  EXPECT_EQ(failed.error().message, "a sentence");
+}
+
+TEST(Verbs, TheNumberOfWordsIsChecked) {
+  EXPECT_TRUE(check_verb({"cut", "home"}));
+  EXPECT_FALSE(check_verb({"cut"}));
+  EXPECT_FALSE(check_verb({"roam", "laptop"}));
+  EXPECT_FALSE(check_verb({"dance"}));
+}
+
+TEST(Control, AnswersAndErrorsComeBack) {
+  char folder[] = "/tmp/dure-lab-test-XXXXXX";
+  ASSERT_TRUE(mkdtemp(folder));
+  const auto listener = listen_control(folder);
+  ASSERT_TRUE(listener);
+  const int child = fork();
+  if (child == 0) {
+    for (int i = 0; i < 2; ++i)
+      serve_control(*listener, [](const std::vector<std::string>& words) -> Result<std::string> {
+        if (words[0] == "cut") return words[1] + " is cut";
+        return fail(Error{404, "NoSuchSite", "two\nlines", "a remedy"});
+      });
+    _exit(0);
+  }
+  EXPECT_EQ(ask_control(folder, {"cut", "home"}).value_or(""), "home is cut");
+  const auto refused = ask_control(folder, {"heal", "x"});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().reason, "NoSuchSite");
+  EXPECT_EQ(refused.error().message, "two\nlines");
+  EXPECT_EQ(refused.error().remedy, "a remedy");
+  EXPECT_EQ(wait_for(child), 0);
+  std::filesystem::remove_all(folder);
+}
+
 TEST(Lab, VerbsOfALabThatIsNotThereSaySo) {
   char folder[] = "/tmp/dure-lab-test-XXXXXX";
   ASSERT_TRUE(mkdtemp(folder));
@@ -63,6 +105,7 @@ TEST(Lab, VerbsOfALabThatIsNotThereSaySo) {
   EXPECT_EQ(state.error().reason, "LabNotRunning");
   EXPECT_TRUE(down("nothing", [](const std::string&) {}));
   EXPECT_FALSE(exec("nothing", "node1", {"true"}));
+  EXPECT_FALSE(change("nothing", {"cut", "home"}));
   unsetenv("DURE_LAB_FOLDER");
   std::filesystem::remove_all(folder);
 }

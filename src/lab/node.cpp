@@ -85,7 +85,7 @@ class SetUp {
 
   void identity_files() {
     std::ofstream("/etc/hostname") << init_.node.name << "\n";
-    std::ofstream("/etc/hosts") << "127.0.0.1 localhost\n" << init_.node.address << " " << init_.node.name << "\n";
+    std::ofstream("/etc/hosts") << node_hosts(init_.node, init_.hosts);
     fs::remove("/etc/resolv.conf");
     std::ofstream("/etc/resolv.conf") << "# the lab has no way out\n";
     fs::remove("/etc/machine-id");
@@ -175,7 +175,7 @@ class Services {
         if (n <= 0) return;  // the supervisor is gone
         pending.append(buffer, static_cast<size_t>(n));
         for (size_t at; (at = pending.find('\n')) != std::string::npos; pending.erase(0, at + 1))
-          add(pending.substr(0, at));
+          obey(pending.substr(0, at));
       }
       reap();
       for (Service& service : services_)
@@ -184,9 +184,26 @@ class Services {
   }
 
  private:
-  void add(const std::string& line) {
+  void obey(const std::string& line) {
     const auto words = split(line, '\t');
-    if (words.size() < 3 || words[0] != "start") return;
+    if (words.size() < 2) return;
+    if (words[0] == "start") return add(words);
+    for (Service& service : services_) {
+      if (service.name != words[1]) continue;
+      if (words[0] == "set") set(service, words);
+      if (service.pid > 0)
+        kill(service.pid, words[0] == "signal" ? static_cast<int>(parse_int(words[2]).value_or(0)) : SIGTERM);
+    }
+  }
+
+  static void set(Service& service, const std::vector<std::string_view>& words) {
+    service.command.environment.clear();
+    for (size_t i = 2; i < words.size(); ++i)
+      if (const size_t at = words[i].find('='); at != std::string_view::npos)
+        service.command.environment.emplace_back(words[i].substr(0, at), words[i].substr(at + 1));
+  }
+
+  void add(const std::vector<std::string_view>& words) {
     Service service;
     service.name = words[1];
     for (size_t i = 2; i < words.size(); ++i) service.command.arguments.emplace_back(words[i]);
@@ -218,6 +235,10 @@ class Services {
 };
 
 }  // namespace
+
+std::string node_hosts(const NodeSpec& node, const std::string& further_lines) {
+  return "127.0.0.1 localhost\n" + node.address + " " + node.name + "\n" + further_lines;
+}
 
 int run_node(const NodeInit& init) {
   prctl(PR_SET_NAME, "dure-node");

@@ -1,6 +1,9 @@
 // Pid 1 of a lab node: gives the node its own view of the machine (host name, /etc, /var, /run, /sys, cgroups, own
 // containerd state), then starts what it is told over a socket and starts it again when it dies, as a service manager
 // would.
+//
+// Orders are lines of words separated by tabs: "start NAME ARG..." (once for each service), "signal NAME NUMBER",
+// "set NAME KEY=VALUE..." (the environment from now on; the service starts again).
 #pragma once
 
 #include <string>
@@ -13,12 +16,15 @@ namespace dure::lab {
 
 struct NodeInit {
   NodeSpec node;
-  std::string state;   // this node's folder
-  std::string binary;  // the dure program of the lab
-  std::string gateway;
+  std::string state;              // this node's folder
+  std::string binary;             // the dure program of the lab
+  std::string hosts;              // further lines of /etc/hosts
   std::vector<Hierarchy> groups;  // as the machine sees them
-  int control = -1;               // stream socket: lines "start NAME<TAB>ARG<TAB>ARG..." come in; "ready" goes out once
+  int control = -1;               // stream socket: orders come in, "ready" goes out once
 };
+
+// The text of a node's /etc/hosts.
+std::string node_hosts(const NodeSpec& node, const std::string& further_lines);
 
 // Never returns while the node lives; the exit status is that of a failed set-up.
 int run_node(const NodeInit& init);

@@ -91,6 +91,27 @@ int wait_for(int pid) {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+Status run_in_child(const std::function<Status()>& work) {
+  int report[2];
+  if (pipe2(report, O_CLOEXEC) != 0) return fail(from_errno("pipe", errno));
+  auto pid = clone_child(0, [&] {
+    const Status done = work();
+    if (done) return 0;
+    const std::string text = done.error().reason + "\n" + done.error().message;
+    return write(report[1], text.data(), text.size()) < 0 ? 2 : 1;
+  });
+  close(report[1]);
+  std::string text;
+  char buffer[4096];
+  for (ssize_t n; pid && (n = read(report[0], buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<size_t>(n));
+  close(report[0]);
+  if (!pid) return fail(std::move(pid.error()));
+  if (const int status = wait_for(*pid); status == 0) return {};
+  const size_t line = text.find('\n');
+  if (line == std::string::npos) return fail(internal("a child of the lab ended without a word"));
+  return fail(Error{500, text.substr(0, line), text.substr(line + 1)});
+}
+
 Result<int> run_inside(int pid, const Command& command) {
   fflush(nullptr);
   const int outer = fork();

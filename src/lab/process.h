@@ -31,6 +31,8 @@ struct Command {
 Result<int> spawn(const Command& command);
 // Waits; 128 + signal when it was killed.
 int wait_for(int pid);
+// Runs `work` in a child, which may have threads and join namespaces, and answers what it answered there.
+Status run_in_child(const std::function<Status()>& work);
 // Runs the command inside all namespaces of `pid` and its cgroup, and waits.
 Result<int> run_inside(int pid, const Command& command);
 

@@ -1,0 +1,65 @@
+// Machine: one node of a lab as the supervisor holds it: its namespaces, its services, its power switch.
+//
+// Thread: that of the supervisor. The folder keeps the node's state while it is switched off.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "lab/cgroup.h"
+#include "lab/spec.h"
+
+namespace dure::lab {
+
+class Machine {
+ public:
+  Machine(const LabSpec& lab, const NodeSpec& spec, const std::vector<Hierarchy>& groups);
+
+  // Namespaces and pid 1, under the lab's pid 1. `hosts` are further lines of its /etc/hosts.
+  Status switch_on(int init_pid, const std::string& hosts);
+  // As if the plug was pulled: everything in it is killed at once. Its network device is gone.
+  void switch_off();
+  bool on() const { return pid_ > 0; }
+
+  // Starts a service; it starts again by itself when it dies, and with the machine.
+  void add_service(const std::string& name, const std::vector<std::string>& arguments);
+  void start_services();  // all of them, after switch_on
+  bool has_service(const std::string& name) const;
+  void send_signal(const std::string& service, int number);
+  // Of every dure service; they start again.
+  void set_environment(const std::vector<std::string>& pairs);
+
+  Status freeze(bool frozen);
+  Status await_containerd() const;
+  // Runs a command to its end and answers its output; "LabNodeFailed" with the output when it fails.
+  Result<std::string> inside(const std::vector<std::string>& arguments) const;
+  void write_hosts(const std::string& hosts) const;
+
+  const NodeSpec& spec() const { return spec_; }
+  int pid() const { return pid_; }
+  const std::string& folder() const { return folder_; }
+  bool frozen() const { return frozen_; }
+  int launcher() const { return on() ? launcher_ : 0; }  // the child that holds it
+  std::string skew;                                      // as it was given: "+2h"; empty: none
+
+ private:
+  struct Service {
+    std::string name;
+    std::vector<std::string> arguments;
+  };
+  int launch(int init_pid, int control, const std::string& hosts) const;
+  Result<int> await_ready() const;
+  void order(const std::string& line) const;
+
+  const LabSpec& lab_;
+  const NodeSpec& spec_;
+  const std::vector<Hierarchy>& groups_;
+  std::string folder_;
+  std::vector<Service> services_;
+  std::vector<std::string> environment_;
+  int pid_ = 0, launcher_ = 0, control_ = -1;
+  bool frozen_ = false;
+};
+
+}  // namespace dure::lab

@@ -1,0 +1,219 @@
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+#include "lab/process.h"
+#include "lab/world.h"
+
+namespace dure::lab {
+namespace {
+
+Error not_possible(std::string why, std::string remedy = {}) {
+  return Error{400, "NotPossible", std::move(why), std::move(remedy)};
+}
+
+std::string_view faketime_library() {
+  for (const char* path : {"/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+                           "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"})
+    if (access(path, R_OK) == 0) return path;
+  return {};
+}
+
+}  // namespace
+
+Result<Machine*> World::machine(const std::string& name) {
+  std::string names;
+  for (Machine& one : machines_) {
+    if (one.spec().name == name) return &one;
+    names += (names.empty() ? "" : ", ") + one.spec().name;
+  }
+  return fail(Error{404, "NoSuchNode", fmt::format("there is no node \"{}\"; there are {}", name, names)});
+}
+
+Result<Machine*> World::running(const std::string& name) {
+  DURE_TRY(Machine* const found, machine(name));
+  if (!found->on()) return fail(not_possible(name + " is switched off", "dure lab start " + name));
+  return found;
+}
+
+Status World::known_site(const std::string& name) const {
+  if (is_site(name)) return {};
+  std::string names;
+  for (const SiteSpec& site : spec_.topology.sites) names += (names.empty() ? "" : ", ") + site.name;
+  return fail(Error{404, "NoSuchSite", fmt::format("there is no site \"{}\"; there are {}", name, names)});
+}
+
+// Two things that a cut between them makes sense for.
+Status World::check_cut(const std::string& a, const std::string& b) {
+  for (const std::string& name : {a, b})
+    if (!name.empty() && !is_site(name) && !machine(name))
+      return fail(
+          Error{404, "NoSuchSite", fmt::format("there is neither a site nor a node \"{}\"", name), "dure lab status"});
+  if (a == b) return fail(not_possible(a + " cannot be cut off from itself"));
+  if (b.empty() || (is_site(a) && is_site(b))) return {};
+  const bool mixed = is_site(a) != is_site(b);
+  const std::string &node = is_site(a) ? b : a, &other = is_site(a) ? a : b;
+  const std::string& site = network_.port(node).site;
+  if (mixed && site == other) return fail(not_possible(node + " stands in " + other, "dure lab cut " + node));
+  if (!mixed && site != network_.port(other).site)
+    return fail(not_possible(
+        fmt::format("{} and {} stand in different sites, where their packets carry the routers' addresses", a, b),
+        fmt::format("dure lab cut {} {}", node, network_.port(other).site)));
+  return {};
+}
+
+Result<std::string> World::unplug(const std::string& node, bool plugged) {
+  DURE_TRY([[maybe_unused]] Machine* const found, running(node));
+  if (network_.port(node).plugged == plugged)
+    return fmt::format("{} is {} already", node, plugged ? "plugged in" : "unplugged");
+  DURE_CHECK(network_.set_plugged(node, plugged));
+  return fmt::format("{}: its network cable is {}", node, plugged ? "plugged in" : "pulled");
+}
+
+Result<std::string> World::cut(const std::string& a, const std::string& b) {
+  DURE_CHECK(check_cut(a, b));
+  if (b.empty() && !is_site(a)) return unplug(a, false);
+  // A site comes first: the same pair has one form.
+  const Network::CutNames wanted =
+      !is_site(a) && is_site(b) ? Network::CutNames{a, b} : Network::CutNames{std::min(a, b), std::max(a, b)};
+  const Network::CutNames entry = b.empty() ? Network::CutNames{a, ""} : wanted;
+  auto cuts = network_.cuts();
+  if (std::find(cuts.begin(), cuts.end(), entry) != cuts.end())
+    return b.empty() ? a + " is cut off already" : fmt::format("{} and {} are cut already", a, b);
+  cuts.push_back(entry);
+  DURE_CHECK(network_.set_cuts(cuts));
+  return b.empty() ? a + " is cut off from the internet; inside it everything goes on"
+                   : fmt::format("nothing passes between {} and {}", a, b);
+}
+
+Result<std::string> World::heal(const std::string& a, const std::string& b) {
+  if (!a.empty()) DURE_CHECK(check_cut(a, b));
+  if (!a.empty() && b.empty() && !is_site(a)) return unplug(a, true);
+  std::vector<Network::CutNames> cuts;
+  for (const Network::CutNames& cut : network_.cuts())
+    if (!a.empty() && !(cut.a == a && cut.b == b) && !(cut.a == b && cut.b == a)) cuts.push_back(cut);
+  size_t healed = network_.cuts().size() - cuts.size();
+  if (healed > 0) DURE_CHECK(network_.set_cuts(cuts));
+  if (a.empty())
+    for (const Machine& one : machines_)
+      if (!network_.port(one.spec().name).plugged && one.on() && !one.frozen()) {
+        DURE_CHECK(network_.set_plugged(one.spec().name, true));
+        ++healed;
+      }
+  if (healed == 0) return std::string("nothing was cut");
+  return healed == 1 ? std::string("one cut is healed") : fmt::format("{} cuts are healed", healed);
+}
+
+Result<std::string> World::roam(const std::string& node, const std::string& site) {
+  DURE_TRY(Machine* const moving, running(node));
+  DURE_CHECK(known_site(site));
+  const std::string from = network_.port(node).site;
+  if (from == site) return fmt::format("{} is in {} already, with address {}", node, site, network_.port(node).address);
+  if (!network_.port(node).plugged) return fail(not_possible(node + " is unplugged", "dure lab heal " + node));
+  DURE_TRY(const std::string address, network_.roam(node, moving->pid(), site));
+  return fmt::format("{} went from {} to {} and has address {} there", node, from, site, address);
+}
+
+Result<std::string> World::link(const std::string& site, const std::vector<std::string>& parts) {
+  DURE_CHECK(known_site(site));
+  Cable cable = network_.site(site).cable;
+  for (const std::string& part : parts) {
+    const size_t at = part.find('=');
+    if (part == "plain")
+      cable = Cable{};
+    else if (at == std::string::npos)
+      return fail(
+          bad_request(fmt::format("\"{}\" is not a part of a cable; write it like delay=30ms, or plain", part)));
+    else
+      DURE_CHECK(set_cable_part(cable, part.substr(0, at), part.substr(at + 1)));
+  }
+  if (cable != network_.site(site).cable) DURE_CHECK(network_.set_cable(site, cable));
+  return fmt::format("the cable of {}: {}", site, cable.text());
+}
+
+Result<std::string> World::kill_service(const std::string& node, const std::string& what) {
+  DURE_TRY(Machine* const found, machine(node));
+  if (what == "power") {
+    if (!found->on()) return node + " is off already";
+    const bool door = found->spec().server;
+    found->switch_off();
+    if (door && door_pid_ > 0) {
+      kill(door_pid_, SIGKILL);
+      wait_for(std::exchange(door_pid_, 0));
+    }
+    return fmt::format("{} is off, as if its plug was pulled", node);
+  }
+  if (what != "agent" && what != "server" && what != "containerd")
+    return fail(
+        bad_request(fmt::format("\"{}\" cannot be killed; there are agent, server, containerd and power", what)));
+  DURE_TRY(Machine* const on, running(node));
+  const std::string service = what == "containerd" ? what : "dure-" + what;
+  if (!on->has_service(service)) return fail(not_possible(fmt::format("{} runs no {}", node, what)));
+  on->send_signal(service, SIGKILL);
+  return fmt::format("{}: {} is killed; it starts again in a second", node, what);
+}
+
+Result<std::string> World::start(const std::string& node) {
+  DURE_TRY(Machine* const found, machine(node));
+  if (found->on()) return node + " is on already";
+  DURE_CHECK(found->switch_on(init_pid_, hosts()));
+  DURE_CHECK(network_.plug_in(node, found->pid()));
+  found->start_services();
+  DURE_CHECK(found->await_containerd());
+  if (found->spec().server) DURE_CHECK(open_door());
+  return fmt::format("{} is on", node);
+}
+
+Result<std::string> World::freeze(const std::string& node, bool frozen) {
+  DURE_TRY(Machine* const found, running(node));
+  if (found->frozen() == frozen) return fmt::format("{} is {} already", node, frozen ? "frozen" : "awake");
+  // The kernel of a frozen node would still answer pings: a lid that is closed takes the link down too.
+  if (frozen) DURE_CHECK(network_.set_plugged(node, false));
+  DURE_CHECK(found->freeze(frozen));
+  if (!frozen) DURE_CHECK(network_.set_plugged(node, true));
+  return fmt::format("{} {}", node, frozen ? "sleeps, as with its lid closed" : "is awake again");
+}
+
+Result<std::string> World::renumber(const std::string& site) {
+  DURE_CHECK(known_site(site));
+  DURE_TRY(const std::string address, network_.renumber(site));
+  for (const Machine& one : machines_)
+    if (one.on()) one.write_hosts(hosts());
+  return fmt::format("{} has public address {} now; its router forgot every connection, and {} leads there", site,
+                     address, site_host(site));
+}
+
+Result<std::string> World::reboot(const std::string& site) {
+  DURE_CHECK(known_site(site));
+  DURE_CHECK(network_.reboot(site));
+  return fmt::format("the router of {} forgot every connection and mapping", site);
+}
+
+Result<std::string> World::skew(const std::string& node, const std::string& by) {
+  DURE_TRY(Machine* const found, running(node));
+  const bool none = by == "0";
+  const bool sign = by.starts_with('+') || by.starts_with('-');
+  const auto time = none ? std::optional<Duration>(Duration::zero()) : parse_duration(by.substr(sign ? 1 : 0));
+  if (!time || (!none && !sign))
+    return fail(bad_request(fmt::format("\"{}\" is not a skew; write it like +2h, -90s or 0", by)));
+  const std::string_view library = faketime_library();
+  if (!none && library.empty())
+    return fail(Error{501, "NoFaketime", "clocks are skewed with libfaketime, which is not installed",
+                      "apt install libfaketime"});
+  found->skew = none ? "" : by;
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(*time).count();
+  if (none)
+    found->set_environment({});
+  else
+    found->set_environment({fmt::format("LD_PRELOAD={}", library), fmt::format("FAKETIME={}{}", by[0], seconds),
+                            "FAKETIME_DONT_FAKE_MONOTONIC=1"});
+  return none ? fmt::format("{}: its clock is right again; server and agent start anew", node)
+              : fmt::format("{}: server and agent start anew with a clock {} off", node, by);
+}
+
+}  // namespace dure::lab
