@@ -70,10 +70,22 @@ void print_findings(const CheckFlags& flags, const std::vector<Finding>& finding
                                       : bootstrap::check_report(findings, checks).c_str());
 }
 
+constexpr size_t kManifestBytesMax = 16 << 20;
+
 // "-": standard input, as kubectl has it.
+Result<std::string> read_manifest(os::Disk& disk, const std::string& path) {
+  if (path != "-") return os::read_file(disk, path, kManifestBytesMax);
+  std::string text;
+  char buffer[4096];
+  while (const size_t got = fread(buffer, 1, sizeof buffer, stdin)) {
+    text.append(buffer, got);
+    if (text.size() > kManifestBytesMax) return fail(bad_request("the manifest is larger than 16 MB"));
+  }
+  return text;
+}
+
 Result<int> check_file(const CheckFlags& flags, os::Disk& disk, const CheckOptions& options) {
-  const std::string path = flags.manifest == "-" ? "/proc/self/fd/0" : flags.manifest;
-  DURE_TRY(const std::string text, os::read_file(disk, path, 16 << 20));
+  DURE_TRY(const std::string text, read_manifest(disk, flags.manifest));
   const auto findings = bootstrap::without_ignored(bootstrap::check_manifest(text, options), flags.ignored);
   print_findings(flags, findings, 0);
   return bootstrap::refusal(findings) ? 1 : 0;

@@ -160,6 +160,8 @@ const std::vector<Break>& breaks() {
     BREAK("DockerOverlap", add_link(f, "docker0", "10.245.0.1/16")),
     BREAK("DockerOverlap", add_link(f, "br-1a2b3c", "10.100.0.1/16")),
     BREAK("RouteOverlap", f.routes.push_back({*IpPrefix::parse("10.244.7.0/24"), "tun0", 0})),
+    BREAK("RouteInsideLan", f.routes.push_back({*IpPrefix::parse("192.168.0.64/26"), "tunl0", 0})),
+    BREAK("BehindCarrierNat", o.role = Role::server; f.interfaces[1].addresses = {*IpPrefix::parse("100.72.3.4/10")}),
     BREAK("ApiPortTaken", o.role = Role::server; f.listeners.push_back({"tcp", *Ip::parse("::"), 6443})),
     BREAK("WireGuardPortTaken", f.listeners.push_back({"udp", *Ip::parse("0.0.0.0"), 51820})),
     BREAK("VxlanPortTaken", o.network = "vxlan"; f.listeners.push_back({"udp", *Ip::parse("0.0.0.0"), 8472})),
@@ -189,6 +191,8 @@ const std::vector<Break>& breaks() {
     BREAK("FilterBlocksPods", f.firewall.chains = {dropping("forward")}),
     BREAK("FilterBlocksPods", f.firewall.chains = {dropping("input", {"tcp dport 22 accept"})}),
     BREAK("DockerForwardDrop", f.firewall.chains = {dropping("forward")}; f.firewall.docker = true),
+    BREAK("IcmpDropped", f.firewall.chains = {dropping("input", {"icmp type echo-request drop"})};
+          f.firewall.chains[0].drops = false),
     BREAK("LegacyTables", f.firewall.legacy_tables = true),
     BREAK("RuntimeMissing", f.runtime = {.socket = "/run/containerd/containerd.sock"}),
     BREAK("RuntimeNotRunning", f.runtime.socket_exists = false),
@@ -201,6 +205,9 @@ const std::vector<Break>& breaks() {
     BREAK("KubeadmLeft", f.paths = {"/etc/kubernetes/kubelet.conf"}),
     BREAK("OtherDistributionLeft", f.paths = {"/var/lib/k0s"}),
     BREAK("ForeignCni", f.cni_files = {"10-calico.conflist"}),
+    BREAK("ForeignCni", f.cni_files = {"87-podman.conflist"}),
+    BREAK("AdminConfOnWorker", f.member = true; f.paths = {"/root/.kube/config"}),
+    BREAK("AptInsecure", f.apt_insecure = "/etc/apt/apt.conf.d/99allow-insecure-repositories"),
     BREAK("FlannelLeft", add_link(f, "flannel.1")),
     BREAK("CalicoLeft", add_link(f, "cali0123456789a")),
     BREAK("CiliumLeft", add_link(f, "cilium_host")),
@@ -282,7 +289,7 @@ TEST(Checks, WhatIsFineSaysNothing) {
 
 TEST(Checks, AMemberIsNotItsOwnLeftover) {
   MachineFacts facts = clean_machine();
-  facts.member = true;
+  facts.member = facts.server = true;
   facts.paths = {"/etc/kubernetes/kubelet.conf", "/etc/kubernetes/admin.conf"};
   facts.cni_files = {"10-dure.conflist"};
   facts.listeners.push_back({"tcp", *Ip::parse("0.0.0.0"), 6443});
@@ -291,6 +298,14 @@ TEST(Checks, AMemberIsNotItsOwnLeftover) {
   for (const char* name : {"cni0", "flannel.1", "dure-wg", "veth123"}) add_link(facts, name, "10.244.0.1/24");
   facts.routes.push_back({*IpPrefix::parse("10.244.1.0/24"), "flannel.1", 0});
   EXPECT_EQ(codes_of(check_machine(facts, {.role = Role::server})), std::vector<std::string>{});
+}
+
+TEST(Checks, ACniFileIsWorseWhenItComesFirst) {
+  MachineFacts facts = clean_machine();
+  facts.cni_files = {"87-podman.conflist", "10-dure.conflist"};
+  EXPECT_EQ(check_machine(facts, {})[0].severity, Severity::note);
+  facts.cni_files.push_back("05-cilium.conflist");
+  EXPECT_EQ(check_machine(facts, {})[0].severity, Severity::refuse);
 }
 
 TEST(Checks, FixesSayTheExactRules) {
@@ -426,6 +441,7 @@ TEST(ReadFacts, WhatIsBrokenInFilesIsFound) {
   machine.write("/etc/cni/net.d/10-flannel.conflist", "{}");
   machine.write("/etc/sysctl.d/99-hard.conf", "net.ipv4.ip_forward=0\n");
   machine.write("/etc/resolv.conf", "nameserver 127.0.0.53\n");
+  machine.write("/etc/apt/apt.conf.d/99x", "APT::Get::AllowUnauthenticated \"true\";\n");
   machine.write("/proc/812/comm", "k3s-server\n");
   machine.write("/proc/net/udp6",
                 "x\n 1: 00000000000000000000000000000000:0035 00000000000000000000000000000000:0000 07 0\n");
@@ -434,7 +450,7 @@ TEST(ReadFacts, WhatIsBrokenInFilesIsFound) {
   EXPECT_EQ(codes_of(check_machine(machine.read(), {})),
             (std::vector<std::string>{"ForwardingPinnedOff", "LidSleeps", "DnsPortTaken", "ResolverLoops",
                                       "ProxyWithoutExceptions", "UfwBlocksPods", "CriDisabled", "OtherKubernetesRuns",
-                                      "ForeignCni"}));
+                                      "ForeignCni", "AptInsecure"}));
 }
 
 TEST(ReadFacts, Ruleset) {

@@ -165,6 +165,22 @@ Answer docker_forward_drop(const MachineFacts& facts, const CheckOptions& option
                  "iptables -I DOCKER-USER -i cni0 -j ACCEPT; iptables -I DOCKER-USER -o cni0 -j ACCEPT"};
 }
 
+// Path MTU discovery lives on ICMP; so does every first test of a network.
+Answer icmp_dropped(const MachineFacts& facts, const CheckOptions&) {
+  for (const FilterChain& chain : facts.firewall.chains)
+    for (const std::string& rule : chain.rules) {
+      const bool is_icmp = rule.find("icmp") != std::string::npos && rule.find("icmpv6") == std::string::npos;
+      if (!is_icmp || (!rule.ends_with(" drop") && rule.find("-j DROP") == std::string::npos)) continue;
+      return Verdict{
+          fmt::format("the chain {} drops ICMP ({}): ping fails, and large packets vanish where a cable on the way "
+                      "is smaller",
+                      chain_name(chain), rule),
+          fmt::format("nft -a list chain {}   then: nft delete rule {} handle N", chain_name(chain),
+                      chain_name(chain))};
+    }
+  return {};
+}
+
 Answer legacy_tables(const MachineFacts& facts, const CheckOptions&) {
   if (!facts.firewall.legacy_tables) return {};
   return Verdict{"iptables-legacy has rules beside nftables; a packet must pass both, and nft list ruleset shows one",
@@ -183,6 +199,7 @@ constexpr Check kChecks[] = {
     {"FilterBlocksApi", Severity::refuse, true, "members must reach the server's one port", filter_blocks_api},
     {"FilterBlocksPods", Severity::refuse, false, "pods ask DNS on their node and talk through it", filter_blocks_pods},
     {"DockerForwardDrop", Severity::refuse, false, "Docker closes forwarding for everybody", docker_forward_drop},
+    {"IcmpDropped", Severity::warn, false, "networks report what does not fit by ICMP", icmp_dropped},
     {"LegacyTables", Severity::note, false, "two packet filters are one too many", legacy_tables},
 };
 

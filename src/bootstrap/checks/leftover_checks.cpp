@@ -66,9 +66,16 @@ Answer foreign_cni(const MachineFacts& facts, const CheckOptions& options) {
         (file.ends_with(".conf") || file.ends_with(".conflist") || file.ends_with(".json")))
       foreign.push_back(file);
   if (foreign.empty()) return {};
+  const bool first = std::ranges::min(foreign) < "10-dure.conflist";
   return Verdict{
-      fmt::format("/etc/cni/net.d holds {}; the runtime takes the file that comes first by name", join(foreign, ", ")),
-      fmt::format("mv /etc/cni/net.d/{} /root/   (or keep that network: dure init --network none)", foreign.front())};
+      first ? fmt::format("/etc/cni/net.d/{} comes before dure's file by name, and the runtime takes the first",
+                          std::ranges::min(foreign))
+            : fmt::format("/etc/cni/net.d also holds {}; the runtime takes dure's file, which comes first",
+                          join(foreign, ", ")),
+      fmt::format("mv /etc/cni/net.d/{} /root/   (or keep that network: dure init --network none)",
+                  std::ranges::min(foreign)),
+      {},
+      first ? Severity::refuse : Severity::note};
 }
 
 Answer flannel_left(const MachineFacts& facts, const CheckOptions& options) {
@@ -116,6 +123,21 @@ Answer kube_proxy_left(const MachineFacts& facts, const CheckOptions&) {
                       : "iptables-save | grep -v KUBE | iptables-restore   (or reboot: they are not saved)"};
 }
 
+// A copy of the administrator's kubeconfig on a worker is the cluster in the hands of whoever takes the worker.
+Answer admin_conf_on_worker(const MachineFacts& facts, const CheckOptions&) {
+  if (!facts.member || facts.server) return {};
+  const auto path = first_of(facts.paths, {"/etc/kubernetes/admin.conf", "/root/.kube/config"});
+  if (!path) return {};
+  return Verdict{
+      "this worker holds a kubeconfig (" + *path + "); if it is the administrator's, the worker can do everything",
+      "rm " + *path + "   (use kubectl from the server or your own machine)"};
+}
+
+Answer apt_insecure(const MachineFacts& facts, const CheckOptions&) {
+  if (facts.apt_insecure.empty()) return {};
+  return Verdict{facts.apt_insecure + " lets apt install packages that nobody signed", "rm " + facts.apt_insecure};
+}
+
 constexpr Check kChecks[] = {
     {"OtherKubernetesRuns", Severity::refuse, false, "two agents would fight over pods and ports",
      other_kubernetes_runs},
@@ -129,6 +151,8 @@ constexpr Check kChecks[] = {
     {"WeaveLeft", Severity::warn, false, "its range is 10.32.0.0/12", weave_left},
     {"ForeignBridge", Severity::warn, false, "it has the name of ours", foreign_bridge},
     {"KubeProxyLeft", Severity::warn, false, "it still redirects Services of the old cluster", kube_proxy_left},
+    {"AdminConfOnWorker", Severity::note, false, "no worker needs it", admin_conf_on_worker},
+    {"AptInsecure", Severity::warn, false, "a guide's shortcut stays for ever", apt_insecure},
 };
 
 }  // namespace

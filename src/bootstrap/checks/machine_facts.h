@@ -129,6 +129,8 @@ struct MachineFacts {
   std::vector<std::string> cni_files;         // in /etc/cni/net.d
   std::vector<std::string> static_manifests;  // in /etc/kubernetes/manifests
   bool member = false;                        // dure was set up here already
+  bool server = false;                        // and the control plane is here
+  std::string apt_insecure;                   // a file that turns apt's signature checks off; empty: none
 };
 
 // What is not in files.

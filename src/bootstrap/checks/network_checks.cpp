@@ -161,6 +161,33 @@ Answer route_overlap(const MachineFacts& facts, const CheckOptions& options) {
   return {};
 }
 
+// Calico's pool over a LAN looks like this: part of the neighbours is suddenly behind a tunnel.
+Answer route_inside_lan(const MachineFacts& facts, const CheckOptions&) {
+  const Interface* uplink = uplink_of(facts);
+  if (!uplink) return {};
+  for (const RouteFact& route : facts.routes)
+    for (const IpPrefix& lan : uplink->addresses) {
+      if (lan.ip.v6 || is_default(route) || route.interface == uplink->name || route.destination.length == 32) continue;
+      const Interface* other = interface_named(facts, route.interface);
+      if (other && (other->physical || other->loopback)) continue;
+      if (route.destination.length <= lan.length || !lan.contains(route.destination.ip)) continue;
+      return Verdict{
+          fmt::format("a route to {} by {} takes a part of this machine's own LAN {} away", route.destination.text(),
+                      route.interface, lan.network().text()),
+          fmt::format("ip route del {}   (Calico: give it a pool that is not the LAN's)", route.destination.text())};
+    }
+  return {};
+}
+
+Answer behind_carrier_nat(const MachineFacts& facts, const CheckOptions&) {
+  const Interface* uplink = uplink_of(facts);
+  const IpPrefix shared{Ip::v4(0x64400000), 10};
+  if (!uplink || std::ranges::none_of(uplink->addresses, [&](const IpPrefix& one) { return shared.contains(one.ip); }))
+    return {};
+  return Verdict{"the way out is a provider's shared address (100.64.0.0/10): no port can be forwarded to this server",
+                 "put the server, or a relay of its port, where a port can be reached"};
+}
+
 // --- Ports
 
 const Listener* listener_on(const MachineFacts& facts, std::string_view protocol, uint16_t port, bool wildcard_only) {
@@ -301,6 +328,8 @@ constexpr Check kChecks[] = {
     {"RangeOverlap", Severity::refuse, false, "one address cannot be in two places", range_overlap},
     {"DockerOverlap", Severity::refuse, false, "Docker's networks take addresses of pods", docker_overlap},
     {"RouteOverlap", Severity::warn, false, "a more exact route wins over the cluster's", route_overlap},
+    {"RouteInsideLan", Severity::warn, false, "neighbours become unreachable", route_inside_lan},
+    {"BehindCarrierNat", Severity::warn, true, "members must reach the server", behind_carrier_nat},
     {"ApiPortTaken", Severity::refuse, true, "the API server must listen", api_port_taken},
     {"WireGuardPortTaken", Severity::refuse, false, "two programs cannot share a port", wireguard_port_taken},
     {"VxlanPortTaken", Severity::refuse, false, "two programs cannot share a port", vxlan_port_taken},

@@ -32,7 +32,8 @@ constexpr std::array kLeftoverPaths = {"/var/lib/rancher/k3s",
                                        "/var/snap/microk8s",
                                        "/run/flannel/subnet.env",
                                        "/var/lib/calico",
-                                       "/sys/fs/bpf/cilium"};
+                                       "/sys/fs/bpf/cilium",
+                                       "/root/.kube/config"};
 
 constexpr std::array kProcesses = {"kubelet",  "k3s-server",     "k3s-agent",  "k3s",  "k0s",
                                    "kubelite", "kube-apiserver", "kube-proxy", "rke2", "firewalld"};
@@ -319,6 +320,13 @@ class Reader {
     for (const std::string& name : list("/etc/kubernetes/manifests"))
       if (name.ends_with(".yaml")) facts_.static_manifests.push_back(name);
     facts_.member = exists(places_.settings + "/agent.conf");
+    facts_.server = exists(places_.settings + "/server.conf");
+    for (const std::string& name : list("/etc/apt/apt.conf.d")) {
+      std::string content = lower(text("/etc/apt/apt.conf.d/" + name));
+      std::erase_if(content, [](char c) { return c == ' ' || c == '"'; });
+      if (content.find("allowunauthenticatedtrue") != std::string::npos)
+        facts_.apt_insecure = "/etc/apt/apt.conf.d/" + name;
+    }
   }
 
   os::Disk& disk_;
