@@ -44,6 +44,7 @@ Door doctor_door();
 Door verify_door();
 Door config_door();
 Door lab_door();
+Door path_door();
 Door version_door();
 
 }  // namespace dure::cmd

@@ -13,7 +13,7 @@ int main(int argc, char** argv) {
   const Door house{.name = "dure",
                    .summary = "dure: one Kubernetes cluster out of machines that were never meant to be one",
                    .doors = {init_door(), join_door(), check_door(), status_door(), doctor_door(), verify_door(),
-                             config_door(), server_door(), agent_door(), token_door(), certs_door(), kubeconfig_door(),
-                             reset_door(), lab_door(), version_door()}};
+                             path_door(), config_door(), server_door(), agent_door(), token_door(), certs_door(),
+                             kubeconfig_door(), reset_door(), lab_door(), version_door()}};
   return enter(house, argc, argv);
 }

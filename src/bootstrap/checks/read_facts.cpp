@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "bootstrap/checks/fact_files.h"
 #include "bootstrap/checks/machine_facts.h"
+#include "bootstrap/checks/virtualization.h"
 #include "os/disk.h"
 
 namespace dure::bootstrap {
@@ -170,28 +171,10 @@ class Reader {
     virtualization();
   }
 
-  // What systemd-detect-virt looks at, in short.
   void virtualization() {
-    const std::string container = line("/run/systemd/container");
-    if (!container.empty() || exists("/.dockerenv") || exists("/run/.containerenv")) {
-      facts_.container = true;
-      facts_.virtualization = !container.empty() ? container : exists("/.dockerenv") ? "docker" : "podman";
-      return;
-    }
-    const std::string vendor = line("/sys/class/dmi/id/sys_vendor"), product = line("/sys/class/dmi/id/product_name");
-    constexpr std::array<std::pair<std::string_view, const char*>, 7> known = {{{"VirtualBox", "oracle"},
-                                                                                {"innotek", "oracle"},
-                                                                                {"VMware", "vmware"},
-                                                                                {"QEMU", "kvm"},
-                                                                                {"KVM", "kvm"},
-                                                                                {"Virtual Machine", "microsoft"},
-                                                                                {"Xen", "xen"}}};
-    for (const auto& [word, name] : known)
-      if (vendor.find(word) != std::string::npos || product.find(word) != std::string::npos) {
-        facts_.virtualization = name;
-        return;
-      }
-    if (text("/proc/cpuinfo").find(" hypervisor") != std::string::npos) facts_.virtualization = "vm-other";
+    const Virtualization seen = read_virtualization(disk_);
+    facts_.container = seen.container;
+    facts_.virtualization = seen.kind;
   }
 
   void power() {
