@@ -4,15 +4,18 @@
 #include <atomic>
 #include <future>
 #include <map>
+#include <set>
 #include <thread>
 
 #include <fmt/format.h>
 
+#include "cli/status.h"
 #include "client/object_meta.h"
 #include "kinds/views/core_v1.h"
 #include "os/clock.h"
 #include "run/loop.h"
 #include "schema/json.h"
+#include "schema/yaml.h"
 
 namespace dure::cli {
 namespace {
@@ -62,7 +65,7 @@ class Verification {
     const Monotonic until = clock_->now() + options_.start_timeout;
     if (is_there()) {
       options_.progress("removing what an earlier run left");
-      clean_up();
+      clean_up(true);
       while (is_there()) {
         if (clock_->now() > until)
           return fail(Error{409, "NamespaceStuck", "the namespace dure-verify of an earlier run does not go away",
@@ -76,10 +79,19 @@ class Verification {
     return made ? Status{} : fail(made.error());
   }
 
-  void clean_up() {
-    // Grace 0: what a stuck node holds must not stay for later runs.
-    for (size_t i = 0; i < targets_.size(); ++i)
-      api_.client().remove(core::pods, {verify_namespace, targets_[i].pod}, {.grace_period_seconds = 1}).has_value();
+  // A pod whose node is silent would stay "Terminating" and hold the namespace: such pods are taken away at once.
+  void clean_up(bool at_once = false) {
+    std::set<std::string, std::less<>> silent;
+    if (auto nodes = api_.client().list(core::nodes))
+      for (const Object& node : nodes->items)
+        if (!is_node_ready(node)) silent.emplace(client::name_of(node));
+    if (auto pods = api_.client().list(core::pods, {.namespace_ = verify_namespace}))
+      for (const Object& pod : pods->items) {
+        const bool now = at_once || silent.contains(core::Pod(pod).spec().nodeName());
+        const Status removed =
+            api_.client().remove(core::pods, client::key_of(pod), {.grace_period_seconds = now ? 0 : 1});
+        (void)removed;  // the namespace takes it along
+      }
     if (Status gone = api_.client().remove(core::namespaces, {{}, verify_namespace});
         !gone && !gone.error().is("NotFound"))
       options_.progress("cannot remove the namespace dure-verify: " + gone.error().message);
@@ -96,11 +108,21 @@ class Verification {
 
   // --- Pods and Services
 
+  // As kubeadm-config says it, where there is one.
+  std::string dns_domain() {
+    const auto config = api_.client().get(core::configmaps, {"kube-system", "kubeadm-config"});
+    if (!config) return "cluster.local";
+    const auto cluster = schema::decode_yaml(core::ConfigMap(*config).data().get("ClusterConfiguration"));
+    const schema::Node* domain = cluster ? cluster->root()->find("networking", "dnsDomain") : nullptr;
+    return domain && !domain->string().empty() ? std::string(domain->string()) : "cluster.local";
+  }
+
   Status prove(Matrix& matrix) {
+    const std::string domain = dns_domain();
     for (size_t i = 0; i < matrix.nodes.size(); ++i) {
       Target target;
       target.pod = fmt::format("witness-{}", i);
-      target.service_name = fmt::format("{}.{}.svc.cluster.local", target.pod, verify_namespace);
+      target.service_name = fmt::format("{}.{}.svc.{}", target.pod, verify_namespace, domain);
       targets_.push_back(target);
       DURE_CHECK(make_pair(target.pod, matrix.nodes[i]));
     }

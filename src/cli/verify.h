@@ -18,7 +18,7 @@ inline constexpr const char* verify_image = "dure.dev/witness:1";
 struct VerifyOptions {
   std::vector<std::string> nodes;                        // empty: all
   Duration start_timeout = 30s;                          // for pods to run
-  Duration path_timeout = 20s;                           // until a path must have worked once
+  Duration path_timeout = 30s;                           // until a path must have worked once
   Duration question_timeout = 2s;                        // one try
   std::function<bool()> stopped = [] { return false; };  // Ctrl-C: ends soon, and cleans up
   std::function<void(const std::string&)> progress = [](const std::string&) {};

@@ -25,7 +25,7 @@ namespace {
 struct ClusterFlags {
   std::string kubeconfig, context, output;
   std::vector<std::string> nodes;
-  std::string timeout = "20s";
+  std::string timeout = "30s";
 };
 
 Result<std::unique_ptr<cli::Api>> open_api(const ClusterFlags& flags) {
@@ -85,7 +85,7 @@ Result<int> verify(const ClusterFlags& flags) {
     return fail(bad_request("--timeout: \"" + flags.timeout + "\" is not a duration such as 20s"));
   cli::VerifyOptions options;
   options.nodes = flags.nodes;
-  options.path_timeout = *timeout;
+  options.path_timeout = options.start_timeout = *timeout;
   if (isatty(STDERR_FILENO)) options.progress = [](const std::string& line) { fprintf(stderr, "%s\n", line.c_str()); };
   auto matrix = verify_until_stopped(*api, options, stop);
   if (!matrix && matrix.error().is("Stopped")) return 130;
@@ -125,7 +125,7 @@ Door verify_door() {
   auto flags = std::make_shared<ClusterFlags>();
   std::vector<Flag> table = common_flags(*flags);
   table.push_back({"--node", &flags->nodes, "Only these nodes"});
-  table.push_back({"--timeout", &flags->timeout, "How long a path may take to work"});
+  table.push_back({"--timeout", &flags->timeout, "How long pods may take to start, and then paths to work"});
   return {
       .name = "verify",
       .summary = "Prove the cluster with traffic: ping, Service and DNS between all nodes; logs, exec, port-forward",
