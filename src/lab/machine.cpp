@@ -40,7 +40,7 @@ std::string text_of(const std::string& path) {
 Machine::Machine(const LabSpec& lab, const NodeSpec& spec, const std::vector<Hierarchy>& groups)
     : lab_(lab), spec_(spec), groups_(groups), folder_(lab.folder + "/nodes/" + spec.name) {}
 
-Status Machine::switch_on(int init_pid, const std::string& hosts) {
+Status Machine::switch_on(int init_pid, const std::string& hosts, const std::string& root) {
   std::error_code ignored;
   fs::create_directories(folder_, ignored);
   DURE_CHECK(make_groups(groups_, lab_.id, spec_.name));
@@ -48,7 +48,7 @@ Status Machine::switch_on(int init_pid, const std::string& hosts) {
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control) != 0) return fail(from_errno("socketpair", errno));
   const int on = 1;
   setsockopt(control[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
-  DURE_TRY(launcher_, clone_child(0, [&] { return launch(init_pid, control[1], hosts); }));
+  DURE_TRY(launcher_, clone_child(0, [&] { return launch(init_pid, control[1], hosts, root); }));
   close(control[1]);
   control_ = control[0];
   DURE_TRY(pid_, await_ready());
@@ -56,7 +56,7 @@ Status Machine::switch_on(int init_pid, const std::string& hosts) {
 }
 
 // In a child that is already inside the lab's pid namespace: pid 1 of the node is its child and dies with it.
-int Machine::launch(int init_pid, int control, const std::string& hosts) const {
+int Machine::launch(int init_pid, int control, const std::string& hosts, const std::string& root) const {
   prctl(PR_SET_NAME, "dure-lab-node");
   unblock_signals();
   if (!enter_groups(groups_, lab_.id, spec_.name)) return 1;
@@ -65,7 +65,7 @@ int Machine::launch(int init_pid, int control, const std::string& hosts) const {
   auto pid = clone_child(kNodeNamespaces, [&] {
     dup2(log, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
-    return run_node({spec_, folder_, lab_.binary, hosts, groups_, control});
+    return run_node({spec_, folder_, lab_.binary, root, hosts, groups_, control});
   });
   close(control);
   return pid ? wait_for(*pid) : 1;
@@ -105,12 +105,32 @@ void Machine::switch_off() {
 
 void Machine::add_service(const std::string& name, const std::vector<std::string>& arguments) {
   services_.push_back({name, arguments});
+  if (systemd()) return start_unit(services_.back());
   order("start\t" + name + "\t" + join(arguments, "\t"));
 }
 
+// containerd has a unit of its own there; dure's are transient ones, until something installs others.
+void Machine::start_unit(const Service& service) const {
+  if (service.name == "containerd") return;
+  std::vector<std::string> words{"systemd-run", "--quiet", "--unit=" + service.name, "--property=Restart=always",
+                                 "--property=RestartSec=1"};
+  for (const std::string& pair : environment_)
+    if (!pair.empty()) words.push_back("--setenv=" + pair);
+  words.insert(words.end(), service.arguments.begin(), service.arguments.end());
+  control_unit(words);
+}
+
+void Machine::control_unit(const std::vector<std::string>& words) const {
+  if (auto done = inside(words); !done) dprintf(STDOUT_FILENO, "%s\n", done.error().message.c_str());
+}
+
 void Machine::start_services() {
-  for (const Service& service : services_) order("start\t" + service.name + "\t" + join(service.arguments, "\t"));
-  if (!environment_.empty()) set_environment(environment_);
+  for (const Service& service : services_)
+    if (systemd())
+      start_unit(service);
+    else
+      order("start\t" + service.name + "\t" + join(service.arguments, "\t"));
+  if (!systemd() && !environment_.empty()) set_environment(environment_);
 }
 
 bool Machine::has_service(const std::string& name) const {
@@ -120,13 +140,19 @@ bool Machine::has_service(const std::string& name) const {
 }
 
 void Machine::send_signal(const std::string& service, int number) {
+  if (systemd()) return control_unit({"systemctl", "kill", "--signal=" + std::to_string(number), service});
   order("signal\t" + service + "\t" + std::to_string(number));
 }
 
 void Machine::set_environment(const std::vector<std::string>& pairs) {
   environment_ = pairs;
   for (const Service& service : services_)
-    if (service.name.starts_with("dure")) order("set\t" + service.name + "\t" + join(pairs, "\t"));
+    if (service.name.starts_with("dure") && systemd()) {
+      control_unit({"systemctl", "stop", service.name});
+      start_unit(service);
+    } else if (service.name.starts_with("dure")) {
+      order("set\t" + service.name + "\t" + join(pairs, "\t"));
+    }
 }
 
 void Machine::order(const std::string& line) const {

@@ -16,8 +16,9 @@ class Machine {
  public:
   Machine(const LabSpec& lab, const NodeSpec& spec, const std::vector<Hierarchy>& groups);
 
-  // Namespaces and pid 1, under the lab's pid 1. `hosts` are further lines of its /etc/hosts.
-  Status switch_on(int init_pid, const std::string& hosts);
+  // Namespaces and pid 1, under the lab's pid 1. `hosts` are further lines of its /etc/hosts; `root` is the file system
+  // of a node of kind systemd.
+  Status switch_on(int init_pid, const std::string& hosts, const std::string& root);
   // As if the plug was pulled: everything in it is killed at once. Its network device is gone.
   void switch_off();
   bool on() const { return pid_ > 0; }
@@ -48,9 +49,12 @@ class Machine {
     std::string name;
     std::vector<std::string> arguments;
   };
-  int launch(int init_pid, int control, const std::string& hosts) const;
+  int launch(int init_pid, int control, const std::string& hosts, const std::string& root) const;
   Result<int> await_ready() const;
   void order(const std::string& line) const;
+  bool systemd() const { return spec_.kind == NodeKind::systemd; }
+  void start_unit(const Service& service) const;
+  void control_unit(const std::vector<std::string>& words) const;
 
   const LabSpec& lab_;
   const NodeSpec& spec_;

@@ -18,6 +18,7 @@
 
 #include "base/text.h"
 #include "lab/process.h"
+#include "lab/systemd_root.h"
 
 namespace dure::lab {
 namespace {
@@ -30,8 +31,8 @@ class SetUp {
 
   bool run() {
     return step("mount propagation", mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr)) &&
-           step("sethostname", sethostname(init_.node.name.c_str(), init_.node.name.size())) && folders() &&
-           kernel_views() && cgroups();
+           step("sethostname", sethostname(init_.node.name.c_str(), init_.node.name.size())) &&
+           (init_.root.empty() ? folders() && kernel_views() : own_root()) && cgroups();
   }
 
  private:
@@ -81,6 +82,13 @@ class SetUp {
     identity_files();
     return step("/run", mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64m")) &&
            step("/tmp", mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=512m"));
+  }
+
+  bool own_root() {
+    if (!enter_systemd_root(init_.root, init_.state, init_.binary)) return false;
+    for (const char* path : {"/opt/cni/bin", "/etc/cni/net.d", "/etc/containerd"}) fs::create_directories(path);
+    identity_files();
+    return true;
   }
 
   void identity_files() {
@@ -247,6 +255,10 @@ int run_node(const NodeInit& init) {
   if (chdir("/") != 0) return 1;
   umask(022);
   if (write(init.control, "ready", 5) != 5) return 1;
+  if (!init.root.empty()) {
+    become_systemd();
+    return 1;
+  }
   Services().serve(init.control);
   return 0;
 }

@@ -79,6 +79,9 @@ Result<int> spawn(const Command& command) {
     if (command.die_with_parent) prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGCHLD, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
+    sigset_t none;  // the supervisor waits for its signals with a descriptor
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
     execute(command);
   }
   return pid;

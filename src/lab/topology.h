@@ -58,10 +58,16 @@ struct SiteSpec {
   Ip gateway() const;
 };
 
+enum class NodeKind : uint8_t {
+  ns,       // namespaces on the machine's own files; the lab keeps its services
+  systemd,  // the same with a Debian of its own and systemd as pid 1: to try what installs services
+};
+
 struct NodeSpec {
-  std::string name;                       // also the host name
-  std::string site;                       // where it stands at first
-  std::string address;                    // there; filled in by the reader when not given
+  std::string name;     // also the host name
+  std::string site;     // where it stands at first
+  std::string address;  // there; filled in by the reader when not given
+  NodeKind kind = NodeKind::ns;
   bool server = false;                    // runs the control plane (and an agent)
   bool bare = false;                      // only a machine with containerd: to try `dure join` by hand
   std::string cpu = "2", memory = "2Gi";  // what the agent reports: /proc shows the whole machine

@@ -187,7 +187,7 @@ class Reader {
     node.name = name_at(at);
     fields(at, {{"site", [&](const At& one) { node.site = std::string(text(one)); }},
                 {"address", [&](const At& one) { node.address = std::string(text(one)); }},
-                {"kind", [&](const At& one) { read_kind(one); }},
+                {"kind", [&](const At& one) { read_kind(one, node.kind); }},
                 {"server", [&](const At& one) { node.server = yes(one); }},
                 {"bare", [&](const At& one) { node.bare = yes(one); }},
                 {"class", [&](const At& one) { node.node_class = one_of(one, {"always-on", "remote", "laptop"}); }},
@@ -200,11 +200,12 @@ class Reader {
     out_.nodes.push_back(std::move(node));
   }
 
-  void read_kind(const At& at) {
+  void read_kind(const At& at, NodeKind& out) {
     const std::string_view kind = text(at);
-    if (kind == "systemd" || kind == "vm")
-      return say(at, fmt::format("nodes of kind {} are not built yet; use ns", kind));
-    if (kind != "ns") say(at, fmt::format("\"{}\" is not a kind of node; there is ns", kind));
+    out = kind == "systemd" ? NodeKind::systemd : NodeKind::ns;
+    if (kind == "vm") return say(at, "nodes of kind vm are not built yet; there are ns and systemd");
+    if (kind != "ns" && kind != "systemd")
+      say(at, fmt::format("\"{}\" is not a kind of node; there are ns and systemd", kind));
   }
 
   std::string one_of(const At& at, const std::vector<std::string>& allowed) {

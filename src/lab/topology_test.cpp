@@ -68,6 +68,12 @@ TEST(Topology, FindingsNameLineAndField) {
   EXPECT_THAT(refusal(""), HasSubstr("empty"));
 }
 
+TEST(Topology, KindsOfNodes) {
+  const std::string head = "sites:\n  a: {subnet: 10.0.0.0/24}\nnodes:\n  n: {site: a, server: yes, kind: ";
+  EXPECT_EQ(read_topology(head + "systemd}\n")->nodes[0].kind, NodeKind::systemd);
+  EXPECT_THAT(refusal(head + "vm}\n"), HasSubstr("nodes.n.kind: nodes of kind vm are not built yet"));
+}
+
 TEST(Topology, AllFindingsComeAtOnce) {
   EXPECT_THAT(refusal("sites:\n  a: {subnet: x, nat: y}\nnodes:\n  n: {kind: robot, class: z}\n"),
               AllOf(HasSubstr("sites.a.subnet"), HasSubstr("sites.a.nat"), HasSubstr("nodes.n.kind"),

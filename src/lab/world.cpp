@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "lab/forwarder.h"
 #include "lab/process.h"
+#include "lab/systemd_root.h"
 
 namespace dure::lab {
 namespace {
@@ -68,6 +69,7 @@ World::World(const LabSpec& spec, std::function<void(const std::string&)> step)
 Status World::build() {
   DURE_TRY(groups_, hierarchies());
   remove_groups(groups_, spec_.id, 10);  // of an earlier lab whose supervisor was killed
+  DURE_CHECK(find_root());
   DURE_CHECK(start_init());
   DURE_CHECK(network_.build(init_pid_));
   step_("internet and " + std::to_string(spec_.topology.sites.size()) +
@@ -75,6 +77,19 @@ Status World::build() {
   DURE_CHECK(switch_on_all());
   DURE_CHECK(start_cluster());
   return open_door();
+}
+
+Status World::find_root() {
+  for (const NodeSpec& node : spec_.topology.nodes) {
+    if (node.kind != NodeKind::systemd || !root_.empty()) continue;
+    DURE_TRY(root_, systemd_root(step_));
+  }
+  return {};
+}
+
+const std::string& World::root_of(const Machine& machine) const {
+  static const std::string none;
+  return machine.spec().kind == NodeKind::systemd ? root_ : none;
 }
 
 Status World::start_init() {
@@ -90,7 +105,7 @@ Status World::start_init() {
 Status World::switch_on_all() {
   for (const NodeSpec& node : spec_.topology.nodes) {
     Machine& machine = machines_.emplace_back(spec_, node, groups_);
-    DURE_CHECK(machine.switch_on(init_pid_, hosts()));
+    DURE_CHECK(machine.switch_on(init_pid_, hosts(), root_of(machine)));
     DURE_CHECK(network_.plug_in(node.name, machine.pid()));
     machine.add_service("containerd", {"containerd", "--config", "/etc/containerd/config.toml"});
   }

@@ -50,6 +50,8 @@ class World {
   Status open_door();
   Status write_kubeconfig(const Machine& server) const;
   std::string hosts() const;
+  Status find_root();
+  const std::string& root_of(const Machine& machine) const;
   Result<Machine*> machine(const std::string& name);
   Result<Machine*> running(const std::string& name);
   Status known_site(const std::string& name) const;
@@ -63,6 +65,7 @@ class World {
   Network network_;
   std::vector<Hierarchy> groups_;
   std::list<Machine> machines_;
+  std::string root_;  // of nodes of kind systemd; empty: there are none
   int init_pid_ = 0, door_fd_ = -1, door_pid_ = 0, api_port_ = 0;
 };
 

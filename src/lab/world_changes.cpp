@@ -161,7 +161,7 @@ Result<std::string> World::kill_service(const std::string& node, const std::stri
 Result<std::string> World::start(const std::string& node) {
   DURE_TRY(Machine* const found, machine(node));
   if (found->on()) return node + " is on already";
-  DURE_CHECK(found->switch_on(init_pid_, hosts()));
+  DURE_CHECK(found->switch_on(init_pid_, hosts(), root_of(*found)));
   DURE_CHECK(network_.plug_in(node, found->pid()));
   found->start_services();
   DURE_CHECK(found->await_containerd());
