@@ -22,7 +22,7 @@ Status write_kubelet_conf(os::Disk& disk, os::Random& random, const Places& plac
   spec.not_after = now + 365 * 24h;
   DURE_TRY(const pki::KeyPair pair, pki::issue_pair(authority, spec, random));
   pki::Kubeconfig config;
-  config.server = options.agent.server_url;
+  config.server = options.server.url();
   config.ca_pem = authority.certificate().pem();
   config.user_name = spec.subject.common_name;
   config.certificate_pem = pair.certificate.pem();

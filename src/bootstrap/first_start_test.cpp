@@ -13,7 +13,7 @@ InitOptions options_for_test() {
   options.server.advertise_address = "192.0.2.10";
   options.server.node_name = "pi";
   options.agent.node_name = "pi";
-  options.agent.server_url = options.server.url();
+  options.agent.server_urls = {options.server.url()};
   return options;
 }
 

@@ -112,7 +112,7 @@ Result<JoinReport> prepare_node(run::Loop& loop, os::Disk& disk, const Places& p
   credentials.token = options.token;
   DURE_TRY(const auto api, client::connect(loop, url, credentials, {options.timeout}));
   DURE_CHECK(learn_settings(*api, options.agent));
-  options.agent.server_url = url;
+  options.agent.server_urls.insert(options.agent.server_urls.begin(), url);
 
   DURE_CHECK(disk.make_directories(places.data, 0755));
   Journal journal(disk, places.journal());
@@ -126,7 +126,9 @@ Result<JoinReport> prepare_node(run::Loop& loop, os::Disk& disk, const Places& p
   config.token = options.token;
   DURE_CHECK(os::write_file_atomic(disk, places.ca_certificate(), ca, 0644));
   DURE_CHECK(os::write_file_atomic(disk, places.bootstrap_conf(), pki::kubeconfig_text(config), 0600));
-  DURE_CHECK(os::write_file_atomic(disk, places.agent_conf(), to_text(options.agent), 0644));
+  // A proxy's address may hold a password.
+  const int mode = options.agent.proxy.find('@') == std::string::npos ? 0644 : 0600;
+  DURE_CHECK(os::write_file_atomic(disk, places.agent_conf(), to_text(options.agent), mode));
   return JoinReport{url};
 }
 

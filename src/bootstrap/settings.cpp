@@ -38,7 +38,9 @@ const std::vector<Row<AgentSettings>>& rows(const AgentSettings*) {
   static const std::vector<Row<AgentSettings>> value = {
       {"node-name", &AgentSettings::node_name},
       {"node-ip", &AgentSettings::node_ip},
-      {"server-url", &AgentSettings::server_url},
+      {"server-urls", nullptr, nullptr, &AgentSettings::server_urls},
+      {"proxy", &AgentSettings::proxy},
+      {"no-proxy", &AgentSettings::no_proxy},
       {"runtime-endpoint", &AgentSettings::runtime_endpoint},
       {"cluster-dns", &AgentSettings::cluster_dns},
       {"dns-domain", &AgentSettings::dns_domain},

@@ -28,6 +28,7 @@ struct Places {
   std::string server_conf() const { return settings + "/server.conf"; }
   std::string agent_conf() const { return settings + "/agent.conf"; }
   std::string store() const { return data + "/store"; }
+  std::string servers() const { return data + "/servers"; }  // addresses of the server that the cluster told
   std::string journal() const { return data + "/journal"; }
 };
 
@@ -45,7 +46,8 @@ struct ServerSettings {
 
 struct AgentSettings {
   std::string node_name, node_ip;
-  std::string server_url;
+  std::vector<std::string> server_urls;  // "https://host:port", as given to join; names are looked up at each try
+  std::string proxy, no_proxy;           // as HTTPS_PROXY and NO_PROXY
   std::string runtime_endpoint = "unix:///run/containerd/containerd.sock";
   std::string cluster_dns = "10.96.0.10", dns_domain = "cluster.local";
   std::string pod_cidr = "10.244.0.0/16", service_cidr = "10.96.0.0/12";

@@ -200,6 +200,11 @@ class HttpApi final : public Client {
 
 }  // namespace
 
+std::unique_ptr<Client> connect_over(std::unique_ptr<wire::HttpClient> http, Credentials credentials,
+                                     ConnectLimits limits) {
+  return std::make_unique<HttpApi>(std::move(http), std::move(credentials), std::string(), limits);
+}
+
 std::string path_of(const Resource& resource, std::string_view namespace_, std::string_view name,
                     std::string_view subresource) {
   std::string path = resource.group.empty() ? "/api/" : "/apis/" + std::string(resource.group) + "/";
@@ -241,7 +246,7 @@ Result<std::unique_ptr<Client>> connect(run::Loop& loop, std::string server_url,
   wire::TlsClientConfig tls{credentials.ca_pem, credentials.certificate_pem, credentials.key_pem,
                             credentials.server_name, credentials.insecure};
   DURE_TRY(std::unique_ptr<wire::HttpClient> http,
-           wire::HttpClient::create(loop, std::move(server_url), std::move(tls)));
+           wire::HttpClient::create(loop, std::move(server_url), std::move(tls), limits.proxy));
   return std::make_unique<HttpApi>(std::move(http), std::move(credentials), std::move(base_path), limits);
 }
 

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "client/client.h"
 #include "run/loop.h"
+#include "wire/http.h"
 
 namespace dure::client {
 
@@ -20,11 +22,17 @@ struct Credentials {
 
 struct ConnectLimits {
   Duration timeout = 30s;
+  std::optional<wire::Proxy> proxy = {};  // the way to the server goes through it
 };
 
 // `loop` runs the connection and outlives the client; calls block the calling thread, which must not be the loop's.
 Result<std::unique_ptr<Client>> connect(run::Loop& loop, std::string server_url, Credentials credentials,
                                         ConnectLimits limits = {});
+
+// The same over an HttpClient that somebody else made, for example over the streams of a tunnel, whose certificate says
+// who one is.
+std::unique_ptr<Client> connect_over(std::unique_ptr<wire::HttpClient> http, Credentials credentials,
+                                     ConnectLimits limits = {});
 
 // The path and query of a request: "/apis/apps/v1/namespaces/default/deployments/web/status". `namespace_` is ignored
 // for cluster-scoped resources.

@@ -274,7 +274,10 @@ void ReflectedCache::step() {
   if (error.code == 410) must_list_ = true;
   log(LogLevel::debug, "client", "list or watch failed",
       {{"resource", resource_.qualified()}, {"error", error.message}});
-  step_later(back_off(++failures_));
+  // Who says when to come again is believed: a tunnel that is down costs nothing to ask.
+  ++failures_;
+  step_later(error.retry_after_seconds > 0 ? Duration(std::chrono::seconds(error.retry_after_seconds))
+                                           : back_off(failures_));
 }
 
 void ReflectedCache::step_later(Duration delay) {

@@ -50,7 +50,7 @@ Result<int> init(InitFlags& flags) {
   if (agent.node_ip.empty()) agent.node_ip = server.advertise_address;
   DURE_CHECK(complete_agent(agent, server.advertise_address));
   server.node_name = agent.node_name;
-  agent.server_url = server.url();
+  agent.server_urls = {server.url()};
   agent.pod_cidr = server.pod_cidr;
   agent.service_cidr = server.service_cidr;
   agent.dns_domain = server.dns_domain;

@@ -25,6 +25,7 @@ std::string host_of(std::string server) {
 Result<int> join(JoinFlags& flags) {
   if (geteuid() != 0)
     return fail(Error{403, "NotRoot", "dure join changes the machine and needs root", "sudo dure join ..."});
+  take_proxy_from_environment(flags.options.agent);
   DURE_CHECK(complete_agent(flags.options.agent, host_of(flags.options.server)));
   run::LoopThread thread("dure-join");
   const auto disk = os::make_disk();
@@ -49,6 +50,7 @@ Door join_door() {
        "Trust whoever answers (unsafe)"},
       {"--force", &flags->options.force, "Leave the cluster this machine belongs to without asking"},
       {"--skip-start", &flags->skip_start, "Only prepare; start with dure agent"}};
+  for (Flag& flag : uplink_flags(flags->options.agent)) table.push_back(std::move(flag));
   for (Flag& flag : agent_flags(flags->options.agent)) table.push_back(std::move(flag));
   return {.name = "join", .summary = "Add this machine to a cluster", .flags = std::move(table), .run = [flags] {
             return join(*flags);

@@ -1,6 +1,7 @@
 #include "cmd/node_flags.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <memory>
@@ -26,6 +27,24 @@ std::vector<Flag> agent_flags(bootstrap::AgentSettings& settings) {
           {"--max-pods", &settings.pods_max, "Most pods on this node"},
           {"--node-labels", &settings.labels, "Labels for this node: key=value,..."},
           {"--register-with-taints", &settings.taints, "Taints for this node: key=value:Effect,..."}};
+}
+
+std::vector<Flag> uplink_flags(bootstrap::AgentSettings& settings) {
+  return {
+      {"--server", &settings.server_urls, "A further HOST:PORT of the server, tried when the first does not answer"},
+      {"--proxy", &settings.proxy, "HTTP proxy on the way to the server (default: $HTTPS_PROXY)"},
+      {"--no-proxy", &settings.no_proxy, "Hosts and ranges that need no proxy (default: $NO_PROXY)"}};
+}
+
+// A unit that starts at boot has no such variables: what is set now is kept in the settings.
+void take_proxy_from_environment(bootstrap::AgentSettings& settings) {
+  const auto first_of = [](std::initializer_list<const char*> names) -> std::string {
+    for (const char* name : names)
+      if (const char* value = getenv(name); value && *value) return value;
+    return {};
+  };
+  if (settings.proxy.empty()) settings.proxy = first_of({"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"});
+  if (settings.no_proxy.empty()) settings.no_proxy = first_of({"NO_PROXY", "no_proxy"});
 }
 
 Result<std::string> own_address(const std::string& host) {

@@ -9,6 +9,10 @@
 namespace dure::cmd {
 
 std::vector<Flag> agent_flags(bootstrap::AgentSettings& settings);
+// How the agent of a member reaches the server.
+std::vector<Flag> uplink_flags(bootstrap::AgentSettings& settings);
+// HTTPS_PROXY and NO_PROXY, where no flag was given.
+void take_proxy_from_environment(bootstrap::AgentSettings& settings);
 // Fills in what was not given: the host name, and the address this machine has towards `server_host`.
 Status complete_agent(bootstrap::AgentSettings& settings, const std::string& server_host);
 // Starts `dure server` (with_server) and `dure agent` as children, passes their output on, and ends them on Ctrl-C.

@@ -9,7 +9,6 @@
 #include "bootstrap/journal.h"
 #include "bootstrap/node_identity.h"
 #include "client/cache.h"
-#include "client/connect.h"
 #include "client/events.h"
 #include "client/kubeconfig.h"
 #include "client/loop.h"
@@ -19,6 +18,7 @@
 #include "dns/zone.h"
 #include "host/node_pages.h"
 #include "host/runtime_setup.h"
+#include "host/uplink.h"
 #include "kernel/conntrack.h"
 #include "kernel/links.h"
 #include "kernel/mounts.h"
@@ -35,7 +35,6 @@
 #include "run/loop.h"
 #include "schema/quantity.h"
 #include "svcproxy/proxy.h"
-#include "tunnel/agent.h"
 #include "volumes/files.h"
 #include "volumes/volumes.h"
 
@@ -102,7 +101,7 @@ class AgentParts final : public Agent {
 
   ~AgentParts() override {
     if (runtime_) runtime_->interrupt_calls();  // a pod that is being started must not hold the stop up
-    tunnel_.reset();
+    if (uplink_) uplink_->serve(nullptr);
     node_status_.reset();
     runner_.reset();  // no more reconciles
     pods_.reset();
@@ -118,7 +117,7 @@ class AgentParts final : public Agent {
     DURE_CHECK(prepare_names());
     DURE_CHECK(build_pods());
     start();
-    log(LogLevel::info, "host", "running", {{"node", settings_.node_name}, {"server", settings_.server_url}});
+    log(LogLevel::info, "host", "running", {{"node", settings_.node_name}, {"server", join(settings_.server_urls, " ")}});
     return {};
   }
 
@@ -134,8 +133,7 @@ class AgentParts final : public Agent {
       DURE_TRY(client::Kubeconfig config, client::parse_kubeconfig(text, {}));
       identity = std::move(config.credentials);
     }
-    const bootstrap::IdentityRequest request{settings_.node_name, settings_.server_url, *identity};
-    auto fresh = bootstrap::request_identity(loop_.loop(), *disk_, options_.places, request);
+    auto fresh = first_identity(*identity);
     // An old identity that still holds is good enough until the server can be reached.
     if (!fresh && identity->token.empty()) fresh = std::move(*identity);
     if (!fresh) return fail(std::move(fresh.error()));
@@ -143,12 +141,23 @@ class AgentParts final : public Agent {
     return {};
   }
 
+  // Before there is an identity there is no tunnel: asked for over a connection of its own, from each server in turn.
+  Result<client::Credentials> first_identity(const client::Credentials& credentials) {
+    Result<client::Credentials> fresh = fail(unavailable("no address of a server is known"));
+    for (const std::string& url : settings_.server_urls) {
+      const bootstrap::IdentityRequest request{settings_.node_name, url, credentials};
+      fresh = bootstrap::request_identity(loop_.loop(), *disk_, options_.places, request);
+      if (fresh) break;
+    }
+    return fresh;
+  }
+
   Status connect() {
     credentials_.user_agent = "dure-agent/" + options_.version;
-    DURE_TRY(client_, client::connect(loop_.loop(), settings_.server_url, credentials_));
-    caches_ = client::Caches::create(*client_, *executor_);
+    DURE_TRY(uplink_, Uplink::start(loop_.loop(), *executor_, *disk_, options_.places, settings_, credentials_));
+    caches_ = client::Caches::create(uplink_->client(), *executor_);
     runner_ = client::Runner::create(*caches_, *executor_);
-    events_ = client::EventRecorder::create(*client_, *executor_, "kubelet", settings_.node_name);
+    events_ = client::EventRecorder::create(uplink_->client(), *executor_, "kubelet", settings_.node_name);
     return {};
   }
 
@@ -264,11 +273,11 @@ class AgentParts final : public Agent {
                                  std::string_view divisor) {
       return pods::resource_value(kinds::core_v1::Pod(pod), container, resource, divisor, facts);
     };
-    volumes_ = std::make_unique<volumes::Volumes>(*client_, *executor_, *jobs_, *mounts_, pod_facts,
+    volumes_ = std::make_unique<volumes::Volumes>(uplink_->client(), *executor_, *jobs_, *mounts_, pod_facts,
                                                   volumes::VolumesOptions{.root = options_.places.kubelet});
     probe_net_ = pods::make_probe_net(loop_.loop());
     pods_ = std::make_unique<pods::Pods>(pods_parts(), std::move(options));
-    node_status_ = std::make_unique<pods::NodeStatus>(*client_, *runtime_, *executor_, *jobs_, *disk_, node);
+    node_status_ = std::make_unique<pods::NodeStatus>(uplink_->client(), *runtime_, *executor_, *jobs_, *disk_, node);
     return {};
   }
 
@@ -279,7 +288,7 @@ class AgentParts final : public Agent {
                               const std::string& sub_path) { return volumes_->sub_path(pod, volume, path, sub_path); };
     volumes.unmount = [this](const std::string& uid) { return volumes_->unmount(uid); };
     volumes.uids = [this] { return volumes_->uids(); };
-    return {*client_,
+    return {uplink_->client(),
             *caches_,
             *runtime_,
             *executor_,
@@ -297,24 +306,19 @@ class AgentParts final : public Agent {
     return {{"/dure/v1/check", [this] { return check_page(options_.places, options_.version); }}};
   }
 
-  // server -> tunnel -> kubelet API; API -> caches -> loops
+  // server -> uplink -> kubelet API; API -> uplink -> caches -> loops
   void start() {
-    runner_->add(overlay::overlay_loop(*overlay_, settings_.node_name, *caches_, *client_));
+    // Without a server everything that is here goes on; with one the first words should not be lost.
+    if (!uplink_->wait_connected(2s))
+      log(LogLevel::warn, "host", "no connection yet", {{"why", uplink_->tunnel().trouble()}});
+    runner_->add(overlay::overlay_loop(*overlay_, settings_.node_name, *caches_, uplink_->client()));
     runner_->add(svcproxy::proxy_loop(*proxy_, *caches_));
     runner_->add(dns::dns_loop(*zone_, *caches_));
     runner_->add(pods_->loop());
     pods_->start(*runner_);
     node_status_->start();
-    tunnel::AgentTunnelOptions options;
-    options.node = settings_.node_name;
-    options.server_url = settings_.server_url;
-    options.tls.ca_pem = credentials_.ca_pem;
-    options.tls.certificate_pem = credentials_.certificate_pem;
-    options.tls.key_pem = credentials_.key_pem;
-    tunnel_ = tunnel::AgentTunnel::start(
-        loop_.loop(), *jobs_, std::move(options),
-        with_node_pages(pods::kubelet_api(*pods_, *executor_, *jobs_, {.node_name = settings_.node_name}), pages(),
-                        *jobs_));
+    uplink_->serve(with_node_pages(
+        pods::kubelet_api(*pods_, *executor_, *jobs_, {.node_name = settings_.node_name}), pages(), *jobs_));
   }
 
   const AgentOptions options_;
@@ -326,7 +330,7 @@ class AgentParts final : public Agent {
   run::LoopThread loop_;                     // all connections of this process
   std::unique_ptr<run::Executor> executor_;  // reconciles and timers
   std::unique_ptr<run::Executor> jobs_;      // what waits for the runtime
-  std::unique_ptr<client::Client> client_;
+  std::unique_ptr<Uplink> uplink_;
   std::unique_ptr<client::Caches> caches_;
   std::unique_ptr<client::EventRecorder> events_;
   std::unique_ptr<cri::Runtime> runtime_;
@@ -346,7 +350,6 @@ class AgentParts final : public Agent {
   std::unique_ptr<pods::Pods> pods_;
   std::unique_ptr<pods::NodeStatus> node_status_;
   std::unique_ptr<client::Runner> runner_;
-  std::unique_ptr<tunnel::AgentTunnel> tunnel_;
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "apiserver/auth/auth.h"
 #include "apiserver/auth/bootstrap_policy.h"
 #include "apiserver/front.h"
+#include "base/ip.h"
 #include "base/log.h"
 #include "bootstrap/first_start.h"
 #include "client/cache.h"
@@ -52,6 +53,7 @@ class ServerParts final : public Server {
         clock_(os::make_clock()),
         workers_(run::make_pool("workers", options_.worker_threads)),
         watches_(run::make_pool("watches", 1)),
+        hub_(own_addresses(options_.settings)),
         dialer_(hub_) {
     for (int i = 0; i < options_.io_threads; ++i)
       io_.push_back(std::make_unique<run::LoopThread>("io" + std::to_string(i)));
@@ -147,7 +149,21 @@ class ServerParts final : public Server {
     auto server = wire::Server::listen(address, tls_, loops, front_->handler(), limits);
     if (!server) return fail(std::move(server.error()).with_context("listen on " + address));
     server_ = std::move(*server);
+    hub_.serve_api(front_->handler(), limits);
     return {};
+  }
+
+  // Where a node may find this server: what it advertises and the names of its certificate.
+  static std::vector<std::string> own_addresses(const bootstrap::ServerSettings& settings) {
+    std::vector<std::string> hosts = settings.extra_names, out;
+    hosts.insert(hosts.begin(), settings.advertise_address);
+    for (const std::string& host : hosts) {
+      const auto ip = Ip::parse(host);
+      if (host == "localhost" || (ip && ip->is_loopback())) continue;  // another machine to everybody else
+      const bool v6 = host.find(':') != std::string::npos;
+      out.push_back((v6 ? "[" + host + "]" : host) + ":" + std::to_string(settings.bind_port));
+    }
+    return out;
   }
 
   // Only a node's own certificate opens that node's tunnel.

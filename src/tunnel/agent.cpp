@@ -1,16 +1,26 @@
 #include "tunnel/agent.h"
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 
 #include "base/log.h"
+#include "tunnel/dial_plan.h"
 #include "tunnel/hub.h"
 
 namespace dure::tunnel {
 namespace {
 
-constexpr Duration kFirstPause = 100ms, kLongestPause = 5s;
 constexpr Duration kReportPause = 100ms;
+constexpr Duration kTryTimeout = 10s;  // name, TCP, TLS and the upgrade together
+constexpr Duration kHeldAWhile = 3s;   // a connection that lived this long was a good one
+constexpr Duration kSayAgain = 1min;   // the same trouble is logged once in this time
+
+Ip host_of_address(std::string_view address) {
+  address = address.substr(0, address.rfind(':'));
+  if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
+  return Ip::parse(address).value_or(Ip());
+}
 
 // The rendezvous of one connection; its loop's thread.
 struct Control {
@@ -18,16 +28,26 @@ struct Control {
   MessageReader reader;
 };
 
-// Shared with work that is still on the pool when the tunnel is destroyed.
+// One try of one way; loop thread. Destroying it ends it.
+struct Try {
+  Way way;
+  std::unique_ptr<wire::HttpClient> http;
+  std::unique_ptr<run::Timer> answer;
+};
+
+// Shared with work that is posted to the loop when the tunnel is destroyed.
 class Dialler : public std::enable_shared_from_this<Dialler> {
  public:
-  Dialler(run::Loop& loop, run::Executor& pool, AgentTunnelOptions options, wire::Handler handler)
-      : loop_(loop), pool_(pool), options_(std::move(options)), handler_(std::move(handler)) {}
+  Dialler(run::Loop& loop, AgentTunnelOptions options, wire::Handler handler)
+      : loop_(loop),
+        options_(std::move(options)),
+        handler_(std::move(handler)),
+        plan_(options_.servers, options_.proxy, options_.no_proxy, options_.seed) {
+    plan_.learn(options_.learned);
+  }
 
-  void dial_soon(Duration pause) {
-    const std::lock_guard lock(mutex_);
-    if (stopped_) return;
-    timer_ = pool_.after(pause, [me = shared_from_this()] { me->dial(); });
+  void begin() {
+    loop_.post([me = shared_from_this()] { me->begin_round(); });
   }
 
   void stop() {
@@ -35,16 +55,29 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     {
       const std::lock_guard lock(mutex_);
       stopped_ = true;
-      timer_.reset();
       report_timer_.reset();
       mux = std::move(mux_);
     }
     if (mux) mux->close();
+    loop_.post([me = shared_from_this()] {
+      me->timer_.reset();
+      me->tries_.clear();
+    });
   }
 
   bool connected() const {
     const std::lock_guard lock(mutex_);
     return mux_ && mux_->alive();
+  }
+
+  std::string trouble() const {
+    const std::lock_guard lock(mutex_);
+    if (mux_ && mux_->alive()) return {};
+    return trouble_.empty() ? "not connected yet" : trouble_;
+  }
+
+  void network_changed(std::vector<Ip> own_addresses) {
+    loop_.post([me = shared_from_this(), own = std::move(own_addresses)] { me->look_at_network(own); });
   }
 
   void publish(NodeReport report) {
@@ -89,20 +122,126 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
   }
 
  private:
-  static Error down() { return Error{503, "TunnelDown", "there is no connection to the server at the moment"}; }
-
-  void dial() {
-    auto upgraded = connect();
-    if (!upgraded) {
-      log(LogLevel::warn, "tunnel", "cannot reach the server",
-          {{"server", options_.server_url}, {"why", upgraded.error().message}});
-      pause_ = std::clamp(pause_ * 2, kFirstPause, kLongestPause);
-      return dial_soon(pause_);
-    }
-    pause_ = Duration::zero();
-    log(LogLevel::info, "tunnel", "connected", {{"server", options_.server_url}});
-    adopt(std::move(*upgraded));
+  // Under the lock. Nobody was asked, so asking again soon costs nothing.
+  Error down() const {
+    Error error{503, "TunnelDown", "there is no connection to the server at the moment"};
+    if (!trouble_.empty()) error.message += ": " + trouble_;
+    error.retry_after_seconds = 1;
+    return error;
   }
+
+  bool idle() const {
+    const std::lock_guard lock(mutex_);
+    return !stopped_ && (!mux_ || mux_->closed());
+  }
+
+  // --- Dialling: a round goes through all ways; loop thread.
+
+  void begin_round() {
+    if (!idle()) return;
+    ways_ = plan_.ways();
+    std::erase_if(round_trouble_, [&](const auto& entry) {
+      return std::none_of(ways_.begin(), ways_.end(), [&](const Way& way) { return way.text() == entry.first; });
+    });
+    next_ = 0;
+    try_next();
+  }
+
+  // The next way gets its turn when its predecessor failed or has had its head start; a round that hangs goes around.
+  void try_next() {
+    if (!idle() || ways_.empty()) return;
+    if (tries_.size() < DialPlan::tries_max) try_way(ways_[next_ % ways_.size()]);
+    ++next_;
+    wait(next_ < ways_.size() ? DialPlan::head_start : DialPlan::again, [](Dialler& me) { me.try_next(); });
+  }
+
+  void wait(Duration delay, void (*then)(Dialler&)) {
+    timer_ = loop_.after(delay, [weak = weak_from_this(), then] {
+      if (const auto me = weak.lock()) then(*me);
+    });
+  }
+
+  void try_way(const Way& way) {
+    const uint64_t id = ++last_try_;
+    auto http = wire::HttpClient::create(loop_, way.url, options_.tls, way.proxy);
+    if (!http) return failed(way, http.error());
+    wire::Request request;
+    request.target = std::string(tunnel_path);
+    request.headers.set("upgrade", tunnel_protocol);
+    if (way.proxy) request.headers.set("dure-via-proxy", "1");
+    Try& attempt = tries_[id];
+    attempt.way = way;
+    attempt.http = std::move(*http);
+    attempt.answer = attempt.http->start_upgrade(
+        std::move(request), kTryTimeout, [weak = weak_from_this(), id](Result<wire::HttpClient::Upgraded> upgraded) {
+          if (const auto me = weak.lock()) me->answered(id, std::move(upgraded));
+        });
+  }
+
+  void answered(uint64_t id, Result<wire::HttpClient::Upgraded> upgraded) {
+    const auto found = tries_.find(id);
+    if (found == tries_.end()) return;
+    const Way way = found->second.way;
+    // Not inside its own call.
+    loop_.post([over = std::make_shared<Try>(std::move(found->second))] {});
+    tries_.erase(found);
+    if (!upgraded) return failed(way, upgraded.error());
+    if (!idle()) return;
+    loop_.post([others = std::make_shared<std::map<uint64_t, Try>>(std::exchange(tries_, {}))] {});
+    timer_.reset();
+    plan_.worked(way);
+    source_ = host_of_address(upgraded->stream->local_address());
+    log(LogLevel::info, "tunnel", "connected", {{"server", way.text()}, {"from", source_.text()}});
+    adopt(std::move(upgraded->stream));
+  }
+
+  void failed(const Way& way, const Error& why) {
+    round_trouble_[way.text()] = why.is("UpgradeRefused") ? refusal(why) : why.message;
+    say_trouble();
+    if (next_ < ways_.size()) return try_next();
+    if (tries_.empty()) wait(plan_.pause(), [](Dialler& me) { me.begin_round(); });
+  }
+
+  static std::string refusal(const Error& why) {
+    std::string text = "the server refused the tunnel (" + std::to_string(why.code) + ")";
+    if (why.code == 401) return text + ": it does not accept this node's certificate; join again: dure join";
+    return text + (why.message.empty() ? "" : ": " + why.message.substr(0, why.message.find('\n')));
+  }
+
+  void say_trouble() {
+    std::string why;
+    for (const auto& [way, trouble] : round_trouble_) why += (why.empty() ? "" : "; ") + way + ": " + trouble;
+    {
+      const std::lock_guard lock(mutex_);
+      trouble_ = why;
+    }
+    if (round_trouble_.size() < ways_.size() || (why == said_ && loop_.now() - said_at_ < kSayAgain)) return;
+    log(LogLevel::warn, "tunnel", "cannot reach the server", {{"why", why}});
+    said_ = std::move(why);
+    said_at_ = loop_.now();
+  }
+
+  void look_at_network(const std::vector<Ip>& own) {
+    std::shared_ptr<Mux> mux;
+    {
+      const std::lock_guard lock(mutex_);
+      if (stopped_) return;
+      mux = mux_;
+    }
+    plan_.reset();
+    if (mux && !mux->closed()) {
+      if (!source_.is_unspecified() && std::find(own.begin(), own.end(), source_) == own.end()) {
+        log(LogLevel::info, "tunnel", "the address of the connection is gone", {{"address", source_.text()}});
+        return mux->close();  // its end dials again
+      }
+      return mux->suspect();
+    }
+    // What was under way may wait for an answer that cannot come.
+    tries_.clear();
+    begin_round();
+  }
+
+  // --- The connection
 
   void adopt(std::unique_ptr<wire::Stream> connection) {
     Mux::Callbacks callbacks;
@@ -115,10 +254,7 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     callbacks.on_end = [weak = weak_from_this()](const Error& why) {
       if (const auto me = weak.lock()) me->ended(why);
     };
-    auto mux = Mux::start(std::move(connection), true, std::move(callbacks));
-    loop_.post([weak = weak_from_this(), mux] {
-      if (const auto me = weak.lock()) me->begin(mux);
-    });
+    begin(Mux::start(std::move(connection), true, std::move(callbacks)));
   }
 
   // The first stream is the rendezvous; only then others may open theirs.
@@ -144,8 +280,13 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
       if (stopped_) return mux->close();
       table_.forget_numbers();
       mux_ = mux;
+      trouble_.clear();
     }
+    said_.clear();
+    round_trouble_.clear();
+    since_ = loop_.now();
     send_report();
+    if (options_.on_change) options_.on_change(true);
   }
 
   void send_report() {
@@ -170,6 +311,9 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
       changed = true;
     }
     if (!changed || !table_.complete()) return {};
+    plan_.learn(table_.servers());
+    if (options_.on_servers && table_.servers() != told_servers_) options_.on_servers(table_.servers());
+    told_servers_ = table_.servers();
     if (options_.on_table) options_.on_table(table_.views());
     return {};
   }
@@ -184,33 +328,43 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     }
   }
 
-  Result<std::unique_ptr<wire::Stream>> connect() {
-    DURE_TRY(const auto http, wire::HttpClient::create(loop_, options_.server_url, options_.tls));
-    wire::Request request;
-    request.target = std::string(tunnel_path);
-    request.headers.set("upgrade", tunnel_protocol);
-    request.headers.set("connection", "Upgrade");
-    DURE_TRY(auto upgraded, http->upgrade(std::move(request), 10s));
-    return std::move(upgraded.stream);
-  }
-
   void ended(const Error& why) {
-    log(LogLevel::warn, "tunnel", "connection lost", {{"why", why.message}});
     const auto control = std::exchange(control_, nullptr);
-    dial_soon(kFirstPause);
+    const bool held = loop_.now() - since_ > kHeldAWhile;
+    {
+      const std::lock_guard lock(mutex_);
+      if (stopped_) return;
+      trouble_ = "the connection was lost: " + why.message;
+    }
+    log(LogLevel::warn, "tunnel", "connection lost", {{"why", why.message}});
+    if (held) plan_.reset();
+    if (options_.on_change) options_.on_change(false);
+    // A server that takes and drops connections at once is not asked in a circle.
+    wait(held ? Duration::zero() : plan_.pause(), [](Dialler& me) { me.begin_round(); });
   }
 
   run::Loop& loop_;
-  run::Executor& pool_;
   const AgentTunnelOptions options_;
   const wire::Handler handler_;
-  std::shared_ptr<Control> control_;  // the loop's
+  // The loop's:
+  DialPlan plan_;
+  std::vector<Way> ways_;
+  size_t next_ = 0;
+  uint64_t last_try_ = 0;
+  std::map<uint64_t, Try> tries_;
+  std::unique_ptr<run::Timer> timer_;
+  std::shared_ptr<Control> control_;
+  Ip source_;  // of the connection
+  Monotonic since_{}, said_at_{};
+  std::map<std::string, std::string> round_trouble_;  // by way; of the last time each was tried
+  std::string said_;
+  std::vector<std::string> told_servers_;
+
   mutable std::mutex mutex_;
   std::shared_ptr<Mux> mux_;
   NodeTable table_;  // written on the loop
-  std::string report_;
-  std::unique_ptr<run::Timer> timer_, report_timer_;
-  Duration pause_ = Duration::zero();
+  std::string report_, trouble_;
+  std::unique_ptr<run::Timer> report_timer_;
   bool stopped_ = false;
 };
 
@@ -219,6 +373,8 @@ class AgentTunnelHandle final : public AgentTunnel {
   explicit AgentTunnelHandle(std::shared_ptr<Dialler> dialler) : dialler_(std::move(dialler)) {}
   ~AgentTunnelHandle() override { dialler_->stop(); }
   bool connected() const override { return dialler_->connected(); }
+  std::string trouble() const override { return dialler_->trouble(); }
+  void network_changed(std::vector<Ip> own) override { dialler_->network_changed(std::move(own)); }
   void publish(NodeReport report) override { dialler_->publish(std::move(report)); }
   Status send_packet(std::string_view node, std::string_view bytes) override {
     return dialler_->send_packet(node, bytes);
@@ -231,10 +387,13 @@ class AgentTunnelHandle final : public AgentTunnel {
 
 }  // namespace
 
-std::unique_ptr<AgentTunnel> AgentTunnel::start(run::Loop& loop, run::Executor& pool, AgentTunnelOptions options,
-                                                wire::Handler handler) {
-  auto dialler = std::make_shared<Dialler>(loop, pool, std::move(options), std::move(handler));
-  dialler->dial_soon(Duration::zero());
+Result<std::unique_ptr<AgentTunnel>> AgentTunnel::start(run::Loop& loop, AgentTunnelOptions options,
+                                                        wire::Handler handler) {
+  if (!options.proxy.empty()) DURE_CHECK(wire::parse_proxy(options.proxy));
+  for (const std::string& server : options.servers)
+    DURE_CHECK(wire::HttpClient::create(loop, server_url(server), options.tls));
+  auto dialler = std::make_shared<Dialler>(loop, std::move(options), std::move(handler));
+  dialler->begin();
   return std::make_unique<AgentTunnelHandle>(std::move(dialler));
 }
 

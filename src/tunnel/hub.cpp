@@ -15,6 +15,8 @@ namespace {
 
 // A node reports at most ten times a second by itself.
 constexpr double kReportsBurst = 40, kReportsPerSecond = 20;
+// A node that roams, or whose line breaks again and again, stays below this; two machines with one identity do not.
+constexpr double kConnectsBurst = 20, kConnectsPerSecond = 1;
 
 // "192.0.2.1:1234", "[::1]:1234"
 Ip ip_of(std::string_view address) {
@@ -26,6 +28,7 @@ Ip ip_of(std::string_view address) {
 void refuse(const std::shared_ptr<wire::Exchange>& exchange, int status, std::string why, bool say_protocol = false) {
   wire::Response response;
   response.status = status;
+  if (status == 429) response.headers.set("retry-after", "1");
   if (say_protocol) response.headers.set("upgrade", tunnel_protocol);
   response.body = std::move(why) + "\n";
   exchange->respond(std::move(response));
@@ -54,7 +57,7 @@ struct Outgoing {
 
 class Hub::Switchboard : public std::enable_shared_from_this<Switchboard> {
  public:
-  explicit Switchboard(HubOptions options) : options_(std::move(options)), core_(options_.servers) {}
+  explicit Switchboard(std::vector<std::string> servers) : core_(std::move(servers)) {}
 
   void admit(const std::string& node, std::shared_ptr<const wire::Peer> peer, bool via_proxy,
              std::unique_ptr<wire::Stream> stream) {
@@ -83,10 +86,22 @@ class Hub::Switchboard : public std::enable_shared_from_this<Switchboard> {
     distribute();
   }
 
+  bool may_come(const std::string& node, Monotonic now) {
+    const std::lock_guard lock(mutex_);
+    if (connects_.size() > nodes_max) connects_.clear();
+    return connects_.try_emplace(node, kConnectsBurst, kConnectsPerSecond).first->second.allow(now);
+  }
+
   std::shared_ptr<Mux> find(std::string_view node) const {
     const std::lock_guard lock(mutex_);
     const auto found = nodes_.find(node);
     return found == nodes_.end() || found->second.mux->closed() ? nullptr : found->second.mux;
+  }
+
+  void serve_api(wire::Handler api, wire::ServerLimits limits) {
+    const std::lock_guard lock(mutex_);
+    api_ = std::move(api);
+    api_limits_ = std::move(limits);
   }
 
   void close() {
@@ -123,7 +138,14 @@ class Hub::Switchboard : public std::enable_shared_from_this<Switchboard> {
   // The first stream of a node is the rendezvous; all others are requests to the API.
   void opened(const std::shared_ptr<Tunnel>& tunnel, std::unique_ptr<wire::Stream> stream) {
     if (!tunnel->control) return begin_rendezvous(tunnel, std::move(stream));
-    if (options_.api) wire::serve_stream(std::move(stream), tunnel->peer, options_.api, options_.api_limits);
+    wire::Handler api;
+    wire::ServerLimits limits;
+    {
+      const std::lock_guard lock(mutex_);
+      api = api_;
+      limits = api_limits_;
+    }
+    if (api) wire::serve_stream(std::move(stream), tunnel->peer, std::move(api), std::move(limits));
   }
 
   void begin_rendezvous(const std::shared_ptr<Tunnel>& tunnel, std::unique_ptr<wire::Stream> stream) {
@@ -248,22 +270,29 @@ class Hub::Switchboard : public std::enable_shared_from_this<Switchboard> {
     distribute();
   }
 
-  const HubOptions options_;
   mutable std::mutex mutex_;
+  wire::Handler api_;
+  wire::ServerLimits api_limits_;
   std::map<std::string, Entry, std::less<>> nodes_;
   std::unordered_map<uint32_t, std::shared_ptr<Mux>> routes_;
+  std::map<std::string, wire::RateLimit, std::less<>> connects_;
   RendezvousCore core_;
 };
 
-Hub::Hub(HubOptions options) : board_(std::make_shared<Switchboard>(std::move(options))) {}
+Hub::Hub(std::vector<std::string> servers) : board_(std::make_shared<Switchboard>(std::move(servers))) {}
 Hub::~Hub() { close(); }
 
 void Hub::accept(const std::shared_ptr<wire::Exchange>& exchange, const std::string& node) {
   const wire::Headers& asked = exchange->request().headers;
   if (asked.get("upgrade") != tunnel_protocol)
     return refuse(exchange, 426, "this path is for the tunnel of an agent of this version", true);
-  const bool via_proxy = asked.get("dure-via-proxy") == "1";
   const auto peer = exchange->request().peer ? exchange->request().peer : std::make_shared<const wire::Peer>();
+  if (!board_->may_come(node, exchange->loop().now())) {
+    log(LogLevel::warn, "tunnel", "tunnel refused: this node connects too often; is its certificate on two machines?",
+        {{"node", node}, {"from", peer->address}});
+    return refuse(exchange, 429, "this node connects too often");
+  }
+  const bool via_proxy = asked.get("dure-via-proxy") == "1";
   wire::Headers headers;
   headers.set("upgrade", tunnel_protocol);
   headers.set("connection", "Upgrade");
@@ -281,6 +310,10 @@ Result<std::unique_ptr<wire::Stream>> Hub::dial(std::string_view node) {
 }
 
 bool Hub::connected(std::string_view node) const { return board_->find(node) != nullptr; }
+
+void Hub::serve_api(wire::Handler api, wire::ServerLimits limits) {
+  board_->serve_api(std::move(api), std::move(limits));
+}
 
 void Hub::close() { board_->close(); }
 

@@ -19,18 +19,14 @@ namespace dure::tunnel {
 inline constexpr std::string_view tunnel_path = "/dure/v1/tunnel";
 inline constexpr std::string_view tunnel_protocol = "dure-tunnel/2";
 
-struct HubOptions {
-  std::vector<std::string> servers = {};  // "host:port" where this server may be reached; every node is told
-  // Serves what nodes ask for on streams of their own, with the peer of the tunnel's connection. None: they are
-  // refused.
-  wire::Handler api = nullptr;
-  wire::ServerLimits api_limits = {};
-};
-
 class Hub {
  public:
-  explicit Hub(HubOptions options = {});
+  // `servers`: "host:port" where this server may be reached; every node is told.
+  explicit Hub(std::vector<std::string> servers = {});
   ~Hub();
+  // From now on `api` serves what nodes ask for on streams of their own, with the peer of the tunnel's connection;
+  // until then such streams are refused.
+  void serve_api(wire::Handler api, wire::ServerLimits limits = {});
   // Answers a request for tunnel_path of an already authenticated node.
   void accept(const std::shared_ptr<wire::Exchange>& exchange, const std::string& node);
   // A stream to the node's kubelet API; "NodeNotConnected" (502) when it has no tunnel.

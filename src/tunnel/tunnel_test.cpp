@@ -56,11 +56,13 @@ class TunnelTest : public testing::Test {
   }
 
   // The hub takes it for `next_node_`.
-  AgentTunnel& start_agent(const std::string& node = "n1", const std::string& calls_itself = {}) {
+  AgentTunnel& start_agent(const std::string& node = "n1", const std::string& calls_itself = {},
+                           const std::function<void(AgentTunnelOptions&)>& adjust = {}) {
     next_node_ = node;
     AgentTunnelOptions options;
     options.node = calls_itself.empty() ? node : calls_itself;
-    options.server_url = "http://127.0.0.1:" + std::to_string(server_->port());
+    options.servers = {"http://127.0.0.1:" + std::to_string(server_->port())};
+    if (adjust) adjust(options);
     Heard& heard = heard_[node];
     options.on_table = [&heard](std::vector<NodeView> table) {
       const std::lock_guard lock(heard.mutex);
@@ -72,12 +74,14 @@ class TunnelTest : public testing::Test {
       heard.packets.emplace_back(from, std::move(bytes));
       heard.changed.notify_all();
     };
-    agents_[node] = AgentTunnel::start(agent_loop_.loop(), *pool_, std::move(options),
-                                       [](std::shared_ptr<wire::Exchange> exchange) {
-                                         wire::Response response;
-                                         response.body = "you asked for " + exchange->request().target;
-                                         exchange->respond(std::move(response));
-                                       });
+    auto started =
+        AgentTunnel::start(agent_loop_.loop(), std::move(options), [](std::shared_ptr<wire::Exchange> exchange) {
+          wire::Response response;
+          response.body = "you asked for " + exchange->request().target;
+          exchange->respond(std::move(response));
+        });
+    EXPECT_TRUE(started);
+    agents_[node] = std::move(*started);
     EXPECT_TRUE(eventually([&] { return hub_->connected(node); }));
     return *agents_[node];
   }
@@ -123,8 +127,7 @@ class TunnelTest : public testing::Test {
   }
 
   run::LoopThread loop_{"server"}, second_loop_{"server2"}, agent_loop_{"agent"};
-  std::unique_ptr<run::Executor> pool_ = run::make_pool("pool", 2);
-  std::unique_ptr<Hub> hub_ = std::make_unique<Hub>(HubOptions{.servers = {"192.0.2.1:6443"}});
+  std::unique_ptr<Hub> hub_ = std::make_unique<Hub>(std::vector<std::string>{"192.0.2.1:6443"});
   std::unique_ptr<wire::Server> server_;
   std::string next_node_;
   std::map<std::string, Heard> heard_;

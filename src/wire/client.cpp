@@ -67,7 +67,9 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore> {
       return std::min(waiting_.size(),
                       http1_connections_max - std::min(http1_connections_max, connections_.size()));
     };
-    while (attempts_.size() < wanted()) {
+    // An attempt may also fail at once, with calls left that wait for a connection that is alive (or not yet known to be
+    // over): the next turn comes with that connection's end.
+    for (const uint64_t failed = failed_; failed == failed_ && attempts_.size() < wanted();) {
       const uint64_t id = ++last_attempt_;
       attempts_[id] = nullptr;
       auto handle = open_(false, [weak = weak_from_this(), id](Result<Opened> opened) {
@@ -84,6 +86,7 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore> {
   void opened(Result<Opened> opened) {
     if (closed_) return;
     if (!opened) {
+      ++failed_;
       // With another connection alive the calls may still get their turn there.
       if (!connections_.empty()) return;
       for (const auto& call : std::exchange(waiting_, {})) call->on_end(fail(opened.error()));
@@ -159,7 +162,7 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore> {
   std::list<std::shared_ptr<ClientConnection>> connections_, upgrading_;
   std::deque<std::shared_ptr<ClientCall>> waiting_;
   std::unordered_map<uint64_t, std::unique_ptr<run::Timer>> attempts_, attempts_upgrade_;
-  uint64_t last_attempt_ = 0;
+  uint64_t last_attempt_ = 0, failed_ = 0;
   bool closed_ = false;
 };
 
@@ -181,6 +184,34 @@ struct Gathered {
   void end(Result<void> result) {
     if (!std::exchange(ended, true)) promise.set_value(std::move(result));
   }
+};
+
+// What an upgrade gathers until it is over; loop thread.
+struct UpgradeWait {
+  explicit UpgradeWait(std::move_only_function<void(Result<HttpClient::Upgraded>)> done) : done(std::move(done)) {}
+  std::move_only_function<void(Result<HttpClient::Upgraded>)> done;
+  std::unique_ptr<run::Timer> timer;
+  int status = 0;
+  std::string body;
+
+  void end(Result<HttpClient::Upgraded> result) {
+    timer.reset();
+    if (auto call = std::exchange(done, nullptr)) call(std::move(result));
+  }
+  // For the case that the answer is not an upgrade.
+  static HttpClient::Streaming gather(const std::shared_ptr<UpgradeWait>& wait) {
+    HttpClient::Streaming callbacks;
+    callbacks.on_start = [wait](int status, const Headers&) { wait->status = status; };
+    callbacks.on_data = [wait](std::string_view bytes) {
+      if (wait->body.size() + bytes.size() <= refusal_bytes_max) wait->body += bytes;
+    };
+    callbacks.on_end = [wait](Result<void> result) {
+      if (!result) return wait->end(fail(std::move(result).error()));
+      wait->end(fail(Error{.code = wait->status, .reason = "UpgradeRefused", .message = wait->body}));
+    };
+    return callbacks;
+  }
+  static constexpr size_t refusal_bytes_max = 64 << 10;
 };
 
 class Client final : public HttpClient {
@@ -223,30 +254,34 @@ class Client final : public HttpClient {
   }
   Result<Upgraded> upgrade(Request request, Duration timeout) override {
     DURE_ASSERT(!core_->loop.on_loop_thread());
+    auto promise = std::make_shared<std::promise<Result<Upgraded>>>();
+    auto answer = promise->get_future();
+    const auto handle = start_upgrade(std::move(request), timeout,
+                                      [promise](Result<Upgraded> upgraded) { promise->set_value(std::move(upgraded)); });
+    if (answer.wait_for(timeout + 1s) == std::future_status::ready) return answer.get();
+    handle->cancel();  // the loop does not run any more
+    if (answer.wait_for(std::chrono::seconds(0)) == std::future_status::ready) return answer.get();
+    return fail(timed_out("upgrade: no answer within " + format_duration(timeout)));
+  }
+  std::unique_ptr<run::Timer> start_upgrade(Request request, Duration timeout,
+                                            std::move_only_function<void(Result<Upgraded>)> done) override {
     if (request.headers.get("connection").empty()) request.headers.add("connection", "Upgrade");
-    auto gathered = std::make_shared<Gathered>();
-    auto upgraded = std::make_shared<Upgraded>();
-    auto done = gathered->promise.get_future();
-    auto call =
-        std::make_shared<ClientCall>(core_->loop, std::move(request), gather(gathered, 1 << 20));
-    call->upgraded = [gathered, upgraded](std::unique_ptr<Stream> stream, const Headers& headers) {
-      upgraded->stream = std::move(stream);
-      upgraded->headers = headers;
-      gathered->end({});
+    auto wait = std::make_shared<UpgradeWait>(std::move(done));
+    auto call = std::make_shared<ClientCall>(core_->loop, std::move(request), UpgradeWait::gather(wait));
+    call->upgraded = [wait](std::unique_ptr<Stream> stream, const Headers& headers) {
+      wait->end(Upgraded{std::move(stream), headers});
     };
-    core_->loop.post([core = core_, call] { core->submit(call); });
-    const CallHandle handle(call);
-    if (done.wait_for(timeout) != std::future_status::ready) {
-      call->silence();
-      if (done.wait_for(std::chrono::seconds(0)) != std::future_status::ready)
-        return fail(timed_out("upgrade: no answer within " + format_duration(timeout)));
-    }
-    if (auto result = done.get(); !result) return fail(std::move(result).error());
-    if (!upgraded->stream)
-      return fail(Error{.code = gathered->response.status,
-                        .reason = "UpgradeRefused",
-                        .message = gathered->response.body});
-    return std::move(*upgraded);
+    core_->loop.post([core = core_, call, wait, timeout] {
+      wait->timer = core->loop.after(timeout, [weak = std::weak_ptr(call), timeout] {
+        const auto call = weak.lock();
+        if (!call || call->dead()) return;
+        const auto abandon = std::exchange(call->abandon, nullptr);
+        call->on_end(fail(timed_out("upgrade: no answer within " + format_duration(timeout))));
+        if (abandon) abandon();
+      });
+      core->submit(call);
+    });
+    return std::make_unique<CallHandle>(std::move(call));
   }
 
  private:
@@ -315,10 +350,10 @@ Result<Origin> parse_origin(std::string_view text) {
 }  // namespace
 
 Result<std::unique_ptr<HttpClient>> HttpClient::create(run::Loop& loop, std::string origin_text,
-                                                       TlsClientConfig tls) {
+                                                       TlsClientConfig tls, std::optional<Proxy> proxy) {
   DURE_TRY(auto origin, parse_origin(origin_text));
   ConnectSpec spec{
-      .address = origin.address, .server_name = tls.server_name, .insecure = tls.insecure};
+      .address = origin.address, .server_name = tls.server_name, .insecure = tls.insecure, .proxy = std::move(proxy)};
   if (origin.scheme == "https") {
     DURE_TRY(spec.tls, make_client_context(tls));
   }

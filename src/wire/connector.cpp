@@ -14,6 +14,7 @@ namespace dure::wire {
 namespace {
 
 constexpr Duration patience_with_one_address = 3s;  // while others are left to try
+constexpr size_t proxy_answer_bytes_max = 16 << 10;
 
 // Where a look-up in flight sends its answer; the loop may be gone by then.
 struct Inbox {
@@ -46,6 +47,8 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
     auto target = parse_host_port(spec_.address);
     if (!target) return finish(fail(std::move(target).error()));
     if (spec_.server_name.empty()) spec_.server_name = target->host;
+    if (spec_.proxy) target = parse_host_port(spec_.proxy->address);
+    if (!target) return finish(fail(std::move(target).error()));
     if (auto numeric = resolve(*target, true)) {
       addresses_ = std::move(*numeric);
       return try_next();
@@ -91,7 +94,7 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
     tune_connection(fd_, address.family());
     const int answer =
         ::connect(fd_, reinterpret_cast<const sockaddr*>(&address.storage), address.size);
-    if (answer == 0) return connected();
+    if (answer == 0) return reached();
     if (errno != EINPROGRESS) return attempt_failed(errno);
     readiness_ = loop_.watch(fd_);
     readiness_->on_writable([weak = weak_from_this()] {
@@ -101,7 +104,7 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
       socklen_t size = sizeof error;
       getsockopt(self->fd_, SOL_SOCKET, SO_ERROR, &error, &size);
       self->readiness_.reset();
-      error == 0 ? self->connected() : self->attempt_failed(error);
+      error == 0 ? self->reached() : self->attempt_failed(error);
     });
     if (turn_ < addresses_.size())
       impatience_ = loop_.after(patience_with_one_address, [weak = weak_from_this()] {
@@ -115,8 +118,49 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
     last_error_->reason = "ConnectionFailed";
     try_next();
   }
-  void connected() {
+  void reached() {
     impatience_.reset();
+    if (!spec_.proxy) return connected();
+    through_proxy_ = connect_request(*spec_.proxy, spec_.address);
+    ask_proxy();
+  }
+  void ask_proxy() {
+    const ssize_t put = send(fd_, through_proxy_.data(), through_proxy_.size(), MSG_NOSIGNAL);
+    if (put < 0 && errno != EAGAIN && errno != EINTR) return attempt_failed(errno);
+    if (put > 0) through_proxy_.erase(0, size_t(put));
+    if (!through_proxy_.empty()) return when_ready(false, [](Connecting& self) { self.ask_proxy(); });
+    when_ready(true, [](Connecting& self) { self.hear_proxy(); });
+  }
+  // The server says nothing before we do, so what comes up to the empty line is the proxy's and nothing else follows.
+  void hear_proxy() {
+    char buffer[4096];
+    const ssize_t got = recv(fd_, buffer, sizeof buffer, 0);
+    if (got == 0) return proxy_failed("closed the connection");
+    if (got < 0 && errno != EAGAIN && errno != EINTR) return attempt_failed(errno);
+    if (got > 0) through_proxy_.append(buffer, size_t(got));
+    if (through_proxy_.find("\r\n\r\n") != std::string::npos) {
+      readiness_.reset();
+      if (auto passed = check_connect_answer(through_proxy_, *spec_.proxy); !passed)
+        return finish(fail(std::move(passed).error()));
+      return connected();
+    }
+    if (through_proxy_.size() > proxy_answer_bytes_max) return proxy_failed("answered with too many headers");
+    when_ready(true, [](Connecting& self) { self.hear_proxy(); });
+  }
+  void proxy_failed(std::string_view what) {
+    finish(fail(Error{.code = 503,
+                      .reason = "ProxyRefused",
+                      .message = "the proxy " + spec_.proxy->address + " " + std::string(what)}));
+  }
+  void when_ready(bool to_read, void (*then)(Connecting&)) {
+    if (!readiness_) readiness_ = loop_.watch(fd_);
+    auto work = [weak = weak_from_this(), then] {
+      const auto self = weak.lock();
+      if (self && !self->dead_ && self->readiness_) then(*self);
+    };
+    to_read ? readiness_->on_readable(std::move(work)) : readiness_->on_writable(std::move(work));
+  }
+  void connected() {
     ssl_st* session = nullptr;
     if (spec_.tls) {
       auto made =
@@ -169,6 +213,7 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
   const std::shared_ptr<Inbox> inbox_ = std::make_shared<Inbox>();
   std::vector<SocketAddress> addresses_;
   size_t turn_ = 0;
+  std::string through_proxy_;  // the CONNECT request that is left to send, then the answer as it comes
   int fd_ = -1;
   std::unique_ptr<run::Readiness> readiness_;
   std::unique_ptr<run::Timer> timeout_, impatience_;

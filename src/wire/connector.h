@@ -1,8 +1,9 @@
-// Connector: from an address to a connected SocketStream: name, addresses one after the other, TLS handshake, one
-// time limit.
+// Connector: from an address to a connected SocketStream: name, addresses one after the other, a proxy's CONNECT, TLS
+// handshake, one time limit.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@ struct ConnectSpec {
   bool insecure = false;
   std::vector<std::string> alpn;
   Duration timeout = 10s;
+  std::optional<Proxy> proxy = {};  // connect to it, and from there to `address`
 };
 
 struct Connected {

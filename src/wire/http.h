@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "run/loop.h"
+#include "wire/proxy.h"
 
 namespace dure::wire {
 
@@ -85,6 +86,8 @@ class Stream {
   // it.
   virtual void hand_over(std::string unread) { DURE_ASSERT(!"hand_over is not supported by this stream"); }
   virtual run::Loop& loop() = 0;
+  // The address this end sends from, "192.0.2.1:1234"; empty when it has none (a stream inside another) or is over.
+  virtual std::string local_address() const { return {}; }
 };
 
 // A handler that drops its Exchange without an answer makes it a 500.
@@ -170,7 +173,9 @@ class HttpClient {
     std::move_only_function<void(const Headers&)> on_trailers = {};  // before on_end, when there are any
   };
   // origin: "https://host:6443", "http://host:80", "unix:/run/x.sock" (HTTP/2 without TLS: "h2c+unix:/run/x.sock").
-  static Result<std::unique_ptr<HttpClient>> create(run::Loop& loop, std::string origin, TlsClientConfig tls = {});
+  // `proxy`: the way goes through it; the proxy resolves the name.
+  static Result<std::unique_ptr<HttpClient>> create(run::Loop& loop, std::string origin, TlsClientConfig tls = {},
+                                                    std::optional<Proxy> proxy = {});
   // HTTP/1.1 over streams that somebody else opens (of a tunnel): one per request in flight, kept for the next.
   // `dial` is called on the loop and answers there, once. `host` is what the Host header says.
   using Dialer = std::function<void(std::move_only_function<void(Result<std::unique_ptr<Stream>>)>)>;
@@ -186,6 +191,10 @@ class HttpClient {
     Headers headers;
   };
   virtual Result<Upgraded> upgrade(Request request, Duration timeout = 30s) = 0;
+  // As upgrade, without blocking: `done` runs on the loop, once, unless the handle was destroyed before. The client
+  // must outlive the answer.
+  virtual std::unique_ptr<run::Timer> start_upgrade(Request request, Duration timeout,
+                                                    std::move_only_function<void(Result<Upgraded>)> done) = 0;
 };
 
 // Connects a plain or TLS byte stream; blocks. address: "host:port" or "unix:/path".

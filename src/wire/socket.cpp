@@ -151,6 +151,13 @@ Result<int> local_port(int fd) {
   }
 }
 
+std::string local_address_text(int fd) {
+  SocketAddress address;
+  address.size = sizeof address.storage;
+  if (fd < 0 || getsockname(fd, reinterpret_cast<sockaddr*>(&address.storage), &address.size) != 0) return {};
+  return address.family() == AF_INET || address.family() == AF_INET6 ? address_text(address) : std::string();
+}
+
 void tune_connection(int fd, int family) {
   if (family == AF_UNIX) return;
   const int on = 1, idle_seconds = 30, interval_seconds = 10, probes = 3;

@@ -32,6 +32,7 @@ std::string address_text(const SocketAddress& address);  // "192.0.2.1:1234", "[
 // address as in Server::listen.
 Result<int> listen_socket(std::string_view address);
 Result<int> local_port(int fd);
+std::string local_address_text(int fd);  // empty when there is none
 // Latency over throughput for small writes; keep-alive finds dead peers within about a minute.
 void tune_connection(int fd, int family);
 

@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "wire/out_queue.h"
+#include "wire/socket.h"
 
 namespace dure::wire {
 namespace {
@@ -439,5 +440,6 @@ void SocketStream::close() {
 }
 void SocketStream::hand_over(std::string unread) { core_->hand_over(std::move(unread)); }
 run::Loop& SocketStream::loop() { return core_->loop_; }
+std::string SocketStream::local_address() const { return local_address_text(core_->fd_); }
 
 }  // namespace dure::wire

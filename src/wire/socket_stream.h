@@ -32,6 +32,7 @@ class SocketStream : public Stream {
   void close() override;
   void hand_over(std::string unread) override;
   run::Loop& loop() override;
+  std::string local_address() const override;  // loop thread
 
   class Core;
 

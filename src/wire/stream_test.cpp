@@ -233,6 +233,33 @@ TEST(ServeStream, ServesHttpOnAnyStreamAndUpgrades) {
   EXPECT_TRUE(log.wait_for("<end>"));
 }
 
+// A tunnel that is down says so at once. The call that came meanwhile waits for the connection that is alive; the loop
+// must not ask in a circle.
+TEST(Tunnel, ADiallerThatFailsAtOnceDoesNotHoldTheLoopUp) {
+  run::LoopThread one("one");
+  std::shared_ptr<Exchange> first;
+  Log log;
+  int dials = 0;
+  const auto client = HttpClient::over_streams(one.loop(), "node-1", [&](auto done) {
+    if (++dials > 1) return done(fail(unavailable("the tunnel is down")));
+    auto [a, b] = stream_pair(one.loop(), one.loop());
+    serve_stream(std::make_unique<PlainStream>(std::move(b)), std::make_shared<Peer>(),
+                 [&](std::shared_ptr<Exchange> exchange) {
+                   if (exchange->request().target != "/slow") return exchange->respond(Response{.body = "quick"});
+                   first = std::move(exchange);
+                   log.add("slow");
+                 });
+    done(std::unique_ptr<Stream>(std::make_unique<PlainStream>(std::move(a))));
+  });
+  std::thread slow([&] { EXPECT_EQ(client->call({.target = "/slow"})->body, "done"); });
+  ASSERT_TRUE(log.wait_for("slow"));
+  std::thread quick([&] { EXPECT_EQ(client->call({.target = "/quick"})->body, "quick"); });
+  while (run_on(one.loop(), [&] { return dials; }) < 2) std::this_thread::yield();
+  run_on(one.loop(), [&] { std::exchange(first, nullptr)->respond(Response{.body = "done"}); });
+  slow.join();
+  quick.join();
+}
+
 TEST(Tls, SilentDialAndServerName) {
   TestServer server([](std::shared_ptr<Exchange> exchange) {
     exchange->respond(Response{.body = exchange->request().peer->address});

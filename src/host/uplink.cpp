@@ -1,0 +1,279 @@
+#include "host/uplink.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "kernel/links.h"
+
+namespace dure::host {
+namespace {
+
+// Of the API server's certificate, whatever address it is reached by.
+constexpr std::string_view kServerName = "kubernetes";
+constexpr Duration kSettle = 50ms;  // one change of the network is many events
+
+// What callbacks of the tunnel share with the owner; they may come while it is being destroyed.
+struct Shared {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool connected = false;
+  wire::Handler kubelet;
+  std::vector<tunnel::NodeView> table;
+  std::function<void(const std::vector<tunnel::NodeView>&)> on_table;
+  std::function<void(std::string_view, std::string)> on_packet;
+};
+
+void answer_kubelet(Shared& shared, std::shared_ptr<wire::Exchange> exchange) {
+  wire::Handler kubelet;
+  {
+    const std::lock_guard lock(shared.mutex);
+    kubelet = shared.kubelet;
+  }
+  if (kubelet) return kubelet(std::move(exchange));
+  wire::Response response;
+  response.status = 503;
+  response.body = "the agent is still starting\n";
+  exchange->respond(std::move(response));
+}
+
+// What a connection depends on: addresses and default routes. Pods that come and go do not change it.
+struct NetworkFacts {
+  std::vector<Ip> addresses;
+  std::vector<std::string> routes;  // default routes, and links that lost or found their carrier
+  friend bool operator==(const NetworkFacts&, const NetworkFacts&) = default;
+};
+
+bool link_local(const Ip& ip) { return ip.v6 && ip.bytes[0] == 0xfe && (ip.bytes[1] & 0xc0) == 0x80; }
+
+Result<NetworkFacts> read_network(kernel::Links& links) {
+  NetworkFacts facts;
+  DURE_TRY(const auto addresses, links.addresses());
+  for (const kernel::LinkAddress& one : addresses)
+    if (!link_local(one.address.ip)) facts.addresses.push_back(one.address.ip);
+  DURE_TRY(const auto devices, links.list());
+  for (const kernel::Link& link : devices) {
+    const bool has_address = std::any_of(addresses.begin(), addresses.end(), [&](const kernel::LinkAddress& one) {
+      return one.link == link.index && !link_local(one.address.ip);
+    });
+    if (has_address) facts.routes.push_back(link.name + (link.running ? " up" : " down"));
+  }
+  DURE_TRY(const auto routes, links.routes());
+  for (const kernel::Route& route : routes)
+    if (route.destination.length == 0)
+      facts.routes.push_back((route.gateway ? route.gateway->text() : "") + " " + std::to_string(route.link) + " " +
+                             std::to_string(route.metric));
+  std::sort(facts.addresses.begin(), facts.addresses.end());
+  std::sort(facts.routes.begin(), facts.routes.end());
+  return facts;
+}
+
+// link events -> facts, once they have settled -> whoever cares
+class NetworkWatch : public std::enable_shared_from_this<NetworkWatch> {
+ public:
+  using Changed = std::function<void(const std::vector<Ip>& addresses)>;
+
+  static Result<std::shared_ptr<NetworkWatch>> start(run::Executor& executor, Changed changed) {
+    auto watch = std::make_shared<NetworkWatch>(executor, std::move(changed));
+    DURE_TRY(watch->links_, kernel::open_links());
+    DURE_TRY(watch->seen_, read_network(*watch->links_));
+    DURE_TRY(watch->events_, watch->links_->watch([weak = std::weak_ptr(watch)](kernel::LinkEvent) {
+      if (const auto me = weak.lock()) me->look_soon();
+    }));
+    return watch;
+  }
+  NetworkWatch(run::Executor& executor, Changed changed) : executor_(executor), changed_(std::move(changed)) {}
+
+  void stop() {
+    events_.reset();
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    look_.reset();
+  }
+
+ private:
+  void look_soon() {
+    const std::lock_guard lock(mutex_);
+    if (look_ || stopped_) return;
+    look_ = executor_.after(kSettle, [weak = weak_from_this()] {
+      if (const auto me = weak.lock()) me->look();
+    });
+  }
+  void look() {
+    const std::lock_guard lock(mutex_);
+    look_.reset();
+    if (stopped_) return;
+    auto now = read_network(*links_);
+    if (!now) return log(LogLevel::warn, "host", "cannot read the links", {{"why", now.error().message}});
+    if (*now == seen_) return;
+    seen_ = std::move(*now);
+    log(LogLevel::info, "host", "the network changed", {{"addresses", std::to_string(seen_.addresses.size())}});
+    changed_(seen_.addresses);
+  }
+
+  run::Executor& executor_;
+  const Changed changed_;
+  std::unique_ptr<kernel::Links> links_;
+  std::mutex mutex_;
+  NetworkFacts seen_;
+  std::unique_ptr<run::Timer> look_;
+  bool stopped_ = false;
+  std::unique_ptr<kernel::LinkWatch> events_;
+};
+
+class UplinkParts final : public Uplink {
+ public:
+  UplinkParts(run::Loop& loop, run::Executor& executor, os::Disk& disk, std::string servers_file)
+      : loop_(loop), executor_(executor), disk_(disk), servers_file_(std::move(servers_file)) {}
+
+  ~UplinkParts() override {
+    if (watch_) watch_->stop();
+    state_->stop();
+    client_.reset();
+  }
+
+  Status build(const bootstrap::AgentSettings& settings, const client::Credentials& credentials) {
+    DURE_CHECK(start_tunnel(settings, credentials));
+    auto http = wire::HttpClient::over_streams(loop_, std::string(kServerName),
+                                               [state = state_](auto done) { done(state->open_stream()); });
+    client::Credentials said = credentials;  // who we are says the tunnel's certificate
+    client_ = client::connect_over(std::move(http), std::move(said));
+    DURE_TRY(watch_, NetworkWatch::start(executor_, [state = state_](const std::vector<Ip>& addresses) {
+               state->network_changed(addresses);
+             }));
+    return {};
+  }
+
+  client::Client& client() override { return *client_; }
+  tunnel::AgentTunnel& tunnel() override { return *state_->tunnel; }
+
+  bool wait_connected(Duration limit) override {
+    std::unique_lock lock(shared_->mutex);
+    return shared_->changed.wait_for(lock, limit, [&] { return shared_->connected; });
+  }
+
+  void serve(wire::Handler kubelet) override {
+    const std::lock_guard lock(shared_->mutex);
+    shared_->kubelet = std::move(kubelet);
+  }
+
+  void on_table(std::function<void(const std::vector<tunnel::NodeView>&)> table) override {
+    {
+      const std::lock_guard lock(shared_->mutex);
+      shared_->on_table = std::move(table);
+    }
+    loop_.post([shared = shared_] { tell_table(*shared); });
+  }
+
+  void on_packet(std::function<void(std::string_view, std::string)> packet) override {
+    const std::lock_guard lock(shared_->mutex);
+    shared_->on_packet = std::move(packet);
+  }
+
+ private:
+  // Where the client's dialler finds the tunnel; it may ask after the end.
+  struct State {
+    std::mutex mutex;
+    std::unique_ptr<tunnel::AgentTunnel> tunnel;
+    std::vector<Ip> addresses;
+
+    Result<std::unique_ptr<wire::Stream>> open_stream() {
+      const std::lock_guard lock(mutex);
+      if (!tunnel) return fail(Error{503, "TunnelDown", "the agent is stopping"});
+      return tunnel->open_stream();
+    }
+    void network_changed(std::vector<Ip> addresses) {
+      const std::lock_guard lock(mutex);
+      if (tunnel) tunnel->network_changed(std::move(addresses));
+    }
+    void stop() {
+      std::unique_ptr<tunnel::AgentTunnel> over;
+      const std::lock_guard lock(mutex);
+      over = std::move(tunnel);
+    }
+  };
+
+  static void tell_table(Shared& shared) {
+    std::function<void(const std::vector<tunnel::NodeView>&)> tell;
+    std::vector<tunnel::NodeView> table;
+    {
+      const std::lock_guard lock(shared.mutex);
+      tell = shared.on_table;
+      table = shared.table;
+    }
+    if (tell && !table.empty()) tell(table);
+  }
+
+  Status start_tunnel(const bootstrap::AgentSettings& settings, const client::Credentials& credentials) {
+    tunnel::AgentTunnelOptions options;
+    options.node = settings.node_name;
+    options.servers = settings.server_urls;
+    options.proxy = settings.proxy;
+    options.no_proxy = settings.no_proxy;
+    if (const auto kept = os::read_file(disk_, servers_file_))
+      for (const std::string_view line : split(*kept, '\n'))
+        if (!trim(line).empty()) options.learned.emplace_back(trim(line));
+    options.tls.ca_pem = credentials.ca_pem;
+    options.tls.certificate_pem = credentials.certificate_pem;
+    options.tls.key_pem = credentials.key_pem;
+    options.tls.server_name = credentials.server_name.empty() ? std::string(kServerName) : credentials.server_name;
+    options.seed = fnv1a_64(settings.node_name);
+    options.on_change = [shared = shared_](bool connected) {
+      const std::lock_guard lock(shared->mutex);
+      shared->connected = connected;
+      shared->changed.notify_all();
+    };
+    options.on_table = [shared = shared_](std::vector<tunnel::NodeView> table) {
+      {
+        const std::lock_guard lock(shared->mutex);
+        shared->table = std::move(table);
+      }
+      tell_table(*shared);
+    };
+    options.on_packet = [shared = shared_](std::string_view node, std::string bytes) {
+      std::function<void(std::string_view, std::string)> take;
+      {
+        const std::lock_guard lock(shared->mutex);
+        take = shared->on_packet;
+      }
+      if (take) take(node, std::move(bytes));
+    };
+    options.on_servers = [&executor = executor_, &disk = disk_,
+                          file = servers_file_](const std::vector<std::string>& servers) {
+      executor.post([&disk, file, text = join(servers, "\n") + "\n"] { keep_servers(disk, file, text); });
+    };
+    DURE_TRY(state_->tunnel, tunnel::AgentTunnel::start(loop_, std::move(options), [shared = shared_](auto exchange) {
+               answer_kubelet(*shared, std::move(exchange));
+             }));
+    return {};
+  }
+
+  static void keep_servers(os::Disk& disk, const std::string& file, const std::string& text) {
+    if (const auto before = os::read_file(disk, file); before && *before == text) return;
+    if (Status kept = os::write_file_atomic(disk, file, text, 0644); !kept)
+      log(LogLevel::warn, "host", "cannot keep the server's addresses", {{"why", kept.error().message}});
+  }
+
+  run::Loop& loop_;
+  run::Executor& executor_;
+  os::Disk& disk_;
+  const std::string servers_file_;
+  const std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
+  const std::shared_ptr<State> state_ = std::make_shared<State>();
+  std::unique_ptr<client::Client> client_;
+  std::shared_ptr<NetworkWatch> watch_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Uplink>> Uplink::start(run::Loop& loop, run::Executor& executor, os::Disk& disk,
+                                              const bootstrap::Places& places, const bootstrap::AgentSettings& settings,
+                                              const client::Credentials& credentials) {
+  auto uplink = std::make_unique<UplinkParts>(loop, executor, disk, places.servers());
+  DURE_CHECK(uplink->build(settings, credentials));
+  return uplink;
+}
+
+}  // namespace dure::host
