@@ -100,28 +100,15 @@ Status create_pod(WriteWorld&, Document& object) {
   return {};
 }
 
-Status update_pod_subresource(WriteWorld&, std::string_view subresource, Document& object,
-                              const Document& old) {
-  if (subresource != "ephemeralcontainers" && subresource != "resize")
-    return fail(unsupported("pods/" + std::string(subresource) + " is not served yet"));
-  const Document asked = object.clone();
-  restore(object, old, "spec");
-  restore(object, old, "status");
-  Pod pod(object);
-  const Pod wanted(asked);
-  if (subresource == "ephemeralcontainers") {
-    Node* spec = object.member(object.root(), "spec");
-    if (const Node* list = asked.root()->find("spec", "ephemeralContainers"))
-      object.copy(object.member(spec, "ephemeralContainers"), list);
-    return {};
-  }
-  for (Container container : pod.mutable_spec().mutable_containers())
-    for (const Container with : wanted.spec().containers()) {
-      if (with.name() != container.name()) continue;
-      if (const Node* resources = with.resources().node())
-        object.copy(object.member(container.mutable_node(), "resources"), resources);
-    }
-  return {};
+// Both are changes of a running pod that the node would have to carry out, and it does not: better no than never.
+Status update_pod_subresource(WriteWorld&, std::string_view subresource, Document&, const Document&) {
+  if (subresource == "ephemeralcontainers")
+    return fail(unsupported("ephemeral containers are not run yet; kubectl exec goes into a container that runs, and "
+                            "kubectl debug --copy-to=NAME makes a copy of the pod with one more container"));
+  if (subresource == "resize")
+    return fail(unsupported("resources of a running pod cannot be changed yet; change those of its "
+                            "Deployment, which replaces it"));
+  return fail(unsupported("pods/" + std::string(subresource) + " is not served yet"));
 }
 
 Result<SubresourceAction> post_pod_subresource(WriteWorld& world, std::string_view subresource,
