@@ -1,5 +1,6 @@
-// api_bench [folder] [seconds] [get|watch|list|durable]: the API over TLS with RBAC, client and server in this process, beside what the machine
-// can do. The last line is JSON. Reads and watches run over the memory store, durable creates over the log in `folder`.
+// api_bench [folder] [seconds] [get|watch|list|durable]: the API over TLS with RBAC, client and server in this process,
+// beside what the machine can do. The last line is JSON. Reads and watches run over the memory store, durable creates
+// over the log in `folder`.
 #include <arpa/inet.h>
 #include <malloc.h>
 #include <netinet/tcp.h>
@@ -382,8 +383,8 @@ Deliveries watch_over_tls(World& world, const std::string& resource, size_t watc
       total.fetch_add(counter.count(bytes), std::memory_order_relaxed);
     };
     stream->start(std::move(callbacks));
-    stream->write(SharedBytes(get_request(fmt::format("/api/v1/namespaces/bench/{}?watch=1&resourceVersion={}",
-                                                      resource, world.store->revision()))));
+    stream->write(SharedBytes(get_request(
+        fmt::format("/api/v1/namespaces/bench/{}?watch=1&resourceVersion={}", resource, world.store->revision()))));
   }
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   const Monotonic start = machine_clock->now();
@@ -506,7 +507,8 @@ int main(int argc, char** argv) {
   if (wanted("watch")) {
     World world(store::make_memory_store());
     figure("watch_in_process_1000_per_second", watch_in_process(world, 1000, 300), "deliveries/s");
-    Deliveries watch = watch_over_tls(world, "pods", 100, 1000, [](size_t i) { return pod_body(fmt::format("tls-{}", i)); });
+    Deliveries watch =
+        watch_over_tls(world, "pods", 100, 1000, [](size_t i) { return pod_body(fmt::format("tls-{}", i)); });
     figure("watch_tls_100_pods_per_second", watch.per_second, "deliveries/s of 4 KB over 100 TLS connections");
     figure("watch_tls_100_pods_cpu_us", watch.cpu_micros, "us of client and server");
     watch = watch_over_tls(world, "configmaps", 100, 2000,

@@ -271,7 +271,9 @@ TEST(Front, WatchesOfTablesAndMetadata) {
       partial.wait_for(R"({"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{"name":"a")"));
   EXPECT_EQ(partial.text.find("\"data\""), std::string::npos);
   EXPECT_TRUE(proto.wait_for("k8s"));
-  EXPECT_EQ(proto.text.substr(4, 7), "\x0a\x05" "ADDED");
+  EXPECT_EQ(proto.text.substr(4, 7),
+            "\x0a\x05"
+            "ADDED");
 }
 
 TEST(Front, AWatchFromAForgottenRevisionIsToldInTheStream) {

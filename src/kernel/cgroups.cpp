@@ -294,13 +294,14 @@ class LinuxCgroups final : public Cgroups {
     if (!fs::exists(top, error)) return {};
     for (const fs::path& group : groups_below(top)) {
       for (int tries = 0; rmdir(group.c_str()) < 0 && errno != ENOENT; ++tries) {
+        const int failed = errno;
         bool used = !trim(read_file(group / "cgroup.procs").value_or("")).empty();
-        if (errno == EBUSY && !used && tries < remove_tries_max) {
+        if (failed == EBUSY && !used && tries < remove_tries_max) {
           std::this_thread::sleep_for(kill_step);
           continue;
         }
         if (used) return fail(Error{409, "Conflict", "cgroup " + group.string() + " still has processes"});
-        return fail(netlink::error_of("remove cgroup " + group.string(), errno));
+        return fail(netlink::error_of("remove cgroup " + group.string(), failed));
       }
     }
     return {};

@@ -8,9 +8,7 @@
 namespace dure::schema {
 namespace {
 
-const Type& type(const char* api_version, const char* kind) {
-  return *kinds::find_type(api_version, kind);
-}
+const Type& type(const char* api_version, const char* kind) { return *kinds::find_type(api_version, kind); }
 
 std::string through_proto(const char* json, const char* api_version, const char* kind) {
   auto document = decode_json(SharedBytes(std::string(json)), type(api_version, kind));
@@ -30,23 +28,22 @@ TEST(Proto, KindsKeepEverythingTheyHave) {
       {R"({"kind":"Secret","apiVersion":"v1","metadata":{"name":"s"},"data":{"a":"","b":"AAEC"},"type":"Opaque"})",
        "v1", "Secret"},
       {R"({"kind":"Service","apiVersion":"v1","metadata":{"name":"s"},"spec":{"ports":[{"port":80,)"
-      R"("targetPort":"http"},{"port":81,"targetPort":0}],"clusterIP":"None"},"status":{"loadBalancer":{}}})",
+       R"("targetPort":"http"},{"port":81,"targetPort":0}],"clusterIP":"None"},"status":{"loadBalancer":{}}})",
        "v1", "Service"},
       {R"({"kind":"Lease","apiVersion":"coordination.k8s.io/v1","metadata":{},"spec":{"leaseDurationSeconds":40,)"
-      R"("renewTime":"2024-01-01T00:00:00.123456Z"}})",
+       R"("renewTime":"2024-01-01T00:00:00.123456Z"}})",
        "coordination.k8s.io/v1", "Lease"},
       {R"({"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","metadata":{},"spec":{},)"
-      R"("status":{"user":{"extra":{"a":["1","2"],"b":[]}}}})",
+       R"("status":{"user":{"extra":{"a":["1","2"],"b":[]}}}})",
        "authentication.k8s.io/v1", "TokenReview"},
       {R"({"kind":"APIResourceList","apiVersion":"v1","groupVersion":"v1","resources":[{"name":"pods",)"
-      R"("singularName":"","namespaced":true,"kind":"Pod","verbs":["get","list"]}]})",
+       R"("singularName":"","namespaced":true,"kind":"Pod","verbs":["get","list"]}]})",
        "v1", "APIResourceList"},
       {R"({"kind":"ControllerRevision","apiVersion":"apps/v1","metadata":{},"data":{"z":1,"a":[true,null,"x"]},)"
-      R"("revision":-1})",
+       R"("revision":-1})",
        "apps/v1", "ControllerRevision"},
   };
-  for (const auto& [json, api_version, kind] : texts)
-    EXPECT_EQ(through_proto(json, api_version, kind), json);
+  for (const auto& [json, api_version, kind] : texts) EXPECT_EQ(through_proto(json, api_version, kind), json);
 }
 
 TEST(Proto, SchemasOfCustomResources) {
@@ -59,11 +56,9 @@ TEST(Proto, SchemasOfCustomResources) {
       R"("additionalProperties":false},"r":{"type":"object","additionalProperties":{"type":"integer"}}},)"
       R"("dependencies":{"a":["b","c"],"d":{"type":"string"}}}}}]},"status":{"conditions":null,)"
       R"("acceptedNames":{"plural":"","kind":""},"storedVersions":null}})";
-  auto plain = decode_json(SharedBytes(std::string(json)),
-                           type("apiextensions.k8s.io/v1", "CustomResourceDefinition"));
+  auto plain = decode_json(SharedBytes(std::string(json)), type("apiextensions.k8s.io/v1", "CustomResourceDefinition"));
   ASSERT_TRUE(plain) << plain.error().message;
-  EXPECT_EQ(through_proto(json, "apiextensions.k8s.io/v1", "CustomResourceDefinition"),
-            to_json(*plain));
+  EXPECT_EQ(through_proto(json, "apiextensions.k8s.io/v1", "CustomResourceDefinition"), to_json(*plain));
 }
 
 TEST(Proto, EnvelopeWithoutTypeMetaInTheObjectTakesTheTypes) {
@@ -77,12 +72,10 @@ TEST(Proto, EnvelopeWithoutTypeMetaInTheObjectTakesTheTypes) {
 }
 
 TEST(Proto, BrokenBytesAreRefused) {
-  EXPECT_EQ(
-      open_envelope("{}").error().message,
-      "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
+  EXPECT_EQ(open_envelope("{}").error().message,
+            "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
   auto pod = decode_json(
-      SharedBytes(std::string(
-          R"({"metadata":{"name":"x","labels":{"a":"b"}},"spec":{"containers":[{"name":"c"}]}})")),
+      SharedBytes(std::string(R"({"metadata":{"name":"x","labels":{"a":"b"}},"spec":{"containers":[{"name":"c"}]}})")),
       type("v1", "Pod"));
   std::string bytes;
   encode_message(*pod, bytes);
@@ -90,8 +83,7 @@ TEST(Proto, BrokenBytesAreRefused) {
   for (size_t cut = 0; cut < bytes.size(); ++cut)
     refused += decode_message(SharedBytes(bytes.substr(0, cut)), type("v1", "Pod")) ? 0 : 1;
   EXPECT_GT(refused, 0);
-  EXPECT_FALSE(
-      decode_message(SharedBytes(std::string("\x0a\xff\xff\xff\xff\x0f", 6)), type("v1", "Pod")));
+  EXPECT_FALSE(decode_message(SharedBytes(std::string("\x0a\xff\xff\xff\xff\x0f", 6)), type("v1", "Pod")));
   EXPECT_FALSE(decode_message(SharedBytes(std::string("\x0b", 1)), type("v1", "Pod")));
 }
 
@@ -113,8 +105,10 @@ TEST(Proto, WatchEventsFrameAnEncodedObject) {
   ASSERT_LT(object.size(), 120u);
   encode_watch_event("ADDED", object, bytes);
   // type = 1, object = 2 {raw = 1}; only the object has the envelope (client-go's raw stream serializer).
-  EXPECT_EQ(bytes, "\x0a\x05" "ADDED\x12" + std::string(1, char(object.size() + 2)) + "\x0a" +
-                       std::string(1, char(object.size())) + object);
+  EXPECT_EQ(bytes,
+            "\x0a\x05"
+            "ADDED\x12" +
+                std::string(1, char(object.size() + 2)) + "\x0a" + std::string(1, char(object.size())) + object);
 }
 
 }  // namespace
