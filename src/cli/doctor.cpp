@@ -40,6 +40,7 @@ class Diagnosis {
 
   std::vector<Finding> run() {
     for (const NodeAnswer& answer : seen_.answers) look_at(answer);
+    shared();
     versions();
     twins(
         "machine id", "DuplicateMachineId", [](const core::NodeSystemInfo& info) { return info.machineID(); },
@@ -74,12 +75,23 @@ class Diagnosis {
                  fmt::format("{} could not be asked: {}", answer.node, answer.silence),
                  fmt::format("on {}: dure check; systemctl status dure-agent", answer.node));
     for (const Finding& finding : answer.findings) {
-      Finding ours = finding;
-      ours.sentence = answer.node + ": " + finding.sentence;
-      findings_.push_back(std::move(ours));
+      const auto same = std::ranges::find(checks_, finding, &Shared::finding);
+      if (same != checks_.end())
+        same->nodes.push_back(answer.node);
+      else
+        checks_.push_back({finding, {answer.node}});
     }
     clock(answer);
     for (const CertificateEnd& one : answer.certificates) certificate(answer.node, one);
+  }
+
+  // What several nodes say in the same words is said once.
+  void shared() {
+    for (const Shared& one : checks_) {
+      Finding ours = one.finding;
+      ours.sentence = fmt::format("{}: {}", fmt::join(one.nodes, ", "), one.finding.sentence);
+      findings_.push_back(std::move(ours));
+    }
   }
 
   void clock(const NodeAnswer& answer) {
@@ -143,7 +155,13 @@ class Diagnosis {
       }
   }
 
+  struct Shared {
+    Finding finding;
+    std::vector<std::string> nodes;
+  };
+
   const Examination& seen_;
+  std::vector<Shared> checks_;
   std::vector<Finding> findings_;
 };
 

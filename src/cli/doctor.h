@@ -34,8 +34,8 @@ struct Examination {
 };
 
 // Codes of its own: NodeUnanswered, ClockSkew, VersionSkew, CertificateEnds, CertificateEnded, DuplicateMachineId,
-// DuplicateSystemUuid, PodRangeOverlap; those of the nodes' own checks, with the node before the sentence; those of
-// status.h.
+// DuplicateSystemUuid, PodRangeOverlap; those of the nodes' own checks, with the nodes that say so before the sentence;
+// those of status.h.
 std::vector<bootstrap::Finding> diagnose(const Examination& seen);
 
 // What a node's /dure/v1/check says. `asked`, `answered`: by the clock of the one who asked.

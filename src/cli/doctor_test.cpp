@@ -66,6 +66,17 @@ TEST(Doctor, EachBreakGivesExactlyItsCode) {
   }
 }
 
+TEST(Doctor, WhatSeveralNodesSayIsSaidOnce) {
+  using Severity = bootstrap::Finding::Severity;
+  Examination seen = healthy();
+  for (NodeAnswer& answer : seen.answers) answer.findings = {{"SwapOn", Severity::note, "swap is on", ""}};
+  seen.answers[1].findings.push_back({"RuncMissing", Severity::refuse, "no runc", "install it"});
+  const auto findings = diagnose(seen);
+  ASSERT_EQ(findings.size(), 2u);
+  EXPECT_EQ(findings[0].sentence, "pi, attic: swap is on");
+  EXPECT_EQ(findings[1].sentence, "attic: no runc");
+}
+
 TEST(Doctor, SlowAnswersAreNoSkew) {
   Examination seen = healthy();
   seen.answers[0].ahead = 3s;
