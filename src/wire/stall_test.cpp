@@ -60,6 +60,13 @@ ServerLimits strict() {
   return limits;
 }
 
+// For those who must not be cut off, however busy the machine is.
+ServerLimits patient(Duration period = 30s) {
+  ServerLimits limits;
+  limits.stall_timeout = period;
+  return limits;
+}
+
 // What the pieces of an endless or long answer are written by: as much as the exchange takes.
 struct Producer : std::enable_shared_from_this<Producer> {
   Producer(std::shared_ptr<Exchange> exchange, int pieces) : exchange(std::move(exchange)), left(pieces) {}
@@ -124,10 +131,12 @@ TEST_P(Stall, PipeliningWithoutReadingStopsTheServerAndThenTheConnection) {
 }
 
 TEST_P(Stall, OneWhoPipelinesAndReadsGetsAllAnswers) {
-  serve([&](std::shared_ptr<Exchange> exchange) {
-    ++seen_.handled;
-    exchange->respond(Response{.body = std::string(64 << 10, 'x')});
-  });
+  serve(
+      [&](std::shared_ptr<Exchange> exchange) {
+        ++seen_.handled;
+        exchange->respond(Response{.body = std::string(64 << 10, 'x')});
+      },
+      patient());
   client_->start(true);
   std::string requests;
   for (int i = 0; i < 300; ++i) requests += get;
@@ -145,7 +154,7 @@ TEST_P(Stall, AnAnswerThatIsNeverTakenEnds) {
 
 TEST_P(Stall, ASlowReaderIsServedToTheEnd) {
   constexpr int pieces = 128;  // 8 MB: more than the buffers of both kernels' ends
-  serve(long_answers(pieces));
+  serve(long_answers(pieces), patient(1s));
   client_->start(false);
   client_->send(get);
   while (client_->received < size_t(pieces) << 16 && seen_.gone == 0) {
@@ -180,13 +189,15 @@ TEST_P(Stall, AnIdleWatchIsLeftAlone) {
 
 TEST_P(Stall, AHalfClosedClientGetsAllAnswersItAskedFor) {
   auto pool = run::make_pool("pool", 2);
-  serve([&](std::shared_ptr<Exchange> exchange) {
-    pool->post([&, exchange] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-      ++seen_.handled;
-      exchange->respond(Response{.body = "ok"});
-    });
-  });
+  serve(
+      [&](std::shared_ptr<Exchange> exchange) {
+        pool->post([&, exchange] {
+          std::this_thread::sleep_for(std::chrono::milliseconds(20));
+          ++seen_.handled;
+          exchange->respond(Response{.body = "ok"});
+        });
+      },
+      patient());
   client_->start(true);
   client_->send(get + get + get);
   client_->stream().finish_writing();
@@ -195,7 +206,7 @@ TEST_P(Stall, AHalfClosedClientGetsAllAnswersItAskedFor) {
 }
 
 TEST_P(Stall, AHalfClosedClientGetsALongAnswerWhole) {
-  serve(long_answers(128));
+  serve(long_answers(128), patient());
   client_->start(true);
   client_->send(get);
   client_->stream().finish_writing();
@@ -205,7 +216,8 @@ TEST_P(Stall, AHalfClosedClientGetsALongAnswerWhole) {
 }
 
 TEST_P(Stall, AHalfClosedClientGetsOneLargeAnswerWholeAndThenTheEnd) {
-  serve([&](std::shared_ptr<Exchange> exchange) { exchange->respond(Response{.body = std::string(8 << 20, 'x')}); });
+  serve([&](std::shared_ptr<Exchange> exchange) { exchange->respond(Response{.body = std::string(8 << 20, 'x')}); },
+        patient());
   client_->start(true);
   client_->send(get);
   client_->stream().finish_writing();
