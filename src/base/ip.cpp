@@ -75,6 +75,29 @@ bool IpPrefix::overlaps(const IpPrefix& other) const {
   return length <= other.length ? contains(other.ip) : other.contains(ip);
 }
 
+std::optional<int64_t> IpPrefix::part_number(int part_length, const Ip& inside) const {
+  if (!contains(inside)) return std::nullopt;
+  int64_t number = 0;
+  for (int bit = length; bit < part_length; ++bit)
+    number = number * 2 + ((inside.bytes[static_cast<size_t>(bit / 8)] >> (7 - bit % 8)) & 1);
+  return number;
+}
+
+std::optional<IpPrefix> IpPrefix::part(int part_length, int64_t number) const {
+  IpPrefix out = network();
+  out.length = part_length;
+  for (int bit = part_length - 1; bit >= length; --bit, number /= 2)
+    if (number % 2) out.ip.bytes[static_cast<size_t>(bit / 8)] |= static_cast<uint8_t>(1 << (7 - bit % 8));
+  if (number != 0) return std::nullopt;
+  return out;
+}
+
+std::optional<Ip> IpPrefix::nth(int64_t number) const {
+  auto host = part(ip.v6 ? 128 : 32, number);
+  if (!host) return std::nullopt;
+  return host->ip;
+}
+
 std::string IpPrefix::text() const { return ip.text() + "/" + std::to_string(length); }
 
 std::optional<Mac> Mac::parse(std::string_view text) {

@@ -34,6 +34,11 @@ struct IpPrefix {
   IpPrefix network() const;  // the bits behind the length cleared
   bool contains(const Ip& ip) const;
   bool overlaps(const IpPrefix& other) const;
+  // A range divided into parts of `part_length` bits, counted from 0: the part that holds `inside` (none: it lies
+  // outside), the part of a number, and the single address of a number. Numbers above 2^62 are not asked for.
+  std::optional<int64_t> part_number(int part_length, const Ip& inside) const;
+  std::optional<IpPrefix> part(int part_length, int64_t number) const;  // none: the range has not so many
+  std::optional<Ip> nth(int64_t number) const;
   std::string text() const;
   friend auto operator<=>(const IpPrefix&, const IpPrefix&) = default;
 };

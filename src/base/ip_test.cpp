@@ -36,5 +36,20 @@ TEST(Mac, ParsesAndPrints) {
   EXPECT_FALSE(Mac::parse("02:ab:00:00:00"));
 }
 
+TEST(IpPrefix, IsDividedIntoParts) {
+  const IpPrefix pods = *IpPrefix::parse("10.244.0.0/16");
+  EXPECT_EQ(pods.part_number(24, *Ip::parse("10.244.7.9")), 7);
+  EXPECT_EQ(pods.part_number(24, *Ip::parse("10.245.0.0")), std::nullopt);
+  EXPECT_EQ(pods.part_number(24, *Ip::parse("fd00::1")), std::nullopt);
+  EXPECT_EQ(pods.part(24, 255)->text(), "10.244.255.0/24");
+  EXPECT_FALSE(pods.part(24, 256));
+  EXPECT_EQ(pods.nth(257)->text(), "10.244.1.1");
+  EXPECT_FALSE(pods.nth(65536));
+  const IpPrefix six = *IpPrefix::parse("fd00:10::/48");
+  EXPECT_EQ(six.part(64, 3)->text(), "fd00:10:0:3::/64");
+  EXPECT_EQ(six.part_number(64, *Ip::parse("fd00:10:0:3::9")), 3);
+  EXPECT_EQ(six.nth(5)->text(), "fd00:10::5");
+}
+
 }  // namespace
 }  // namespace dure

@@ -7,23 +7,6 @@
 namespace dure::controllers {
 namespace {
 
-// The number of the part that `part` lies in, or -1 when it lies outside.
-int64_t number_of(const IpPrefix& cluster, int mask, const IpPrefix& part) {
-  if (part.ip.v6 != cluster.ip.v6 || !cluster.contains(part.ip)) return -1;
-  int64_t number = 0;
-  for (int bit = cluster.length; bit < mask; ++bit)
-    number = number * 2 + ((part.ip.bytes[static_cast<size_t>(bit / 8)] >> (7 - bit % 8)) & 1);
-  return number;
-}
-
-IpPrefix part_of(const IpPrefix& cluster, int mask, int64_t number) {
-  IpPrefix part = cluster.network();
-  part.length = mask;
-  for (int bit = mask - 1; bit >= cluster.length; --bit, number /= 2)
-    if (number % 2) part.ip.bytes[static_cast<size_t>(bit / 8)] |= static_cast<uint8_t>(1 << (7 - bit % 8));
-  return part;
-}
-
 std::vector<std::string> cidrs_of(const Object& node) {
   std::vector<std::string> cidrs;
   const core::NodeSpec spec = core::Node(node).spec();
@@ -70,10 +53,11 @@ class NodeIpam {
     std::set<int64_t> taken;
     for (const Object& node : nodes_.list())
       for (const std::string& text : cidrs_of(node))
-        if (const auto part = IpPrefix::parse(text)) taken.insert(number_of(cluster, mask, *part));
+        if (const auto part = IpPrefix::parse(text))
+          if (const auto number = cluster.part_number(mask, part->ip)) taken.insert(*number);
     const int64_t count = int64_t{1} << std::min(mask - cluster.length, 20);
     for (int64_t number = 0; number < count; ++number)
-      if (!taken.contains(number)) return part_of(cluster, mask, number);
+      if (!taken.contains(number)) return cluster.part(mask, number);
     return {};
   }
 

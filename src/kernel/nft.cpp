@@ -158,6 +158,8 @@ NftMatch nft_protocol(uint8_t protocol) {
   return {.field = NftField::l4_protocol, .value = std::string(1, static_cast<char>(protocol))};
 }
 
+NftMatch nft_link(NftField field, std::string_view name) { return {.field = field, .value = nft_name(name)}; }
+
 NftMatch nft_within(NftField field, const IpPrefix& prefix, bool negate) {
   uint32_t mask = prefix.length == 0 ? 0 : ~uint32_t{0} << (32 - prefix.length);
   return {.field = field,

@@ -149,6 +149,7 @@ std::string nft_u32(uint32_t value);          // host order
 std::string nft_port(uint16_t port);          // network order
 std::string nft_name(std::string_view link);  // 16 bytes
 NftMatch nft_protocol(uint8_t protocol);
+NftMatch nft_link(NftField field, std::string_view name);  // input_link, output_link
 NftMatch nft_within(NftField field, const IpPrefix& prefix, bool negate = false);
 NftMatch nft_mark_set(uint32_t bits);                  // (mark & bits) == bits
 NftMatch nft_bits_set(NftField field, uint32_t bits);  // (field & bits) != 0

@@ -198,22 +198,6 @@ void wg_decode(std::string_view attributes, WgDevice& into) {
 
 namespace {
 
-std::string endpoint_text(const os::Endpoint& endpoint) {
-  const std::string port = ":" + std::to_string(endpoint.port);
-  return endpoint.ip.v6 ? "[" + endpoint.ip.text() + "]" + port : endpoint.ip.text() + port;
-}
-
-std::optional<os::Endpoint> parse_endpoint(std::string_view text) {
-  size_t colon = text.rfind(':');
-  if (colon == text.npos) return std::nullopt;
-  std::string_view host = text.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  auto ip = Ip::parse(host);
-  auto port = parse_int(text.substr(colon + 1));
-  if (!ip || !port || *port < 0 || *port > 65535) return std::nullopt;
-  return os::Endpoint{*ip, static_cast<uint16_t>(*port)};
-}
-
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -246,7 +230,7 @@ std::string uapi_peer(const WgPeer& peer, WgPeerChange change) {
   std::string out = "set=1\n" + line("public_key", hex_encode(raw(peer.key)));
   if (change == WgPeerChange::remove) return out + "remove=true\n\n";
   if (change == WgPeerChange::endpoint_only) out += "update_only=true\n";
-  if (peer.endpoint) out += line("endpoint", endpoint_text(*peer.endpoint));
+  if (peer.endpoint) out += line("endpoint", peer.endpoint->text());
   if (change == WgPeerChange::put) {
     out += line("persistent_keepalive_interval", std::to_string(peer.keepalive_seconds));
     out += "replace_allowed_ips=true\n";
@@ -264,7 +248,7 @@ uint64_t number(std::string_view text) {
 
 // One line of a peer. The two parts of the handshake's time come as two lines.
 void decode_peer_line(std::string_view key, std::string_view value, WgPeerState& peer) {
-  if (key == "endpoint") peer.endpoint = parse_endpoint(value);
+  if (key == "endpoint") peer.endpoint = os::Endpoint::parse(value);
   if (key == "persistent_keepalive_interval") peer.keepalive_seconds = static_cast<uint16_t>(number(value));
   if (key == "rx_bytes") peer.received_bytes = number(value);
   if (key == "tx_bytes") peer.sent_bytes = number(value);

@@ -6,6 +6,7 @@
 
 #include "os/clock.h"
 #include "os/proc.h"
+#include "os/sockets.h"
 
 namespace dure::os {
 namespace {
@@ -91,6 +92,16 @@ TEST(Proc, PassesDescriptorsUnderOtherNumbers) {
   char buffer[64];
   EXPECT_EQ(read(fds[0], buffer, sizeof buffer), 8);
   close(fds[0]);
+}
+
+TEST(Endpoint, TextsAreReadAndWritten) {
+  for (const char* text : {"192.0.2.1:80", "[fd00::1]:65535"}) {
+    const auto endpoint = Endpoint::parse(text);
+    ASSERT_TRUE(endpoint) << text;
+    EXPECT_EQ(endpoint->text(), text);
+  }
+  for (const char* bad : {"", "192.0.2.1", "192.0.2.1:0", "192.0.2.1:65536", ":80", "fd00::1:80", "[192.0.2.1]:80", "a:80"})
+    EXPECT_FALSE(Endpoint::parse(bad)) << bad;
 }
 
 }  // namespace

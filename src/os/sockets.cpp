@@ -10,7 +10,26 @@
 #include <array>
 #include <cstring>
 
+#include "base/text.h"
+
 namespace dure::os {
+
+std::optional<Endpoint> Endpoint::parse(std::string_view text) {
+  const size_t colon = text.rfind(':');
+  if (colon == text.npos) return std::nullopt;
+  std::string_view host = text.substr(0, colon);
+  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  const auto ip = Ip::parse(host);
+  const auto number = parse_int(text.substr(colon + 1));
+  if (!ip || ip->v6 != bracketed || !number || *number < 1 || *number > 65535) return std::nullopt;
+  return Endpoint{*ip, static_cast<uint16_t>(*number)};
+}
+
+std::string Endpoint::text() const {
+  const std::string host = ip.v6 ? "[" + ip.text() + "]" : ip.text();
+  return host + ":" + std::to_string(port);
+}
 
 namespace {
 

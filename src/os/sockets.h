@@ -19,6 +19,9 @@ namespace dure::os {
 struct Endpoint {
   Ip ip;
   uint16_t port = 0;
+
+  static std::optional<Endpoint> parse(std::string_view text);  // "192.0.2.1:80", "[fd00::1]:80"; port 0 is none
+  std::string text() const;
   friend auto operator<=>(const Endpoint&, const Endpoint&) = default;
 };
 

@@ -7,6 +7,7 @@
 #include "kernel/probe_fixture.h"
 #include "overlay/cni.h"
 #include "overlay/overlay.h"
+#include "overlay/pod_link.h"
 #include "schema/json.h"
 
 namespace dure::overlay {
@@ -25,6 +26,11 @@ inline schema::Object node_object(const std::string& name, const std::string& ci
   address.set_type("InternalIP");
   address.set_address(ip);
   return schema::share(std::move(document));
+}
+
+// A new veth passes nothing until the kernel has looked at its carrier, which it does at most once a second.
+inline void await_carrier(kernel::Links& links, const std::string& name) {
+  for (int i = 0; i < 300 && !must(links.get(name)).running; ++i) usleep(10'000);
 }
 
 class Lan {
@@ -66,9 +72,20 @@ class TestNode {
     must(links->put_address({eth0, *IpPrefix::parse(ip + "/24")}));
     must(links->put_route(
         {.destination = *IpPrefix::parse("0.0.0.0/0"), .gateway = Ip::parse("192.168.0.254"), .link = eth0}));
+    await_carrier(*lan.links, "to-" + name);
+    await_carrier(*links, "eth0");
     base.node_name = name;
     options = base;
-    overlay = std::make_unique<Overlay>(options, OverlayWorld{*links, *nft, *sysctl, *disk});
+    restart();
+  }
+  ~TestNode() { (void)overlay->remove_all(); }  // wireguard-go is a process of its own
+
+  // As after a restart of the agent: a new object, the same kernel.
+  void restart() {
+    OverlayWorld world{*links, *nft, *sysctl, *disk};
+    world.open_wg = [this](std::string_view device) { return kernel::open_wg(*links, device, {}, &ns); };
+    world.endpoints = endpoints;
+    overlay = std::make_unique<Overlay>(options, std::move(world));
   }
 
   schema::Object object() const { return node_object(name, cidr, ip, annotations); }
@@ -80,6 +97,8 @@ class TestNode {
       return 0;
     }
     annotations = synced->annotations;
+    refused = synced->refused;
+    node_ip = synced->node_ip;
     return synced->changes;
   }
 
@@ -120,6 +139,8 @@ class TestNode {
     schema::Document json = answer.json();
     const schema::Node* ips = json.root()->find("ips");
     const schema::Node* address = ips && ips->first() ? ips->first()->find("address") : nullptr;
+    await_carrier(*links, host_interface_name(id, "eth0"));
+    await_carrier(*must(kernel::open_links(&pod->ns)), "eth0");
     if (address) pod->ip = IpPrefix::parse(address->string())->ip.text();
     return pod;
   }
@@ -131,6 +152,9 @@ class TestNode {
   std::unique_ptr<kernel::Sysctl> sysctl;
   std::unique_ptr<os::MemoryDisk> disk;
   OverlayOptions options;
+  Endpoints* endpoints = nullptr;
+  std::vector<Refusal> refused;  // of the last sync
+  std::optional<Ip> node_ip;
   std::unique_ptr<Overlay> overlay;
   std::map<std::string, std::string> annotations;
 };
