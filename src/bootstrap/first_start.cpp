@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/ip.h"
 #include "bootstrap/journal.h"
 #include "os/clock.h"
 #include "os/disk.h"
@@ -41,6 +42,9 @@ Result<std::vector<std::string>> ensure_pki(os::Disk& disk, os::Random& random, 
   options.cluster_domain = settings.dns_domain;
   options.extra_names = settings.extra_names;
   options.extra_names.push_back(settings.advertise_address);
+  // The first node is the server's own: its stable address is where Service "kubernetes" leads.
+  if (const auto nodes = IpPrefix::parse(settings.node_cidr); nodes && settings.network == "wireguard")
+    if (const auto first = nodes->nth(1)) options.extra_names.push_back(first->text());
   return pki::Folder(disk, random, places.kubernetes).ensure(options, now);
 }
 

@@ -88,6 +88,7 @@ Status learn_settings(client::Client& client, AgentSettings& agent) {
   text("serviceSubnet", agent.service_cidr);
   text("dnsDomain", agent.dns_domain);
   text("dureNetwork", agent.network);
+  text("dureNodeSubnet", agent.node_cidr);
   ServerSettings ranges;
   ranges.service_cidr = agent.service_cidr;
   agent.cluster_dns = ranges.service_address(10);

@@ -127,4 +127,23 @@ Result<client::Credentials> request_identity(run::Loop& loop, os::Disk& disk, co
   return identity;
 }
 
+Result<pki::X25519Key> ensure_wireguard_key(os::Disk& disk, const Places& places) {
+  const std::string path = places.wireguard_key();
+  if (disk.exists(path)) {
+    DURE_TRY(const std::string text, os::read_file(disk, path));
+    if (auto key = pki::X25519Key::from_text(trim(text))) return key;
+    return fail(Error{500, "WireguardKeyBroken", path + " holds no WireGuard key",
+                      "rm " + path + " and start dure agent: the node gets a new key, its address stays"});
+  }
+  DURE_TRY(pki::X25519Key key, pki::X25519Key::generate());
+  DURE_CHECK(os::write_file_atomic(disk, path, key.secret_text() + "\n", 0600));
+  return key;
+}
+
+int default_wireguard_port(os::Disk& disk, std::string_view node_name) {
+  const auto id = os::read_file(disk, "/etc/machine-id");
+  const std::string who = std::string(id ? trim(*id) : "") + "/" + std::string(node_name);
+  return 51820 + static_cast<int>(fnv1a_64(who) % 1000);
+}
+
 }  // namespace dure::bootstrap

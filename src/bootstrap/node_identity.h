@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "bootstrap/settings.h"
 #include "client/connect.h"
+#include "pki/x25519.h"
 
 namespace dure::os {
 class Disk;
@@ -30,5 +31,12 @@ struct IdentityRequest {
 };
 Result<client::Credentials> request_identity(run::Loop& loop, os::Disk& disk, const Places& places,
                                              const IdentityRequest& request);
+
+// The key of this node's WireGuard device: made once, 0600, at Places::wireguard_key. "WireguardKeyBroken" when the
+// file is there and holds no key: it is never replaced by itself, for peers know the node by it.
+Result<pki::X25519Key> ensure_wireguard_key(os::Disk& disk, const Places& places);
+// 51820 to 52819, from the machine's id and the node's name: two machines behind one NAT that keeps ports must not want
+// the same one.
+int default_wireguard_port(os::Disk& disk, std::string_view node_name);
 
 }  // namespace dure::bootstrap

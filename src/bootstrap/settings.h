@@ -30,6 +30,7 @@ struct Places {
   std::string store() const { return data + "/store"; }
   std::string servers() const { return data + "/servers"; }  // addresses of the server that the cluster told
   std::string journal() const { return data + "/journal"; }
+  std::string wireguard_key() const { return data + "/wireguard.key"; }
 };
 
 struct ServerSettings {
@@ -37,6 +38,8 @@ struct ServerSettings {
   std::string bind_address = "0.0.0.0";
   int bind_port = 6443;
   std::string pod_cidr = "10.244.0.0/16", service_cidr = "10.96.0.0/12", dns_domain = "cluster.local";
+  std::string node_cidr = "10.245.0.0/16";  // stable addresses of nodes, with the network "wireguard"
+  std::string network = "wireguard";
   std::string node_name;
   std::vector<std::string> extra_names;  // of the API server's certificate
 
@@ -45,13 +48,16 @@ struct ServerSettings {
 };
 
 struct AgentSettings {
-  std::string node_name, node_ip;
+  std::string node_name;
+  std::string node_ip;  // the machine's own; with the network "wireguard" only where its port is looked for first
   std::vector<std::string> server_urls;  // "https://host:port", as given to join; names are looked up at each try
   std::string proxy, no_proxy;           // as HTTPS_PROXY and NO_PROXY
   std::string runtime_endpoint = "unix:///run/containerd/containerd.sock";
   std::string cluster_dns = "10.96.0.10", dns_domain = "cluster.local";
   std::string pod_cidr = "10.244.0.0/16", service_cidr = "10.96.0.0/12";
-  std::string network = "vxlan";              // or "none": a third-party CNI brings the network
+  std::string node_cidr = "10.245.0.0/16";
+  std::string network = "wireguard";  // or "vxlan", or "none": a third-party CNI brings the network
+  int wireguard_port = 0;             // 0: made from the machine's id and the node's name, the same every time
   std::string capacity_cpu, capacity_memory;  // empty: what the machine has
   int pods_max = 110;
   std::vector<std::string> labels, taints;  // "key=value", "key=value:Effect"

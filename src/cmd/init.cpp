@@ -18,6 +18,12 @@ struct InitFlags {
   bool skip_start = false;
 };
 
+Status check_network(std::string_view network) {
+  for (std::string_view known : {"wireguard", "vxlan", "none"})
+    if (network == known) return {};
+  return fail(bad_request("--network: \"" + std::string(network) + "\" is none of wireguard, vxlan, none"));
+}
+
 Status check_ranges(const bootstrap::ServerSettings& server) {
   const auto pods = IpPrefix::parse(server.pod_cidr), services = IpPrefix::parse(server.service_cidr);
   if (!pods)
@@ -28,8 +34,16 @@ Status check_ranges(const bootstrap::ServerSettings& server) {
     return fail(Error{400, "RangesOverlap",
                       "the pod range " + server.pod_cidr + " and the service range " + server.service_cidr + " overlap",
                       "choose another with --pod-network-cidr or --service-cidr"});
+  const auto nodes = IpPrefix::parse(server.node_cidr);
+  if (!nodes)
+    return fail(bad_request("--node-network-cidr: \"" + server.node_cidr + "\" is not a range such as 10.245.0.0/16"));
+  if (nodes->overlaps(*pods) || nodes->overlaps(*services))
+    return fail(Error{400, "RangesOverlap",
+                      "the node range " + server.node_cidr + " overlaps the pod or the service range",
+                      "choose another with --node-network-cidr"});
   const auto address = Ip::parse(server.advertise_address);
-  for (const auto& [range, flag] : {std::pair{*pods, "--pod-network-cidr"}, std::pair{*services, "--service-cidr"}})
+  for (const auto& [range, flag] : {std::pair{*pods, "--pod-network-cidr"}, std::pair{*services, "--service-cidr"},
+                                    std::pair{*nodes, "--node-network-cidr"}})
     if (address && range.contains(*address))
       return fail(
           Error{400, "RangeHoldsNode",
@@ -46,6 +60,7 @@ Result<int> init(InitFlags& flags) {
   if (server.advertise_address.empty()) {
     DURE_TRY(server.advertise_address, own_address(""));
   }
+  DURE_CHECK(check_network(agent.network));
   DURE_CHECK(check_ranges(server));
   if (agent.node_ip.empty()) agent.node_ip = server.advertise_address;
   DURE_CHECK(complete_agent(agent, server.advertise_address));
@@ -53,6 +68,8 @@ Result<int> init(InitFlags& flags) {
   agent.server_urls = {server.url()};
   agent.pod_cidr = server.pod_cidr;
   agent.service_cidr = server.service_cidr;
+  agent.node_cidr = server.node_cidr;
+  server.network = agent.network;
   agent.dns_domain = server.dns_domain;
   agent.cluster_dns = server.service_address(10);
 
@@ -84,7 +101,9 @@ Door init_door() {
       {"--pod-network-cidr", &server.pod_cidr, "Range of pod addresses"},
       {"--service-cidr", &server.service_cidr, "Range of service addresses"},
       {"--service-dns-domain", &server.dns_domain, "Domain of services"},
-      {"--network", &flags->options.agent.network, "Pod network: vxlan, or none for a third-party CNI"},
+      {"--node-network-cidr", &server.node_cidr, "Range of the nodes' stable addresses, with --network wireguard"},
+      {"--network", &flags->options.agent.network,
+       "Pod network: wireguard, vxlan (one LAN only), or none for a third-party CNI"},
       {"--force", &flags->options.force, "Replace the settings of a control plane that is already here"},
       {"--skip-start", &flags->skip_start, "Only prepare; start with dure server and dure agent"}};
   for (Flag& flag : agent_flags(flags->options.agent)) table.push_back(std::move(flag));

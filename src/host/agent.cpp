@@ -16,17 +16,13 @@
 #include "dns/dns_loop.h"
 #include "dns/server.h"
 #include "dns/zone.h"
+#include "host/network.h"
 #include "host/node_pages.h"
 #include "host/runtime_setup.h"
 #include "host/uplink.h"
-#include "kernel/conntrack.h"
-#include "kernel/links.h"
 #include "kernel/mounts.h"
-#include "kernel/nft.h"
-#include "kernel/sysctl.h"
 #include "os/clock.h"
 #include "os/disk.h"
-#include "overlay/overlay.h"
 #include "pods/fields.h"
 #include "pods/kubelet_api.h"
 #include "pods/node_facts.h"
@@ -34,7 +30,6 @@
 #include "pods/pods.h"
 #include "run/loop.h"
 #include "schema/quantity.h"
-#include "svcproxy/proxy.h"
 #include "volumes/files.h"
 #include "volumes/volumes.h"
 
@@ -63,10 +58,10 @@ Result<pods::NodeTaint> parse_taint(std::string_view text) {
   return taint;
 }
 
-Result<pods::NodeOptions> node_options(const AgentSettings& settings, const std::string& version) {
+Result<pods::NodeOptions> node_options(const AgentSettings& settings, const std::string& version, pods::NodeIps ips) {
   pods::NodeOptions options;
   options.name = settings.node_name;
-  options.ips = {settings.node_ip};
+  options.ips = std::move(ips);
   options.version = version;
   options.pods_max = settings.pods_max;
   if (!settings.capacity_cpu.empty()) {
@@ -102,8 +97,9 @@ class AgentParts final : public Agent {
   ~AgentParts() override {
     if (runtime_) runtime_->interrupt_calls();  // a pod that is being started must not hold the stop up
     if (uplink_) uplink_->serve(nullptr);
-    node_status_.reset();
+    if (network_) network_->stop();
     runner_.reset();  // no more reconciles
+    node_status_.reset();
     pods_.reset();
     volumes_.reset();
     caches_.reset();
@@ -117,7 +113,8 @@ class AgentParts final : public Agent {
     DURE_CHECK(prepare_names());
     DURE_CHECK(build_pods());
     start();
-    log(LogLevel::info, "host", "running", {{"node", settings_.node_name}, {"server", join(settings_.server_urls, " ")}});
+    log(LogLevel::info, "host", "running",
+        {{"node", settings_.node_name}, {"server", join(settings_.server_urls, " ")}});
     return {};
   }
 
@@ -179,52 +176,14 @@ class AgentParts final : public Agent {
   }
 
   Status prepare_network() {
-    DURE_TRY(links_, kernel::open_links());
-    DURE_TRY(nft_, kernel::open_nft());
-    DURE_TRY(sysctl_, kernel::open_sysctl());
     mounts_ = kernel::linux_mounts();
-    overlay::OverlayOptions options;
-    options.node_name = settings_.node_name;
-    options.backend = settings_.network == "none" ? overlay::Backend::none : overlay::Backend::vxlan;
-    if (const auto range = IpPrefix::parse(settings_.pod_cidr)) options.cluster_cidr = *range;
-    if (const auto range = IpPrefix::parse(settings_.service_cidr)) options.service_cidr = *range;
-    options.node_ip = Ip::parse(settings_.node_ip);
-    if (const auto dns = Ip::parse(settings_.cluster_dns)) options.local_addresses = {*dns};
-    options.on_setting = [this](std::string_view setting, std::string_view before) {
-      if (Status done = journal_.record({Change::Kind::sysctl, std::string(setting), std::string(before)}); !done)
-        log(LogLevel::error, "host", "cannot write the journal", {{"why", done.error().message}});
-    };
-    DURE_CHECK(record_network(options));
-    overlay_ = std::make_unique<overlay::Overlay>(options, overlay::OverlayWorld{*links_, *nft_, *sysctl_, *disk_});
-    DURE_CHECK(overlay_->prepare());
-    return prepare_services(options);
-  }
-
-  Status prepare_services(const overlay::OverlayOptions& network) {
-    DURE_TRY(proxy_nft_, kernel::open_nft());
-    if (auto conntrack = kernel::open_conntrack()) conntrack_ = std::move(*conntrack);
-    svcproxy::ProxyOptions options;
-    options.rules.node_name = settings_.node_name;
-    options.rules.local_addresses = network.local_addresses;
-    options.table.cluster_cidr = network.cluster_cidr;
-    options.table.service_cidr = network.service_cidr;
-    proxy_ = std::make_unique<svcproxy::Proxy>(std::move(options), *proxy_nft_, conntrack_.get());
-    return {};
-  }
-
-  // What the overlay and the pods are going to make, so that reset finds it whatever happens.
-  Status record_network(const overlay::OverlayOptions& options) {
-    const Change changes[] = {{Change::Kind::link, options.bridge},
-                              {Change::Kind::link, options.vxlan},
-                              {Change::Kind::table, "dure"},
-                              {Change::Kind::file, options.cni_folder + "/10-dure.conflist"},
-                              {Change::Kind::folder, "/run/dure"}};
-    for (const Change& change : changes) DURE_CHECK(journal_.record(change));
-    // Folders that others expect to be there, and that pods leave something in: ours only where nobody made them
-    // before.
-    for (const char* folder :
-         {"/etc/cni", "/etc/cni/net.d", "/var/lib/cni", "/var/lib/cni/results", "/var/log/pods", "/var/log/containers"})
-      if (!disk_->exists(folder)) DURE_CHECK(journal_.record({Change::Kind::folder, folder}));
+    // With WireGuard the node's address follows from its pod CIDR; otherwise it is the machine's.
+    if (settings_.network != "wireguard") ips_.set({settings_.node_ip});
+    DURE_TRY(network_,
+             Network::create(*disk_, journal_, *executor_,
+                             {.settings = settings_, .places = options_.places, .ips = ips_, .on_new_address = [this] {
+                                if (node_status_) node_status_->look_now();
+                              }}));
     return {};
   }
 
@@ -246,11 +205,11 @@ class AgentParts final : public Agent {
   }
 
   Status build_pods() {
-    DURE_TRY(const pods::NodeOptions node, node_options(settings_, options_.version));
+    DURE_TRY(const pods::NodeOptions node, node_options(settings_, options_.version, ips_));
     const pods::NodeCapacity capacity = pods::node_capacity(pods::read_machine_facts(*disk_, node.state_folder), node);
     pods::PodsOptions options;
     options.node.name = settings_.node_name;
-    options.node.ips = {settings_.node_ip};
+    options.node.ips = ips_;
     options.node.allocatable_cpu_milli = capacity.cpu_milli;
     options.node.allocatable_memory = capacity.allocatable_memory;
     options.node.allocatable_ephemeral_storage = capacity.allocatable_ephemeral_storage;
@@ -311,14 +270,13 @@ class AgentParts final : public Agent {
     // Without a server everything that is here goes on; with one the first words should not be lost.
     if (!uplink_->wait_connected(2s))
       log(LogLevel::warn, "host", "no connection yet", {{"why", uplink_->tunnel().trouble()}});
-    runner_->add(overlay::overlay_loop(*overlay_, settings_.node_name, *caches_, uplink_->client()));
-    runner_->add(svcproxy::proxy_loop(*proxy_, *caches_));
+    network_->add_loops(*runner_, *caches_, uplink_->client(), *events_);
     runner_->add(dns::dns_loop(*zone_, *caches_));
     runner_->add(pods_->loop());
     pods_->start(*runner_);
     node_status_->start();
-    uplink_->serve(with_node_pages(
-        pods::kubelet_api(*pods_, *executor_, *jobs_, {.node_name = settings_.node_name}), pages(), *jobs_));
+    uplink_->serve(with_node_pages(pods::kubelet_api(*pods_, *executor_, *jobs_, {.node_name = settings_.node_name}),
+                                   pages(), *jobs_));
   }
 
   const AgentOptions options_;
@@ -335,14 +293,9 @@ class AgentParts final : public Agent {
   std::unique_ptr<client::EventRecorder> events_;
   std::unique_ptr<cri::Runtime> runtime_;
   std::unique_ptr<run::Timer> pause_timer_;
-  std::unique_ptr<kernel::Links> links_;
-  std::unique_ptr<kernel::Nft> nft_;
-  std::unique_ptr<kernel::Sysctl> sysctl_;
+  const pods::NodeIps ips_;
   std::unique_ptr<kernel::Mounts> mounts_;
-  std::unique_ptr<overlay::Overlay> overlay_;
-  std::unique_ptr<kernel::Nft> proxy_nft_;
-  std::unique_ptr<kernel::Conntrack> conntrack_;
-  std::unique_ptr<svcproxy::Proxy> proxy_;
+  std::unique_ptr<Network> network_;
   std::unique_ptr<dns::Zone> zone_;
   std::unique_ptr<dns::Server> names_;
   std::unique_ptr<volumes::Volumes> volumes_;

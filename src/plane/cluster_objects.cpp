@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/ip.h"
+#include "client/cache.h"
 #include "kinds/views/core_v1.h"
 #include "kinds/views/discovery_v1.h"
 #include "pki/kubeconfig.h"
@@ -52,7 +54,7 @@ Status ensure_service(Client& client, const client::Key& key, std::string_view a
 }
 
 // The API server is no pod: its endpoints are written by the server itself.
-Status ensure_api_endpoints(Client& client, const bootstrap::ServerSettings& settings) {
+Status ensure_api_endpoints(Client& client, const bootstrap::ServerSettings& settings, const std::string& address) {
   Document slice_document(discovery::EndpointSlice::schema_type());
   discovery::EndpointSlice slice(slice_document);
   slice.mutable_metadata().set_name("kubernetes");
@@ -60,7 +62,7 @@ Status ensure_api_endpoints(Client& client, const bootstrap::ServerSettings& set
   slice.mutable_metadata().set_labels("kubernetes.io/service-name", "kubernetes");
   slice.set_addressType("IPv4");
   auto endpoint = slice.add_endpoints();
-  endpoint.add_addresses(settings.advertise_address);
+  endpoint.add_addresses(address);
   endpoint.mutable_conditions().set_ready(true);
   auto port = slice.add_ports();
   port.set_name("https");
@@ -70,7 +72,7 @@ Status ensure_api_endpoints(Client& client, const bootstrap::ServerSettings& set
                     [&](const schema::Object& now) {
                       const discovery::EndpointSlice there(now);
                       return there.endpoints().size() == 1 &&
-                             there.endpoints().front().addresses().front() == settings.advertise_address &&
+                             there.endpoints().front().addresses().front() == address &&
                              there.ports().front().port() == settings.bind_port;
                     }));
 
@@ -80,7 +82,7 @@ Status ensure_api_endpoints(Client& client, const bootstrap::ServerSettings& set
   endpoints.mutable_metadata().set_namespace("default");
   endpoints.mutable_metadata().set_labels("endpointslice.kubernetes.io/skip-mirror", "true");
   auto subset = endpoints.add_subsets();
-  subset.add_addresses().set_ip(settings.advertise_address);
+  subset.add_addresses().set_ip(address);
   auto subset_port = subset.add_ports();
   subset_port.set_name("https");
   subset_port.set_port(settings.bind_port);
@@ -88,8 +90,7 @@ Status ensure_api_endpoints(Client& client, const bootstrap::ServerSettings& set
   return ensure(client, core::endpoints, std::move(endpoints_document), {"default", "kubernetes"},
                 [&](const schema::Object& now) {
                   const core::Endpoints there(now);
-                  return there.subsets().size() == 1 &&
-                         there.subsets().front().addresses().front().ip() == settings.advertise_address;
+                  return there.subsets().size() == 1 && there.subsets().front().addresses().front().ip() == address;
                 });
 }
 
@@ -107,16 +108,43 @@ std::string cluster_configuration(const bootstrap::ServerSettings& settings) {
   return fmt::format(
       "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nclusterName: kubernetes\n"
       "controlPlaneEndpoint: {}:{}\nkubernetesVersion: v1.34.0\n"
-      "networking:\n  dnsDomain: {}\n  podSubnet: {}\n  serviceSubnet: {}\n",
-      settings.advertise_address, settings.bind_port, settings.dns_domain, settings.pod_cidr, settings.service_cidr);
+      "networking:\n  dnsDomain: {}\n  podSubnet: {}\n  serviceSubnet: {}\n  dureNodeSubnet: {}\n  dureNetwork: {}\n",
+      settings.advertise_address, settings.bind_port, settings.dns_domain, settings.pod_cidr, settings.service_cidr,
+      settings.node_cidr, settings.network);
 }
 
 }  // namespace
 
+std::string api_address(const bootstrap::ServerSettings& settings, const schema::Object& own_node) {
+  const auto nodes = IpPrefix::parse(settings.node_cidr);
+  if (settings.network != "wireguard" || !own_node || !nodes) return settings.advertise_address;
+  for (auto address : core::Node(own_node).status().addresses()) {
+    const auto ip = Ip::parse(address.address());
+    if (address.type() == "InternalIP" && ip && nodes->contains(*ip)) return ip->text();
+  }
+  return settings.advertise_address;
+}
+
+client::LoopSpec api_endpoints(Client& client, client::Caches& caches, bootstrap::ServerSettings settings) {
+  const client::Key own{"", settings.node_name};
+  client::LoopSpec spec;
+  spec.name = "api-endpoints";
+  spec.watches.push_back({&core::nodes, [own](const schema::Object& node, const auto& enqueue) {
+                            if (core::Node(node).metadata().name() == own.name) enqueue(own);
+                          }});
+  spec.owns = {"endpoints of Service kubernetes"};
+  spec.reconcile = [&client, &caches, settings = std::move(settings)](const client::Key& key) {
+    const Status done = ensure_api_endpoints(client, settings, api_address(settings, caches.of(core::nodes).get(key)));
+    return done ? client::Outcome::done() : client::Outcome::failed(done.error());
+  };
+  return spec;
+}
+
 Status publish_cluster(Client& client, const bootstrap::ServerSettings& settings, const std::string& ca_pem) {
   DURE_CHECK(ensure_service(client, {"default", "kubernetes"}, settings.service_address(1),
                             {{"https", 443, settings.bind_port, "TCP"}}));
-  DURE_CHECK(ensure_api_endpoints(client, settings));
+  auto own_node = client.get(core::nodes, {"", settings.node_name});
+  DURE_CHECK(ensure_api_endpoints(client, settings, api_address(settings, own_node ? *own_node : nullptr)));
   DURE_CHECK(ensure_service(client, {"kube-system", "kube-dns"}, settings.service_address(10),
                             {{"dns", 53, 53, "UDP"}, {"dns-tcp", 53, 53, "TCP"}}));
   DURE_CHECK(ensure_config_map(client, {"kube-system", "kubeadm-config"}, "ClusterConfiguration",

@@ -6,10 +6,19 @@
 
 #include "bootstrap/settings.h"
 #include "client/client.h"
+#include "client/loop.h"
 
 namespace dure::plane {
 
 // Creates what is missing and brings what names this server's address up to date. Blocks.
 Status publish_cluster(client::Client& client, const bootstrap::ServerSettings& settings, const std::string& ca_pem);
+
+// Where the Service `kubernetes` leads. With the network "wireguard" the stable address of the server's own Node (may
+// be null), so that every pod reaches the API over the pod network, wherever it is; the advertise address otherwise,
+// and until the Node has one. Pure.
+std::string api_address(const bootstrap::ServerSettings& settings, const schema::Object& own_node);
+
+// Keeps the endpoints of `kubernetes` there. `client` and `caches` outlive it.
+client::LoopSpec api_endpoints(client::Client& client, client::Caches& caches, bootstrap::ServerSettings settings);
 
 }  // namespace dure::plane

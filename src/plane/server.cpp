@@ -184,6 +184,7 @@ class ServerParts final : public Server {
     options.sign = [this](const controllers::SigningOrder& order) { return sign(order); };
     controllers::add_all(*runner_, *client_, *caches_, std::move(options));
     scheduler_events_ = client::EventRecorder::create(*client_, *workers_, std::string(scheduler::default_scheduler));
+    runner_->add(api_endpoints(*client_, *caches_, options_.settings));
     runner_->add(scheduler::scheduling(*client_, *caches_, *scheduler_events_, *workers_));
   }
 

@@ -162,7 +162,7 @@ Result<schema::Document> ContainerStarter::create_request(const schema::Object& 
                                                           const RuntimePod& runtime, const StartContainer& what,
                                                           const ImageAnswer& image) {
   const Pod pod(object);
-  const std::vector<std::string> ips = pod_ips(pod, runtime, options_.node.ips);
+  const std::vector<std::string> ips = pod_ips(pod, runtime, options_.node.ips.get());
   ContainerFacts facts;
   facts.image_id = image.image_id;
   facts.image_user = image.user;
@@ -239,7 +239,7 @@ void ContainerStarter::post_start(const schema::Object& object, const Container&
                                   const std::string& id) {
   const auto hook = container.lifecycle().postStart();
   if (hook.has_sleep()) return;  // nothing waits for it: the container runs meanwhile
-  const std::vector<std::string> ips = pod_ips(Pod(object), runtime, options_.node.ips);
+  const std::vector<std::string> ips = pod_ips(Pod(object), runtime, options_.node.ips.get());
   Status done = run_handler(parts_, container, hook, {id, ips.empty() ? std::string() : ips.front()}, 2min);
   if (done) return;
   parts_.events.warning(about_container(object, container.name()), "FailedPostStartHook", "PostStartHook failed");

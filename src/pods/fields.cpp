@@ -42,6 +42,7 @@ std::optional<std::string_view> subscript(std::string_view path, std::string_vie
   return rest.substr(2, rest.size() - 4);
 }
 
+std::string first_of(const std::vector<std::string>& ips) { return ips.empty() ? std::string() : ips.front(); }
 std::string join_ips(const std::vector<std::string>& ips) { return join(ips, ","); }
 
 }  // namespace
@@ -64,8 +65,8 @@ Result<std::string> field_value(const Pod& pod, std::string_view path, const Nod
   }
   if (path == "spec.nodeName") return std::string(pod.spec().nodeName());
   if (path == "spec.serviceAccountName") return std::string(pod.spec().serviceAccountName());
-  if (path == "status.hostIP") return node.ips.empty() ? std::string() : node.ips.front();
-  if (path == "status.hostIPs") return join_ips(node.ips);
+  if (path == "status.hostIP") return first_of(node.ips.get());
+  if (path == "status.hostIPs") return join_ips(node.ips.get());
   if (path == "status.podIP") return pod_ips.empty() ? std::string() : pod_ips.front();
   if (path == "status.podIPs") return join_ips(pod_ips);
   return fail(bad_request(fmt::format("unsupported fieldPath: {}", path)));

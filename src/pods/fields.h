@@ -8,13 +8,14 @@
 
 #include "base/result.h"
 #include "kinds/views/core_v1.h"
+#include "pods/node_ips.h"
 
 namespace dure::pods {
 
 // What a pod may learn about its node.
 struct NodeFacts {
   std::string name;
-  std::vector<std::string> ips;       // InternalIPs
+  NodeIps ips;                        // InternalIPs
   int64_t allocatable_cpu_milli = 0;  // limits default to these
   int64_t allocatable_memory = 0;
   int64_t allocatable_ephemeral_storage = 0;

@@ -95,7 +95,7 @@ class Writer {
     capacity();
     conditions();
     auto status = out_.mutable_status();
-    for (const std::string& ip : options_.ips) address(status, "InternalIP", ip);
+    for (const std::string& ip : options_.ips.get()) address(status, "InternalIP", ip);
     address(status, "Hostname", options_.hostname.empty() ? options_.name : options_.hostname);
     status.mutable_daemonEndpoints().mutable_kubeletEndpoint().set_Port(options_.kubelet_port);
     info(status.mutable_nodeInfo());
@@ -170,6 +170,8 @@ class Writer {
       why = fmt::format("container runtime status check may not have completed yet: {}", runtime_.why_runtime);
     else if (!runtime_.network_ready)
       why = fmt::format("container runtime network not ready: {}", runtime_.why_network);
+    else if (options_.ips.get().empty())
+      why = "node address is not known yet: it follows from the pod CIDR, which the server has not assigned";
     if (why.empty())
       condition("Ready", true, "KubeletReady", "kubelet is posting ready status");
     else
@@ -312,6 +314,15 @@ struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
     return found;
   }
 
+  // After a restart the node has the address it had, until somebody knows better.
+  void remember_addresses(const schema::Object& known) const {
+    if (!options.ips.get().empty()) return;
+    std::vector<std::string> ips;
+    for (auto address : Node(known).status().addresses())
+      if (address.type() == "InternalIP") ips.emplace_back(address.address());
+    options.ips.set(std::move(ips));
+  }
+
   // Looks at the machine and writes what changed. Blocks.
   Status look() {
     const RuntimeFacts facts = read_runtime_facts(runtime);
@@ -324,6 +335,7 @@ struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
     if (!known) {
       const schema::Document wanted = node_document(machine, facts, options, executor.wall_now(), nullptr);
       DURE_TRY(known, register_node(wanted));
+      remember_addresses(known);
     }
     const schema::Document wanted = node_document(machine, facts, options, executor.wall_now(), known);
     const bool report = executor.now() - reported_at >= options.report_interval;
@@ -338,7 +350,7 @@ struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
       known = *answer;
       reported_at = executor.now();
     }
-    is_ready = facts.answers && facts.runtime_ready && facts.network_ready;
+    is_ready = facts.answers && facts.runtime_ready && facts.network_ready && !options.ips.get().empty();
     std::lock_guard lock(mutex);
     node = known;
     return {};

@@ -15,6 +15,7 @@
 #include "cri/runtime.h"
 #include "os/disk.h"
 #include "pods/node_facts.h"
+#include "pods/node_ips.h"
 #include "run/loop.h"
 
 namespace dure::pods {
@@ -26,7 +27,8 @@ struct NodeTaint {
 struct NodeOptions {
   std::string name;
   std::string hostname;                                    // empty: the name
-  std::vector<std::string> ips;                            // InternalIPs, the first is the node's address
+  // InternalIPs, the first is the node's address. Empty: not known yet, and the Node is not Ready.
+  NodeIps ips;
   std::map<std::string, std::string> labels, annotations;  // beside the well-known ones
   std::vector<NodeTaint> taints;                           // only when the Node is made
   // What the node may say it has, where it is not the whole machine.

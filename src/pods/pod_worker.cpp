@@ -340,7 +340,7 @@ Status PodWorker::write_status(const schema::Object& object, const RuntimePod& r
   if (memory.last_written && client::revision_of(memory.last_written) > client::revision_of(object))
     base = memory.last_written;
   StatusFacts facts;
-  facts.node_ips = options_.node.ips;
+  facts.node_ips = options_.node.ips.get();
   facts.runtime_name = options_.runtime_name;
   facts.ended = ended;
   const Pod pod(base);

@@ -129,6 +129,20 @@ TEST(Status, LastStateSurvivesTheRemovalOfTheOldContainer) {
   EXPECT_THAT(schema::to_json(status_of(pod, runtime_of(ContainerState::running, 0, 3))), HasSubstr(R"("lastState":{"terminated":{"exitCode":9)"));
 }
 
+TEST(NodeDocument, ANodeWithoutAnAddressIsNotReadyAndSaysWhy) {
+  NodeOptions options;
+  options.name = "n1";
+  RuntimeFacts runtime{"containerd", "1.6.20", true, true, true, "", ""};
+  const std::string unready = schema::to_json(node_document({}, runtime, options, now, nullptr));
+  EXPECT_THAT(unready, HasSubstr(R"("reason":"KubeletNotReady","message":"node address is not known yet)"));
+  EXPECT_THAT(unready, HasSubstr(R"("addresses":[{"type":"Hostname","address":"n1"}])"));
+  EXPECT_TRUE(options.ips.set({"10.245.0.1"}));
+  EXPECT_FALSE(options.ips.set({"10.245.0.1"})) << "nothing new";
+  const std::string ready = schema::to_json(node_document({}, runtime, options, now, nullptr));
+  EXPECT_THAT(ready, HasSubstr(R"("reason":"KubeletReady")"));
+  EXPECT_THAT(ready, HasSubstr(R"("addresses":[{"type":"InternalIP","address":"10.245.0.1"})"));
+}
+
 TEST(NodeDocument, ReadyFollowsTheRuntimeAndItsNetwork) {
   MachineFacts machine;
   machine.cpus = 4;

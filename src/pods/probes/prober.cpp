@@ -206,7 +206,7 @@ Prober::~Prober() {
 void Prober::update(const schema::Object& object, const RuntimePod& runtime) {
   const Pod pod(object);
   const std::string uid(pod.metadata().uid());
-  const std::vector<std::string> ips = pod_ips(pod, runtime, state_->options.node.ips);
+  const std::vector<std::string> ips = pod_ips(pod, runtime, state_->options.node.ips.get());
   const std::string ip = ips.empty() ? std::string() : ips.front();
   std::vector<State::Watcher> gone;  // destroyed after the lock
   const auto fit = [&](const Container& container) {
