@@ -6,6 +6,7 @@
 #include "base/ip.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "bootstrap/checks/virtualization.h"
 #include "bootstrap/journal.h"
 #include "bootstrap/node_identity.h"
 #include "client/cache.h"
@@ -18,11 +19,13 @@
 #include "dns/zone.h"
 #include "host/network.h"
 #include "host/node_pages.h"
+#include "host/node_paths.h"
 #include "host/runtime_setup.h"
 #include "host/uplink.h"
 #include "kernel/mounts.h"
 #include "os/clock.h"
 #include "os/disk.h"
+#include "overlay/sites.h"
 #include "pods/fields.h"
 #include "pods/kubelet_api.h"
 #include "pods/node_facts.h"
@@ -70,6 +73,7 @@ Result<pods::NodeOptions> node_options(const AgentSettings& settings, const std:
   if (!settings.capacity_memory.empty()) {
     DURE_TRY(options.memory_bytes, quantity(settings.capacity_memory, false));
   }
+  options.labels[std::string(overlay::machine_label)] = bootstrap::read_virtualization(*os::make_disk()).label();
   for (const std::string& label : settings.labels) {
     const size_t equals = label.find('=');
     options.labels[label.substr(0, equals)] = equals == std::string::npos ? "" : label.substr(equals + 1);
@@ -97,6 +101,7 @@ class AgentParts final : public Agent {
   ~AgentParts() override {
     if (runtime_) runtime_->interrupt_calls();  // a pod that is being started must not hold the stop up
     if (uplink_) uplink_->serve(nullptr);
+    if (paths_) paths_->stop();
     if (network_) network_->stop();
     runner_.reset();  // no more reconciles
     node_status_.reset();
@@ -179,12 +184,25 @@ class AgentParts final : public Agent {
     mounts_ = kernel::linux_mounts();
     // With WireGuard the node's address follows from its pod CIDR; otherwise it is the machine's.
     if (settings_.network != "wireguard") ips_.set({settings_.node_ip});
-    DURE_TRY(network_,
-             Network::create(*disk_, journal_, *executor_,
-                             {.settings = settings_, .places = options_.places, .ips = ips_, .on_new_address = [this] {
-                                if (node_status_) node_status_->look_now();
-                              }}));
+    if (settings_.network == "wireguard") paths_ = NodePaths::create(settings_);
+    NetworkOptions options{.settings = settings_, .places = options_.places, .ips = ips_};
+    options.on_new_address = [this] {
+      if (node_status_) node_status_->look_now();
+    };
+    options.endpoints = paths_.get();
+    DURE_TRY(network_, Network::create(*disk_, journal_, *executor_, std::move(options)));
     return {};
+  }
+
+  void start_paths() {
+    if (!paths_) return;
+    const overlay::OverlayOptions& network = network_->overlay_options();
+    auto key = pki::X25519Key::from_bytes(network.wireguard_key.bytes);
+    const Status started =
+        key ? paths_->start({*uplink_, network_->overlay(), network_->links(), *runner_, *caches_, *jobs_},
+                            std::move(*key), network.wireguard_port)
+            : fail(key.error());
+    if (!started) log(LogLevel::error, "host", "no paths but those of the LAN", {{"why", started.error().message}});
   }
 
   // Every node answers for the cluster itself: the address stands on lo, so a question never leaves the machine.
@@ -262,7 +280,11 @@ class AgentParts final : public Agent {
   }
 
   NodePages pages() {
-    return {{"/dure/v1/check", [this] { return check_page(options_.places, options_.version); }}};
+    return {{"/dure/v1/check", [this] { return check_page(options_.places, options_.version); }},
+            {"/dure/v1/paths", [this] {
+               return paths_ ? paths_->page()
+                             : fail(unavailable("this node looks for no paths: its network is not wireguard"));
+             }}};
   }
 
   // server -> uplink -> kubelet API; API -> uplink -> caches -> loops
@@ -271,6 +293,7 @@ class AgentParts final : public Agent {
     if (!uplink_->wait_connected(2s))
       log(LogLevel::warn, "host", "no connection yet", {{"why", uplink_->tunnel().trouble()}});
     network_->add_loops(*runner_, *caches_, uplink_->client(), *events_);
+    start_paths();
     runner_->add(dns::dns_loop(*zone_, *caches_));
     runner_->add(pods_->loop());
     pods_->start(*runner_);
@@ -295,6 +318,7 @@ class AgentParts final : public Agent {
   std::unique_ptr<run::Timer> pause_timer_;
   const pods::NodeIps ips_;
   std::unique_ptr<kernel::Mounts> mounts_;
+  std::shared_ptr<NodePaths> paths_;
   std::unique_ptr<Network> network_;
   std::unique_ptr<dns::Zone> zone_;
   std::unique_ptr<dns::Server> names_;

@@ -24,6 +24,7 @@ struct Shared {
   std::vector<tunnel::NodeView> table;
   std::function<void(const std::vector<tunnel::NodeView>&)> on_table;
   std::function<void(std::string_view, std::string)> on_packet;
+  std::function<void(bool)> on_connected;
 };
 
 void answer_kubelet(Shared& shared, std::shared_ptr<wire::Exchange> exchange) {
@@ -167,6 +168,16 @@ class UplinkParts final : public Uplink {
     loop_.post([shared = shared_] { tell_table(*shared); });
   }
 
+  void on_connected(std::function<void(bool)> connected) override {
+    bool now = false;
+    {
+      const std::lock_guard lock(shared_->mutex);
+      shared_->on_connected = connected;
+      now = shared_->connected;
+    }
+    if (connected) connected(now);
+  }
+
   void on_packet(std::function<void(std::string_view, std::string)> packet) override {
     const std::lock_guard lock(shared_->mutex);
     shared_->on_packet = std::move(packet);
@@ -221,9 +232,14 @@ class UplinkParts final : public Uplink {
     options.tls.server_name = credentials.server_name.empty() ? std::string(kServerName) : credentials.server_name;
     options.seed = fnv1a_64(settings.node_name);
     options.on_change = [shared = shared_](bool connected) {
-      const std::lock_guard lock(shared->mutex);
-      shared->connected = connected;
-      shared->changed.notify_all();
+      std::function<void(bool)> tell;
+      {
+        const std::lock_guard lock(shared->mutex);
+        shared->connected = connected;
+        shared->changed.notify_all();
+        tell = shared->on_connected;
+      }
+      if (tell) tell(connected);
     };
     options.on_table = [shared = shared_](std::vector<tunnel::NodeView> table) {
       {

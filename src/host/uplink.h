@@ -35,6 +35,8 @@ class Uplink {
   virtual void serve(wire::Handler kubelet) = 0;
   // The table as it is now, and each later one.
   virtual void on_table(std::function<void(const std::vector<tunnel::NodeView>&)> table) = 0;
+  // Whether there is a connection, at once and at each change.
+  virtual void on_connected(std::function<void(bool)> connected) = 0;
   // Packets that came by the server; none are taken before this.
   virtual void on_packet(std::function<void(std::string_view node, std::string bytes)> packet) = 0;
 };

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <stddef.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <sys/timex.h>
@@ -34,11 +36,22 @@ uint64_t processors() {
   return count > 0 ? static_cast<uint64_t>(count) : 0;
 }
 
-bool host_resolves(const std::string& host) {
-  addrinfo* found = nullptr;
-  const int status = getaddrinfo(host.c_str(), nullptr, nullptr, &found);
-  if (status == 0) freeaddrinfo(found);
-  return status == 0;
+bool host_resolves(const std::string& host) { return !addresses_of(host).empty(); }
+
+std::vector<Ip> addresses_of(const std::string& host) {
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_socktype = SOCK_STREAM;
+  std::vector<Ip> out;
+  if (getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) return out;
+  for (const addrinfo* one = found; one; one = one->ai_next) {
+    const auto* bytes = reinterpret_cast<const char*>(one->ai_addr);
+    if (one->ai_family == AF_INET)
+      out.push_back(Ip::from_raw({bytes + offsetof(sockaddr_in, sin_addr), 4}));
+    else if (one->ai_family == AF_INET6)
+      out.push_back(Ip::from_raw({bytes + offsetof(sockaddr_in6, sin6_addr), 16}));
+  }
+  freeaddrinfo(found);
+  return out;
 }
 
 }  // namespace dure::os

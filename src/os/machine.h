@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
+#include "base/ip.h"
 #include "base/result.h"
 
 namespace dure::os {
@@ -21,5 +23,6 @@ uint64_t open_files_max();     // hard limit of this process
 uint64_t processors();         // online
 // Whether the machine's own resolver (/etc/hosts, DNS) has an address for it. May block for seconds.
 bool host_resolves(const std::string& host);
+std::vector<Ip> addresses_of(const std::string& host);  // the same, the addresses; empty: none
 
 }  // namespace dure::os
