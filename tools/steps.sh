@@ -78,6 +78,7 @@ wait_for() {
 nodes_ready() { [[ $("$kubectl" get nodes --no-headers 2> /dev/null | awk '$2 == "Ready"' | wc -l) -eq $1 ]]; }
 pod_running() { [[ $("$kubectl" get pod "$1" -o 'jsonpath={.status.phase}' 2> /dev/null) == Running ]]; }
 hello_answers() { "$kubectl" exec asker -- timeout 3 wget -qO- http://hello.default.svc.cluster.local | grep 'hello from dure'; }
+verify() { build/release/dure verify --kubeconfig "$KUBECONFIG" | tee "$1"; return "${PIPESTATUS[0]}"; }  # FILE for the matrix
 apply_hello() {  # NODE of the asker
   "$kubectl" apply -f examples/hello/hello.yaml &&
     "$kubectl" apply -f <(sed "s/^spec:/spec:\n  nodeName: $1/" examples/hello/asker.yaml)

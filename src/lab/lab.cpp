@@ -34,6 +34,22 @@ int take_lock(const std::string& folder) {
   return -1;
 }
 
+// Its own word for it: a process that was frozen when its supervisor was killed still holds a copy of the lock.
+bool supervisor_lives(const std::string& folder) {
+  const auto state = read_state(folder);
+  return state && kill(state->supervisor_pid, 0) == 0;
+}
+
+// As take_lock, also from the remains of a dead supervisor, which go when they thaw.
+int take_over(const std::string& id) {
+  const std::string folder = lab_folder(id);
+  int lock = take_lock(folder);
+  if (lock >= 0 || supervisor_lives(folder)) return lock;
+  if (const auto groups = hierarchies()) remove_groups(*groups, id, 1);
+  for (int i = 0; i < 50 && (lock = take_lock(folder)) < 0; ++i) usleep(100'000);
+  return lock;
+}
+
 bool on_path(const std::string& program) {
   const char* path = getenv("PATH");
   for (std::string_view folder : split(path ? path : "/usr/sbin:/usr/bin:/sbin:/bin", ':'))
@@ -155,7 +171,7 @@ Status check_machine(const LabSpec& spec) {
 
 Result<UpResult> up(const LabSpec& spec, const Progress& progress) {
   DURE_CHECK(check_machine(spec));
-  const int lock = take_lock(spec.folder);
+  const int lock = take_over(spec.id);
   if (lock < 0) {
     DURE_TRY(LabState state, status(spec.id));
     return UpResult{std::move(state), true};
@@ -197,7 +213,7 @@ Status down(const std::string& id, const Progress& progress) {
     progress("lab \"" + id + "\" is not there");
     return {};
   }
-  int lock = take_lock(folder);
+  int lock = take_over(id);
   if (lock < 0) {
     auto state = read_state(folder);
     if (!state) return fail(std::move(state.error()));
@@ -219,7 +235,7 @@ Result<LabState> status(const std::string& id) {
   const std::string folder = lab_folder(id);
   std::error_code ignored;
   const int lock = fs::exists(folder, ignored) ? take_lock(folder) : 0;
-  if (lock >= 0) {
+  if (lock >= 0 || !supervisor_lives(folder)) {
     if (lock > 0) close(lock);
     return fail(Error{404, "LabNotRunning", "lab \"" + id + "\" is not running", "dure lab up"});
   }

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 class Supervisor {
  public:
   Supervisor(const LabSpec& spec, const Progress& progress)
-      : spec_(spec), progress_(progress), world_(spec, progress) {}
+      : spec_(spec), progress_(progress), world_(spec, [this](const std::string& line) { step(line); }) {}
 
   int run() {
     block_signals();
@@ -49,8 +49,15 @@ class Supervisor {
 
   Status build() {
     DURE_TRY(control_, listen_control(spec_.folder));
+    DURE_CHECK(save_state());
     DURE_CHECK(world_.build());
     return save_state();
+  }
+
+  // What stands already can be looked into while the rest is built.
+  void step(const std::string& line) {
+    if (Status saved = save_state(); !saved) progress_("state: " + saved.error().message);
+    progress_(line);
   }
 
   Status save_state() const {

@@ -1,5 +1,5 @@
-# A lab of its own for one test; sourced by bash. `lab_up NODES [BARE [FLAGS of dure lab up]]` gives $dure, $lab, $KUBECONFIG and kubectl; everything
-# goes when the script ends, however it ends.
+# A lab of its own for one test; sourced by bash. `lab_up NODES [BARE [FLAGS of dure lab up]]` (one LAN) and `lab_up_topology NAME|FILE NODES`
+# give $dure, $lab, $KUBECONFIG and kubectl; everything goes when the script ends, however it ends.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 2
 . tools/steps.sh
@@ -13,13 +13,16 @@ skip() { echo "$*"; exit 77; }
 [[ -n $kubectl ]] || skip "no kubectl on the PATH"
 command -v containerd > /dev/null || skip "no containerd"
 
-lab_up() {
+lab_up() { lab_start "$1" --nodes "$1" --bare "${2-0}" "${@:3}"; }
+lab_up_topology() { lab_start "$2" "$1"; }
+
+lab_start() {  # NODES-THAT-BECOME-READY ARGUMENT...
   # Below /var/lib, as the default is: a node covers that folder with its own.
   DURE_LAB_FOLDER=$(mktemp -d /var/lib/dure-lab-test-XXXXXX)
   export DURE_LAB_FOLDER
   trap lab_end EXIT
   echo "kubectl: $kubectl $("$kubectl" version --client 2> /dev/null | head -n 1)"
-  "$dure" lab up --name "$lab" --nodes "$1" --bare "${2-0}" --max-minutes 20 "${@:3}" || lab_logs_and_fail
+  "$dure" lab up --name "$lab" --max-minutes 20 "${@:2}" || lab_logs_and_fail
   KUBECONFIG=$("$dure" lab kubeconfig --name "$lab" --path)
   export KUBECONFIG
   tools/import_busybox "$dure" "$lab" > /dev/null || exit 1
