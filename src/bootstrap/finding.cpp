@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "base/text.h"
+
 namespace dure::bootstrap {
 
 using Severity = Finding::Severity;
@@ -23,6 +25,13 @@ std::string findings_text(const std::vector<Finding>& findings) {
     for (const Finding& finding : findings)
       if (finding.severity == severity) out += finding_text(finding);
   return out;
+}
+
+void ignore_refusals(std::vector<Finding>& findings, const std::vector<std::string>& codes) {
+  for (Finding& finding : findings)
+    for (const std::string& code : codes)
+      if (finding.severity == Severity::refuse && (code == "all" || equal_ignore_case(code, finding.code)))
+        finding.severity = Severity::warn;
 }
 
 std::optional<Error> refusal(const std::vector<Finding>& findings) {

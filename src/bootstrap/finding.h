@@ -39,6 +39,9 @@ struct Finding {
 std::string finding_text(const Finding& finding);
 std::string findings_text(const std::vector<Finding>& findings);  // worst first, else in their order
 
+// Refusals with one of these codes (in any case; "all": every one) become warnings: --ignore-preflight-errors.
+void ignore_refusals(std::vector<Finding>& findings, const std::vector<std::string>& codes);
+
 // The first refusal as an error; empty: nothing refuses.
 std::optional<Error> refusal(const std::vector<Finding>& findings);
 

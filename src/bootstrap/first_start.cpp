@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/ip.h"
+#include "bootstrap/discovery.h"
 #include "bootstrap/journal.h"
 #include "os/clock.h"
 #include "os/disk.h"
@@ -24,6 +25,7 @@ Status write_kubelet_conf(os::Disk& disk, os::Random& random, const Places& plac
   DURE_TRY(const pki::KeyPair pair, pki::issue_pair(authority, spec, random));
   pki::Kubeconfig config;
   config.server = options.server.url();
+  config.tls_server_name = api_server_name;
   config.ca_pem = authority.certificate().pem();
   config.user_name = spec.subject.common_name;
   config.certificate_pem = pair.certificate.pem();
@@ -31,10 +33,7 @@ Status write_kubelet_conf(os::Disk& disk, os::Random& random, const Places& plac
   return os::write_file_atomic(disk, places.kubelet_conf(), pki::kubeconfig_text(config), 0600);
 }
 
-}  // namespace
-
-Result<std::vector<std::string>> ensure_pki(os::Disk& disk, os::Random& random, const Places& places,
-                                            const ServerSettings& settings, WallTime now) {
+pki::FolderOptions pki_options(const ServerSettings& settings) {
   pki::FolderOptions options;
   options.node_name = settings.node_name;
   options.server_url = settings.url();
@@ -45,7 +44,19 @@ Result<std::vector<std::string>> ensure_pki(os::Disk& disk, os::Random& random, 
   // The first node is the server's own: its stable address is where Service "kubernetes" leads.
   if (const auto nodes = IpPrefix::parse(settings.node_cidr); nodes && settings.network == "wireguard")
     if (const auto first = nodes->nth(1)) options.extra_names.push_back(first->text());
-  return pki::Folder(disk, random, places.kubernetes).ensure(options, now);
+  return options;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> ensure_pki(os::Disk& disk, os::Random& random, const Places& places,
+                                            const ServerSettings& settings, WallTime now) {
+  return pki::Folder(disk, random, places.kubernetes).ensure(pki_options(settings), now);
+}
+
+Result<std::vector<std::string>> renew_pki(os::Disk& disk, os::Random& random, const Places& places,
+                                           const ServerSettings& settings, std::string_view name, WallTime now) {
+  return pki::Folder(disk, random, places.kubernetes).renew(pki_options(settings), name, now);
 }
 
 Result<InitReport> prepare_server(os::Disk& disk, os::Random& random, const Places& places, const InitOptions& options,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -34,5 +35,9 @@ Result<InitReport> prepare_server(os::Disk& disk, os::Random& random, const Plac
 // start.
 Result<std::vector<std::string>> ensure_pki(os::Disk& disk, os::Random& random, const Places& places,
                                             const ServerSettings& settings, WallTime now);
+
+// The same, whatever the remaining time: `name` empty: all, else one row of `check-expiration`.
+Result<std::vector<std::string>> renew_pki(os::Disk& disk, os::Random& random, const Places& places,
+                                           const ServerSettings& settings, std::string_view name, WallTime now);
 
 }  // namespace dure::bootstrap

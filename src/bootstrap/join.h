@@ -1,6 +1,5 @@
-// Join: what `dure join` does to a machine before its agent runs: trust, token and settings. kubeadm's "discovery" with
-// a token: cluster-info is read without trust, its CA must hash to the pinned value, everything after is verified with
-// that CA.
+// Join: what `dure join` does to a machine before its agent runs: discovery, the verdicts of both sides, and then
+// trust, token and settings. Nothing is changed before everything was checked.
 #pragma once
 
 #include <string>
@@ -8,6 +7,8 @@
 
 #include "base/result.h"
 #include "base/time.h"
+#include "bootstrap/discovery.h"
+#include "bootstrap/finding.h"
 #include "bootstrap/settings.h"
 
 namespace dure::os {
@@ -20,21 +21,28 @@ class Loop;
 namespace dure::bootstrap {
 
 struct JoinOptions {
-  std::string server;  // "host:port" or "https://host:port"
+  std::string server;  // as a person wrote it; see server_address.h
   std::string token;
   std::vector<std::string> ca_hashes;  // --discovery-token-ca-cert-hash; one must match
   bool skip_ca_verification = false;   // --discovery-token-unsafe-skip-ca-verification
+  std::vector<std::string> ignored;    // --ignore-preflight-errors: codes of refusals that only warn; "all"
   AgentSettings agent;                 // name, address, capacity; ranges and DNS come from the cluster
+  std::string version;                 // of this binary
   bool force = false;
   Duration timeout = 30s;
 };
 
-struct JoinReport {
-  std::string server_url;
+struct JoinPlan {
+  Discovery discovery;
+  AgentSettings agent;  // complete
+  std::vector<Finding> findings;
 };
 
-// Blocks; `loop` runs the connections and must run on another thread. Writes pki/ca.crt, bootstrap-kubelet.conf and
-// agent.conf. Errors: AlreadyJoined, BadToken, ServerUnreachable, CaHashMismatch, TokenRefused; each with its remedy.
-Result<JoinReport> prepare_node(run::Loop& loop, os::Disk& disk, const Places& places, JoinOptions options);
+// Asks everybody. Blocks; `loop` runs the connections on another thread. An answer may hold findings that refuse.
+// Errors: those of discovery.h and server_address.h, AlreadyJoined, BadToken; each with its remedy.
+Result<JoinPlan> plan_join(run::Loop& loop, os::Disk& disk, const Places& places, JoinOptions options, WallTime now);
+
+// Writes pki/ca.crt, bootstrap-kubelet.conf and agent.conf.
+Status prepare_node(os::Disk& disk, const Places& places, const JoinPlan& plan);
 
 }  // namespace dure::bootstrap

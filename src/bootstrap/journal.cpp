@@ -10,7 +10,7 @@
 namespace dure::bootstrap {
 namespace {
 
-constexpr std::array<std::string_view, 5> kNames = {"file", "folder", "sysctl", "link", "table"};
+constexpr std::array<std::string_view, 6> kNames = {"file", "folder", "sysctl", "link", "table", "unit"};
 
 std::string line_of(const Change& change) {
   return std::string(kNames[static_cast<size_t>(change.kind)]) + "\t" + change.what + "\t" + change.former + "\n";
@@ -39,6 +39,15 @@ Status Journal::record(const Change& change) {
   std::string text;
   for (const Change& one : known) text += line_of(one);
   return os::write_file_atomic(disk_, path_, text + line_of(change));
+}
+
+std::set<std::string> own_links(os::Disk& disk, const Places& places) {
+  std::set<std::string> out;
+  const auto changes = Journal(disk, places.journal()).changes();
+  if (!changes) return out;
+  for (const Change& change : *changes)
+    if (change.kind == Change::Kind::link) out.insert(change.what);
+  return out;
 }
 
 Status record_places(os::Disk& disk, Journal& journal, const Places& places) {

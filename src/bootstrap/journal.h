@@ -5,6 +5,7 @@
 // a change that was never made, or twice, does nothing. Thread: one.
 #pragma once
 
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,8 +20,9 @@ namespace dure::bootstrap {
 
 struct Change {
   // file: a file of ours; folder: one of ours with everything in it; sysctl: path under /proc/sys with its former
-  // value; link: a network device of ours; table: an nftables table of ours ("inet dure").
-  enum class Kind { file, folder, sysctl, link, table };
+  // value; link: a network device of ours; table: an nftables table of ours ("inet dure"); unit: a systemd unit of
+  // ours, enabled and started (its file is a change of its own).
+  enum class Kind { file, folder, sysctl, link, table, unit };
   Kind kind;
   std::string what;
   std::string former = {};  // sysctl only
@@ -40,6 +42,9 @@ class Journal {
   os::Disk& disk_;
   std::string path_;
 };
+
+// Links that the journal at `places` knows as ours.
+std::set<std::string> own_links(os::Disk& disk, const Places& places);
 
 // Records what `init` and `join` are going to make at `places`: a folder as a whole where there was none, otherwise
 // only our own files in it. Call before making anything.

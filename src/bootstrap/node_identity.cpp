@@ -7,8 +7,10 @@
 #include <fmt/format.h>
 
 #include "base/text.h"
+#include "bootstrap/fingerprint.h"
 #include "client/kubeconfig.h"
 #include "kinds/views/certificates_v1.h"
+#include "kinds/views/coordination_v1.h"
 #include "os/disk.h"
 #include "pki/certificate.h"
 #include "pki/kubeconfig.h"
@@ -57,10 +59,11 @@ class Verdict : public client::WatchSink {
   std::optional<Result<std::string>> answer_;
 };
 
-schema::Document request_document(const std::string& pem) {
+schema::Document request_document(const std::string& pem, const std::string& machine_proof) {
   schema::Document document(CertificateSigningRequest::type());
   CertificateSigningRequest request(document);
   request.mutable_metadata().set_generateName("csr-");
+  if (!machine_proof.empty()) request.mutable_metadata().set_annotations(machine_proof_annotation, machine_proof);
   auto spec = request.mutable_spec();
   spec.set_request(base64_encode(pem));
   spec.set_signerName(kSigner);
@@ -69,8 +72,10 @@ schema::Document request_document(const std::string& pem) {
   return document;
 }
 
-Result<std::string> signed_certificate(client::Client& api, const std::string& request_pem, Duration timeout) {
-  auto created = api.create(kinds::certificates_v1::certificatesigningrequests, request_document(request_pem), "");
+Result<std::string> signed_certificate(client::Client& api, const std::string& request_pem,
+                                       const IdentityRequest& request_facts) {
+  auto created = api.create(kinds::certificates_v1::certificatesigningrequests,
+                            request_document(request_pem, request_facts.machine_proof), "");
   if (!created) {
     if (created.error().is("Unauthorized"))
       return fail(Error{401, "TokenRefused", "the server does not know this node's token, or it has expired",
@@ -83,7 +88,7 @@ Result<std::string> signed_certificate(client::Client& api, const std::string& r
   only.field_selector = fmt::format("metadata.name={}", request.metadata().name());
   only.resource_version = std::string(request.metadata().resourceVersion());
   DURE_TRY(const auto watch, api.watch(kinds::certificates_v1::certificatesigningrequests, only, verdict));
-  DURE_TRY(const std::string encoded, verdict.wait(timeout));
+  DURE_TRY(const std::string encoded, verdict.wait(request_facts.timeout));
   return base64_decode(encoded);
 }
 
@@ -96,6 +101,17 @@ Result<client::Credentials> read_identity(os::Disk& disk, const Places& places) 
              return os::read_file(disk, std::string(path));
            }));
   return std::move(config.credentials);
+}
+
+Status take_leave(run::Loop& loop, os::Disk& disk, const Places& places, const AgentSettings& settings) {
+  DURE_TRY(const client::Credentials identity, read_identity(disk, places));
+  Status left = fail(unavailable("no address of a server is known"));
+  for (const std::string& url : settings.server_urls) {
+    DURE_TRY(const auto api, client::connect(loop, url, identity, {2s}));
+    left = api->remove(kinds::coordination_v1::leases, {"kube-node-lease", settings.node_name});
+    if (left) break;
+  }
+  return left;
 }
 
 bool renewal_due(const client::Credentials& credentials, WallTime now) {
@@ -111,10 +127,11 @@ Result<client::Credentials> request_identity(run::Loop& loop, os::Disk& disk, co
   DURE_TRY(const pki::PrivateKey key, pki::PrivateKey::generate());
   const pki::Subject subject{"system:node:" + request.node_name, {"system:nodes"}};
   DURE_TRY(const pki::SigningRequest signing, pki::SigningRequest::create(key, subject));
-  DURE_TRY(const std::string certificate, signed_certificate(*api, signing.pem(), request.timeout));
+  DURE_TRY(const std::string certificate, signed_certificate(*api, signing.pem(), request));
 
   pki::Kubeconfig config;
   config.server = request.server_url;
+  config.tls_server_name = request.credentials.server_name;
   config.ca_pem = request.credentials.ca_pem;
   config.user_name = subject.common_name;
   config.certificate_pem = certificate;

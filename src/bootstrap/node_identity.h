@@ -19,6 +19,10 @@ namespace dure::bootstrap {
 // kubelet.conf as credentials; "NotFound" when the node has no identity yet.
 Result<client::Credentials> read_identity(os::Disk& disk, const Places& places);
 
+// For reset, once the agent has stopped: takes this node's Lease back, so that the machine may join again at once under
+// its name. Blocks for two seconds per known address at most; the server need not answer.
+Status take_leave(run::Loop& loop, os::Disk& disk, const Places& places, const AgentSettings& settings);
+
 // True when the certificate has less than a fifth of its life left (or does not parse).
 bool renewal_due(const client::Credentials& credentials, WallTime now);
 
@@ -27,6 +31,7 @@ bool renewal_due(const client::Credentials& credentials, WallTime now);
 struct IdentityRequest {
   std::string node_name, server_url;
   client::Credentials credentials;
+  std::string machine_proof = {};  // see fingerprint.h; empty: none
   Duration timeout = 60s;
 };
 Result<client::Credentials> request_identity(run::Loop& loop, os::Disk& disk, const Places& places,

@@ -1,6 +1,9 @@
 #include "bootstrap/reset.h"
 
+#include <algorithm>
+
 #include "bootstrap/journal.h"
+#include "bootstrap/service.h"
 #include "kernel/links.h"
 #include "kernel/mounts.h"
 #include "kernel/nft.h"
@@ -22,6 +25,8 @@ std::string describe(const Change& change) {
       return "link " + change.what;
     case Change::Kind::table:
       return "nft table " + change.what;
+    case Change::Kind::unit:
+      return "unit " + change.what;
   }
   return {};
 }
@@ -34,6 +39,7 @@ Status gone_is_fine(Status status) {
 Status undo(Machine& machine, const Change& change) {
   switch (change.kind) {
     case Change::Kind::file:
+      DURE_CHECK(gone_is_fine(machine.disk.remove(change.what + ".new")));
       return gone_is_fine(machine.disk.remove(change.what));
     case Change::Kind::folder:
       DURE_CHECK(machine.mounts.unmount_all(change.what));
@@ -44,8 +50,18 @@ Status undo(Machine& machine, const Change& change) {
       return machine.links.remove(change.what);
     case Change::Kind::table:
       return machine.nft.remove_table();
+    case Change::Kind::unit:
+      return machine.services ? machine.services->stop(change.what) : Status();
   }
   return {};
+}
+
+// Nothing was recorded, so nothing was made but the folder that the journal would have been in.
+bool is_only_begun(os::Disk& disk, const Places& places) {
+  const auto names = disk.list(places.data);
+  return names && std::ranges::all_of(*names, [](const std::string& name) {
+           return name == "journal" || name == "journal.new" || name == "snapshot" || name == "snapshot.new";
+         });
 }
 
 }  // namespace
@@ -76,16 +92,25 @@ ResetReport reset(Machine machine, const Places& places, const std::function<Sta
     report.refused.push_back("journal " + places.journal() + ": " + changes.error().message);
     return report;
   }
-  if (changes->empty()) return report;
+  const Change data{Change::Kind::folder, places.data};
+  if (changes->empty()) {
+    if (is_only_begun(machine.disk, places)) note(describe(data), undo(machine, data));
+    return report;
+  }
+  bool had_units = false;
+  for (auto change = changes->rbegin(); change != changes->rend(); ++change) {
+    if (change->kind != Change::Kind::unit) continue;
+    had_units = true;
+    note(describe(*change), undo(machine, *change));
+  }
   if (remove_pods) note("pods of this node", remove_pods());
   // The folder that holds the journal goes last, and only when everything else went: a second reset can then finish the
   // work.
   for (auto change = changes->rbegin(); change != changes->rend(); ++change)
-    if (change->what != places.data) note(describe(*change), undo(machine, *change));
-  if (report.refused.empty()) {
-    const Change data{Change::Kind::folder, places.data};
-    note(describe(data), undo(machine, data));
-  }
+    if (change->what != places.data && change->kind != Change::Kind::unit)
+      note(describe(*change), undo(machine, *change));
+  if (had_units && machine.services) note("unit files that systemd remembered", machine.services->reload());
+  if (report.refused.empty()) note(describe(data), undo(machine, data));
   return report;
 }
 

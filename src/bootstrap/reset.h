@@ -21,12 +21,15 @@ class Sysctl;
 
 namespace dure::bootstrap {
 
+class ServiceManager;
+
 struct Machine {  // what reset works on; all outlive the call
   os::Disk& disk;
   kernel::Links& links;
   kernel::Mounts& mounts;
   kernel::Nft& nft;
   kernel::Sysctl& sysctl;
+  ServiceManager* services = nullptr;  // null: there are no units
 };
 
 struct ResetReport {
@@ -34,8 +37,9 @@ struct ResetReport {
   std::vector<std::string> refused;  // what stayed, and why
 };
 
-// `remove_pods` stops and removes the pods of the container runtime first (empty: there is none). Journal, keys and
-// data go last.
+// Units are stopped first, so that nobody makes again what is removed; then `remove_pods` stops and removes the pods of
+// the container runtime (empty: there is none). Journal, keys and data go last. What an installation that was killed
+// left beside a file (".new") goes with the file.
 ResetReport reset(Machine machine, const Places& places, const std::function<Status()>& remove_pods);
 
 // Removes a folder with everything in it; mounts below it must be gone.

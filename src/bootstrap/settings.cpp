@@ -32,6 +32,7 @@ const std::vector<Row<ServerSettings>>& rows(const ServerSettings*) {
       {"dns-domain", &ServerSettings::dns_domain},
       {"node-name", &ServerSettings::node_name},
       {"extra-names", nullptr, nullptr, &ServerSettings::extra_names},
+      {"control-plane-endpoint", &ServerSettings::control_plane_endpoint},
   };
   return value;
 }
@@ -125,6 +126,10 @@ Result<std::string> read_settings(os::Disk& disk, const std::string& path, std::
 std::string ServerSettings::url() const {
   const bool v6 = advertise_address.find(':') != std::string::npos;
   return fmt::format("https://{}{}{}:{}", v6 ? "[" : "", advertise_address, v6 ? "]" : "", bind_port);
+}
+
+std::string ServerSettings::public_url() const {
+  return control_plane_endpoint.empty() ? url() : "https://" + control_plane_endpoint;
 }
 
 std::string ServerSettings::service_address(unsigned index) const {

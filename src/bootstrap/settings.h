@@ -31,6 +31,7 @@ struct Places {
   std::string servers() const { return data + "/servers"; }  // addresses of the server that the cluster told
   std::string journal() const { return data + "/journal"; }
   std::string wireguard_key() const { return data + "/wireguard.key"; }
+  std::string snapshot() const { return data + "/snapshot"; }  // of the machine before anything was changed
 };
 
 struct ServerSettings {
@@ -42,8 +43,10 @@ struct ServerSettings {
   std::string network = "wireguard";
   std::string node_name;
   std::vector<std::string> extra_names;  // of the API server's certificate
+  std::string control_plane_endpoint;    // "host:port" that join lines name; empty: address and port
 
   std::string url() const;
+  std::string public_url() const;  // with control_plane_endpoint
   std::string service_address(unsigned index) const;  // of service_cidr: 1 is "kubernetes", 10 is "kube-dns"
 };
 

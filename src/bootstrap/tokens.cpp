@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "kinds/views/core_v1.h"
+#include "pki/kubeconfig.h"
 
 namespace dure::bootstrap {
 namespace {
@@ -76,6 +77,13 @@ std::string token_table(const std::vector<TokenRow>& rows, WallTime now) {
                        or_none(row.usages), or_none(row.description), or_none(row.extra_groups));
   }
   return out;
+}
+
+Result<std::string> published_server(client::Client& client) {
+  DURE_TRY(const schema::Object map, client.get(kinds::core_v1::configmaps, {"kube-public", "cluster-info"}));
+  const auto server = pki::server_of(kinds::core_v1::ConfigMap(map).data().get("kubeconfig"));
+  if (!server) return fail(not_found("configmaps", "cluster-info"));
+  return *server;
 }
 
 std::string join_command(std::string_view server_url, const pki::BootstrapToken& token, std::string_view ca_hash) {

@@ -25,6 +25,9 @@ Status delete_token(client::Client& client, std::string_view token_or_id);
 // As `kubeadm token list` prints them: TOKEN TTL EXPIRES USAGES DESCRIPTION EXTRA GROUPS.
 std::string token_table(const std::vector<TokenRow>& rows, WallTime now);
 
+// The server's address in kube-public/cluster-info: what members dial.
+Result<std::string> published_server(client::Client& client);
+
 // "dure join 192.0.2.1:6443 --token ... --discovery-token-ca-cert-hash sha256:..."
 std::string join_command(std::string_view server_url, const pki::BootstrapToken& token, std::string_view ca_hash);
 

@@ -24,6 +24,7 @@ Door agent_door() {
             const auto disk = os::make_disk();
             DURE_TRY(options.settings, bootstrap::read_agent_settings(*disk, options.places));
             DURE_TRY(const auto agent, host::Agent::start(std::move(options)));
+            notify_ready();
             stop.serve();
             return 0;
           }};

@@ -1,6 +1,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "bootstrap/first_start.h"
 #include "bootstrap/settings.h"
 #include "cmd/door.h"
 #include "os/clock.h"
@@ -8,6 +9,20 @@
 #include "pki/folder.h"
 
 namespace dure::cmd {
+namespace {
+
+Result<int> renew_certificates(const std::string& name) {
+  const auto disk = os::make_disk();
+  const auto random = os::make_random();
+  DURE_TRY(const auto settings, bootstrap::read_server_settings(*disk, {}));
+  DURE_TRY(const auto files,
+           bootstrap::renew_pki(*disk, *random, {}, settings, name == "all" ? "" : name, os::make_clock()->wall_now()));
+  for (const std::string& file : files) printf("[renew] wrote %s\n", file.c_str());
+  printf("The server takes them when it starts: systemctl restart dure-server\n");
+  return 0;
+}
+
+}  // namespace
 
 Door certs_door() {
   Door check{.name = "check-expiration",
@@ -20,7 +35,12 @@ Door certs_door() {
                printf("%s", pki::expiration_table(rows, os::make_clock()->wall_now()).c_str());
                return 0;
              }};
-  return {.name = "certs", .summary = "Certificates of the control plane", .doors = {check}};
+  auto name = std::make_shared<std::string>();
+  Door renew{.name = "renew",
+             .summary = "Make certificates of this control plane anew",
+             .flags = {{"name", name.get(), "all, or a name that check-expiration lists", true}},
+             .run = [name]() -> Result<int> { return renew_certificates(*name); }};
+  return {.name = "certs", .summary = "Certificates of the control plane", .doors = {check, renew}};
 }
 
 }  // namespace dure::cmd

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -7,8 +8,9 @@
 #include "bootstrap/checks/fix.h"
 #include "bootstrap/checks/manifest.h"
 #include "bootstrap/checks/preflight.h"
+#include "bootstrap/snapshot.h"
 #include "cmd/door.h"
-#include "kernel/sysctl.h"
+#include "cmd/machine.h"
 #include "os/disk.h"
 #include "os/machine.h"
 #include "os/proc.h"
@@ -34,8 +36,10 @@ Status load_module(const std::string& name) {
 Result<int> fix_machine(os::Disk& disk, const std::vector<Finding>& findings) {
   if (!os::is_root())
     return fail(Error{403, "NotRoot", "dure check --fix changes the machine and needs root", "sudo dure check --fix"});
-  DURE_TRY(const auto sysctl, kernel::open_sysctl());
-  const auto report = bootstrap::apply_fixes(disk, *sysctl, {}, findings, load_module);
+  DURE_TRY(OpenMachine machine, OpenMachine::open());
+  const bool any = std::ranges::any_of(findings, [](const Finding& finding) { return !finding.actions.empty(); });
+  if (any) DURE_CHECK(bootstrap::begin_journal(machine.view(), {}));
+  const auto report = bootstrap::apply_fixes(disk, *machine.sysctl, {}, findings, load_module);
   for (const std::string& line : report.done) printf("[fix] %s\n", line.c_str());
   for (const std::string& line : report.failed) printf("[fix] could not do %s\n", line.c_str());
   if (report.done.empty() && report.failed.empty()) printf("[fix] nothing that dure could do for you and undo again\n");

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "bootstrap/server_address.h"
 #include "cmd/door.h"
 
 namespace dure::cmd {
@@ -53,6 +54,11 @@ int enter(const Door& house, int argc, char** argv) {
   } catch (const CLI::CallForHelp& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
+    for (int i = 1; i < argc; ++i)
+      if (const Status plain = bootstrap::check_plain_text(argv[i]); !plain) {
+        print_error(plain.error());
+        return 2;
+      }
     fprintf(stderr, "error: %s [Usage]\n", error.what());
     fprintf(stderr, "try:   %s --help\n", house.name.c_str());
     return 2;

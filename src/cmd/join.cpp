@@ -4,8 +4,13 @@
 #include <memory>
 
 #include "bootstrap/join.h"
+#include "bootstrap/snapshot.h"
 #include "cmd/door.h"
+#include "cmd/kubeadm_flags.h"
+#include "cmd/machine.h"
 #include "cmd/node_flags.h"
+#include "cmd/version.h"
+#include "os/clock.h"
 #include "os/disk.h"
 #include "run/loop.h"
 
@@ -14,28 +19,34 @@ namespace {
 
 struct JoinFlags {
   bootstrap::JoinOptions options;
-  bool skip_start = false;
+  KubeadmFlags kubeadm;
+  StartWishes start;
 };
-
-std::string host_of(std::string server) {
-  if (server.starts_with("https://")) server.erase(0, 8);
-  return server.substr(0, server.rfind(':'));
-}
 
 Result<int> join(JoinFlags& flags) {
   if (geteuid() != 0)
     return fail(Error{403, "NotRoot", "dure join changes the machine and needs root", "sudo dure join ..."});
   take_proxy_from_environment(flags.options.agent);
-  DURE_CHECK(complete_agent(flags.options.agent, host_of(flags.options.server)));
+  DURE_CHECK(judge_kubeadm_flags("join", flags.kubeadm));
+  DURE_TRY(OpenMachine machine, OpenMachine::open());
+  DURE_TRY(const bootstrap::ServerAddress server, bootstrap::parse_server_address(flags.options.server));
+  DURE_CHECK(complete_agent(flags.options.agent, server.host));
+  flags.options.version = kKubernetesVersion;
   run::LoopThread thread("dure-join");
-  const auto disk = os::make_disk();
-  DURE_TRY(const bootstrap::JoinReport report, bootstrap::prepare_node(thread.loop(), *disk, {}, flags.options));
-  printf("[join] this machine is now %s of the cluster at %s\n", flags.options.agent.node_name.c_str(),
-         report.server_url.c_str());
-  if (flags.skip_start) return 0;
-  printf("Running in the foreground; Ctrl-C stops. Start it again with: dure agent\n\n");
+  const bootstrap::Places places;
+  DURE_TRY(const bootstrap::JoinPlan plan,
+           bootstrap::plan_join(thread.loop(), *machine.disk, places, flags.options, os::make_clock()->wall_now()));
+  fprintf(stderr, "%s", bootstrap::findings_text(plan.findings).c_str());
+  if (bootstrap::refusal(plan.findings)) {
+    fprintf(stderr, "Nothing was changed on this machine.\n");
+    return 1;
+  }
+  if (!machine.disk->exists(places.agent_conf())) DURE_CHECK(bootstrap::begin_journal(machine.view(), places));
+  DURE_CHECK(bootstrap::prepare_node(*machine.disk, places, plan));
+  printf("[join] this machine is now %s of the cluster at %s\n", plan.agent.node_name.c_str(),
+         plan.discovery.url.c_str());
   fflush(stdout);
-  return run_in_foreground(false);
+  return start_for_good(machine, false, flags.start);
 }
 
 }  // namespace
@@ -49,7 +60,10 @@ Door join_door() {
       {"--discovery-token-unsafe-skip-ca-verification", &flags->options.skip_ca_verification,
        "Trust whoever answers (unsafe)"},
       {"--force", &flags->options.force, "Leave the cluster this machine belongs to without asking"},
-      {"--skip-start", &flags->skip_start, "Only prepare; start with dure agent"}};
+      {"--ignore-preflight-errors", &flags->options.ignored, "Codes of refusals that only warn, or all"},
+      {"--foreground", &flags->start.foreground, "Run here instead of installing a systemd unit"},
+      {"--skip-start", &flags->start.skip_start, "Only prepare; start with dure agent"}};
+  for (Flag& flag : kubeadm_flags("join", flags->kubeadm)) table.push_back(std::move(flag));
   for (Flag& flag : uplink_flags(flags->options.agent)) table.push_back(std::move(flag));
   for (Flag& flag : agent_flags(flags->options.agent)) table.push_back(std::move(flag));
   return {.name = "join", .summary = "Add this machine to a cluster", .flags = std::move(table), .run = [flags] {

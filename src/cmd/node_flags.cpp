@@ -8,6 +8,7 @@
 
 #include "base/ip.h"
 #include "base/text.h"
+#include "bootstrap/server_address.h"
 #include "kernel/links.h"
 #include "os/proc.h"
 
@@ -48,20 +49,20 @@ void take_proxy_from_environment(bootstrap::AgentSettings& settings) {
 }
 
 Result<std::string> own_address(const std::string& host) {
-  const auto target = Ip::parse(host.empty() ? "192.0.2.1" : host);
-  if (!target)
-    return fail(Error{400, "NoAddress", "cannot tell which address this machine has towards " + host,
-                      "give it: --node-ip ADDRESS"});
+  // Towards a name: what leaves by the default route. Which address it stands for today does not matter.
+  const auto target = Ip::parse(host).value_or(Ip::v4(0xc0000201));  // 192.0.2.1
   DURE_TRY(const auto links, kernel::open_links());
-  auto uplink = kernel::find_uplink(*links, *target);
+  auto uplink = kernel::find_uplink(*links, target);
   if (!uplink)
     return fail(Error{500, "NoAddress",
-                      "this machine has no route towards " + target->text() + ": " + uplink.error().message,
+                      "this machine has no route towards " + target.text() + ": " + uplink.error().message,
                       "give its address: --node-ip ADDRESS (init: --apiserver-advertise-address ADDRESS)"});
   return uplink->address.text();
 }
 
 Status complete_agent(bootstrap::AgentSettings& settings, const std::string& server_host) {
+  if (settings.runtime_endpoint.starts_with('/')) settings.runtime_endpoint.insert(0, "unix://");
+  if (!settings.node_ip.empty()) DURE_CHECK(bootstrap::check_own_address("--node-ip", settings.node_ip));
   if (settings.node_name.empty()) {
     char name[256] = {};
     gethostname(name, sizeof name - 1);

@@ -25,6 +25,7 @@ Door server_door() {
             const auto disk = os::make_disk();
             DURE_TRY(options.settings, bootstrap::read_server_settings(*disk, options.places));
             DURE_TRY(const auto server, plane::Server::start(std::move(options)));
+            notify_ready();
             stop.serve();
             return 0;
           }};

@@ -16,6 +16,9 @@ struct StopSignals {
   bool wait_for(std::chrono::seconds limit) const;  // true: one came
   void serve() const;
 };
+// Tells the service manager, when there is one, that this process is ready (sd_notify(3), "READY=1").
+void notify_ready();
+
 StopSignals block_stop_signals();
 
 }  // namespace dure::cmd

@@ -14,8 +14,29 @@ namespace {
 
 struct TokenFlags {
   std::string kubeconfig, token, ttl = "24h0m0s", description, wait = "0s";
+  std::vector<std::string> groups{std::string(pki::bootstrap_default_group)}, usages{"signing", "authentication"};
   bool print_join_command = false;
 };
+
+Result<pki::BootstrapTokenFacts> facts_of(const TokenFlags& flags) {
+  pki::BootstrapTokenFacts facts;
+  facts.description = flags.description;
+  facts.extra_groups = flags.groups;
+  facts.signing = facts.authentication = false;
+  for (const std::string& group : flags.groups)
+    if (!pki::is_bootstrap_group(group))
+      return fail(Error{400, "BadGroup",
+                        "--groups: a token's group begins with system:bootstrappers:, not \"" + group + "\"",
+                        "--groups " + std::string(pki::bootstrap_default_group)});
+  for (const std::string& usage : flags.usages) {
+    if (usage != "signing" && usage != "authentication")
+      return fail(Error{400, "BadUsage",
+                        "--usages: a token is for signing and authentication, not for \"" + usage + "\"",
+                        "--usages signing,authentication"});
+    (usage == "signing" ? facts.signing : facts.authentication) = true;
+  }
+  return facts;
+}
 
 // A server that was started a moment ago may still be on its way.
 Status create_patiently(Administrator& admin, const pki::BootstrapToken& token, const pki::BootstrapTokenFacts& facts,
@@ -44,8 +65,7 @@ Result<int> create(const TokenFlags& flags) {
   } else {
     DURE_TRY(token, pki::parse_bootstrap_token(flags.token));
   }
-  pki::BootstrapTokenFacts facts;
-  facts.description = flags.description;
+  DURE_TRY(pki::BootstrapTokenFacts facts, facts_of(flags));
   if (*ttl > Duration::zero()) facts.expiration = os::make_clock()->wall_now() + *ttl;
   DURE_TRY(const auto admin, Administrator::open(flags.kubeconfig));
   DURE_CHECK(create_patiently(*admin, token, facts, *wait));
@@ -54,7 +74,10 @@ Result<int> create(const TokenFlags& flags) {
     return 0;
   }
   DURE_TRY(const pki::Certificate ca, pki::Certificate::from_pem(admin->ca_pem()));
-  printf("%s\n", bootstrap::join_command(admin->server(), token, ca.public_key().pin()).c_str());
+  // What members shall dial may be another address than this kubeconfig's.
+  const auto published = bootstrap::published_server(admin->api());
+  printf("%s\n",
+         bootstrap::join_command(published ? *published : admin->server(), token, ca.public_key().pin()).c_str());
   return 0;
 }
 
@@ -79,6 +102,8 @@ Door token_door() {
                 {"token", &flags->token, "The token; made up when not given"},
                 {"--ttl", &flags->ttl, "How long it is valid; 0: for ever"},
                 {"--description", &flags->description, "What it is for"},
+                {"--groups", &flags->groups, "Groups of who uses it"},
+                {"--usages", &flags->usages, "What it may be used for: signing, authentication"},
                 {"--print-join-command", &flags->print_join_command, "Print the whole line for the new machine"},
                 {"--wait", &flags->wait, "How long to wait for a server that is just starting"}},
       .run = [flags] { return create(*flags); }};

@@ -49,6 +49,19 @@ std::string kubelet_serving_problem(const RequestFacts& facts, const std::vector
   return {};
 }
 
+std::string node_name_problem(const NameClaim& claim) {
+  if (!claim.node_exists) return {};
+  if (claim.silent_for < node_alive_for)
+    return "node \"" + claim.node +
+           "\" is alive: a bootstrap token cannot have its name (gone for good: kubectl delete node " + claim.node +
+           ")";
+  if (!claim.known_machine.empty() && claim.known_machine != claim.claimed_machine)
+    return "node \"" + claim.node +
+           "\" is another machine: a bootstrap token cannot have its name (gone for good: kubectl " + "delete node " +
+           claim.node + ")";
+  return {};
+}
+
 std::string api_client_problem(const std::vector<std::string>& usages) {
   const std::set<std::string> allowed{"digital signature", "key encipherment", "client auth"};
   bool client_auth = false;

@@ -3,16 +3,19 @@
 #include <algorithm>
 #include <memory>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "controllers/conditions.h"
 #include "kinds/views/authorization_v1.h"
 #include "kinds/views/certificates_v1.h"
+#include "kinds/views/coordination_v1.h"
 
 namespace dure::controllers {
 namespace {
 
 namespace certificates = kinds::certificates_v1;
 namespace authorization = kinds::authorization_v1;
+namespace coordination = kinds::coordination_v1;
 
 constexpr std::string_view client_kubelet = "kubernetes.io/kube-apiserver-client-kubelet";
 constexpr std::string_view kubelet_serving = "kubernetes.io/kubelet-serving";
@@ -37,12 +40,14 @@ Outcome outcome_of(Result<Object> written) {
 
 class Approver {
  public:
-  Approver(Client& client, Caches& caches, ReadRequest read_request)
+  Approver(Client& client, Caches& caches, ReadRequest read_request, MachineOfProof machine_of_proof)
       : client_(client),
         executor_(caches.executor()),
         requests_(caches.of(certificates::certificatesigningrequests)),
         nodes_(caches.of(core::nodes)),
-        read_request_(std::move(read_request)) {}
+        leases_(caches.of(coordination::leases)),
+        read_request_(std::move(read_request)),
+        machine_of_proof_(std::move(machine_of_proof)) {}
 
   Outcome reconcile(const Key& key) {
     const Object object = requests_.get(key);
@@ -75,9 +80,52 @@ class Approver {
       if (!row.applies) continue;
       auto allowed = may(csr, row.subresource);
       if (!allowed) return Outcome::failed(std::move(allowed).error());
-      if (*allowed) return approve(object, row.message);
+      if (!*allowed) continue;
+      if (const std::string problem = stolen_name(object, facts); !problem.empty()) return deny(object, problem);
+      return approve(object, row.message);
     }
     return Outcome::done();
+  }
+
+  // Somebody with no more than a token may take a name that nobody has, and its own.
+  std::string stolen_name(const Object& object, const RequestFacts& facts) {
+    const Csr csr(object);
+    const auto groups = texts(csr.spec().groups());
+    if (std::ranges::find(groups, "system:bootstrappers") == groups.end()) return {};
+    NameClaim claim;
+    claim.node = facts.common_name.substr(std::string_view("system:node:").size());
+    const Object node = nodes_.get({{}, claim.node});
+    claim.node_exists = node != nullptr;
+    if (!node) return {};
+    claim.known_machine = machine_of(core::Node(node).metadata().annotations().get("dure.dev/machine"));
+    const std::string_view proof = csr.metadata().annotations().get("dure.dev/machine-proof");
+    if (machine_of_proof_ && !proof.empty()) claim.claimed_machine = machine_of_proof_(proof);
+    claim.silent_for = silence_of(claim.node);
+    return node_name_problem(claim);
+  }
+
+  // A node that was reset took its Lease with it.
+  Duration silence_of(const std::string& name) {
+    const Object lease = leases_.get({"kube-node-lease", name});
+    const auto renewed = lease ? parse_time(coordination::Lease(lease).spec().renewTime()) : std::nullopt;
+    return renewed ? executor_.wall_now() - *renewed : node_alive_for;
+  }
+
+  static std::string machine_of(std::string_view annotation) {
+    for (const std::string_view word : split(annotation, ' '))
+      if (word.starts_with("id=")) return std::string(word.substr(3));
+    return {};
+  }
+
+  Outcome deny(const Object& object, const std::string& why) {
+    log(LogLevel::warn, "csr-approver", "denied a node's name",
+        {{"csr", std::string(client::name_of(object))},
+         {"requestor", std::string(Csr(object).spec().username())},
+         {"why", why}});
+    Document next = object->clone();
+    set_condition(next, next.member(next.root(), "status"), {"Denied", "True", "NodeNameTaken", why},
+                  executor_.wall_now(), SecondTime::last_update);
+    return outcome_of(client_.update(certificates::certificatesigningrequests, next, "approval"));
   }
 
   Result<bool> may(const Csr& csr, const char* subresource) {
@@ -128,7 +176,9 @@ class Approver {
   run::Executor& executor_;
   Cache& requests_;
   Cache& nodes_;
+  Cache& leases_;
   ReadRequest read_request_;
+  MachineOfProof machine_of_proof_;
 };
 
 class Signer {
@@ -188,8 +238,9 @@ class Signer {
 
 }  // namespace
 
-LoopSpec certificate_approver(Client& client, Caches& caches, ReadRequest read_request) {
-  auto approver = std::make_shared<Approver>(client, caches, std::move(read_request));
+LoopSpec certificate_approver(Client& client, Caches& caches, ReadRequest read_request,
+                              MachineOfProof machine_of_proof) {
+  auto approver = std::make_shared<Approver>(client, caches, std::move(read_request), std::move(machine_of_proof));
   Cache& requests = caches.of(certificates::certificatesigningrequests);
   LoopSpec spec;
   spec.name = "csr-approver";
@@ -200,7 +251,8 @@ LoopSpec certificate_approver(Client& client, Caches& caches, ReadRequest read_r
                      for (const Object& request : requests.list())
                        if (!is_decided(Csr(request))) enqueue(client::key_of(request));
                    },
-                   {}}};
+                   {}},
+                  {&coordination::leases, nullptr, {}}};
   spec.owns = {"approval of certificates.k8s.io/v1 CertificateSigningRequest"};
   spec.reconcile = [approver](const Key& key) { return approver->reconcile(key); };
   return spec;

@@ -21,9 +21,15 @@ struct SigningOrder {
 };
 using Sign = std::function<Result<std::string>(const SigningOrder&)>;  // answers the certificate as PEM
 
+// The machine that a proof (annotation dure.dev/machine-proof of a request) is of, as the "id" in the annotation
+// dure.dev/machine of a Node names it.
+using MachineOfProof = std::function<std::string(std::string_view proof)>;
+
 // Approves kubernetes.io/kube-apiserver-client-kubelet when the requestor may ask for it (nodeclient or selfnodeclient,
-// asked of the authorizer), and kubernetes.io/kubelet-serving when a node asks for its own name and addresses.
-LoopSpec certificate_approver(Client& client, Caches& caches, ReadRequest read_request);
+// asked of the authorizer), and kubernetes.io/kubelet-serving when a node asks for its own name and addresses. Who only
+// has a bootstrap token is denied the name of a node that is alive, or that is known as another machine.
+LoopSpec certificate_approver(Client& client, Caches& caches, ReadRequest read_request,
+                              MachineOfProof machine_of_proof = {});
 // Signs what is approved, for the signers of kube-controller-manager; what breaks a signer's rules gets the condition
 // Failed.
 LoopSpec certificate_signer(Client& client, Caches& caches, ReadRequest read_request, Sign sign);
@@ -34,6 +40,15 @@ LoopSpec certificate_sweeper(Client& client, Caches& caches);
 std::string client_kubelet_problem(const RequestFacts& facts, const std::vector<std::string>& usages);
 std::string kubelet_serving_problem(const RequestFacts& facts, const std::vector<std::string>& usages,
                                     std::string_view username, const std::vector<std::string>& groups);
+// May a bootstrap token have the certificate of this node's name? Pure.
+struct NameClaim {
+  std::string node;
+  bool node_exists = false;
+  std::string known_machine, claimed_machine;  // empty: it never said
+  Duration silent_for{};                       // since the node was last heard
+};
+inline constexpr Duration node_alive_for = 60s;
+std::string node_name_problem(const NameClaim& claim);
 std::string api_client_problem(const std::vector<std::string>& usages);
 
 }  // namespace dure::controllers

@@ -1,4 +1,5 @@
 // Namespaces, garbage, endpoints, nodes, certificates and tokens against the real resource path.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "controllers/conditions.h"
@@ -439,6 +440,66 @@ TEST(Tokens, GoWhenTheyHaveExpired) {
   EXPECT_NE(world.server.get(core::secrets, "bootstrap-token-bbbbbb", "kube-system"), nullptr);
 }
 
+struct BootstrapTokens : ::testing::Test {
+  World world{1,
+              {.token_keys = {
+                   .sign = [](std::string_view id, std::string_view secret,
+                              std::string_view text) { return fmt::format("{}/{}/{}", id, secret, text); },
+                   .digest = [](std::string_view id, std::string_view secret) { return fmt::format("#{}{}", id, secret); }}}};
+  void token(std::string_view id, std::optional<Duration> life, std::string_view signing = "true") {
+    std::string data = fmt::format(R"("token-id":"{}","token-secret":"{}","usage-bootstrap-signing":"{}")",
+                                   base64_encode(id), base64_encode("s3cret"), base64_encode(signing));
+    if (life) data += fmt::format(R"(,"expiration":"{}")", base64_encode(format_time(world.server.executor.wall_now() + *life)));
+    world.server.make(core::secrets, fmt::format(R"({{"metadata":{{"name":"bootstrap-token-{}"}},"type":"bootstrap.kubernetes.io/token","data":{{{}}}}})", id, data), "kube-system");
+  }
+  void publish(std::string_view text) {
+    world.server.make(core::configmaps, fmt::format(R"({{"metadata":{{"name":"cluster-info"}},"data":{{"kubeconfig":"{}"}}}})", text), "kube-public");
+  }
+  std::string info(std::string_view key) {
+    world.settle();
+    return std::string(core::ConfigMap(world.server.get(core::configmaps, "cluster-info", "kube-public")).data().get(key));
+  }
+  std::string memory(std::string_view id) {
+    const Object secret = world.server.get(core::secrets, std::string(expired_tokens_name), "kube-system");
+    return secret ? base64_decode(core::Secret(secret).data().get(id)).value_or("") : std::string();
+  }
+};
+
+TEST_F(BootstrapTokens, SignClusterInfoAsLongAsTheyLive) {
+  world.server.make(core::namespaces, named("kube-public"));
+  token("aaaaaa", 1h);
+  token("bbbbbb", std::nullopt);
+  token("cccccc", 1h, "false");
+  publish("text");
+  EXPECT_EQ(info("jws-kubeconfig-aaaaaa"), "aaaaaa/s3cret/text");
+  EXPECT_EQ(info("jws-kubeconfig-bbbbbb"), "bbbbbb/s3cret/text");
+  EXPECT_EQ(info("jws-kubeconfig-cccccc"), "");
+  world.server.patch(core::configmaps, "cluster-info", R"({"data":{"kubeconfig":"other","jws-kubeconfig-zzzzzz":"x"}})", "", "kube-public");
+  EXPECT_EQ(info("jws-kubeconfig-aaaaaa"), "aaaaaa/s3cret/other");
+  EXPECT_EQ(info("jws-kubeconfig-zzzzzz"), "");
+  world.server.executor.advance(2h);
+  EXPECT_EQ(info("jws-kubeconfig-aaaaaa"), "");
+  EXPECT_EQ(info("jws-kubeconfig-bbbbbb"), "bbbbbb/s3cret/other");
+}
+
+TEST_F(BootstrapTokens, AreRememberedWhenTheyExpireButOnlyTheLatest) {
+  world.settle();
+  const std::string end = format_time(world.server.executor.wall_now() + 1h);
+  token("aaaaaa", 1h);
+  world.settle();
+  world.server.executor.advance(2h);
+  EXPECT_EQ(world.server.get(core::secrets, "bootstrap-token-aaaaaa", "kube-system"), nullptr);
+  EXPECT_EQ(memory("aaaaaa"), end + " #aaaaaas3cret");
+  for (size_t i = 0; i < expired_tokens_max; ++i) {
+    token(fmt::format("tok{:03}", i), 1h);
+    world.settle();
+    world.server.executor.advance(2h);
+  }
+  EXPECT_EQ(memory("aaaaaa"), "");
+  EXPECT_NE(memory("tok000"), "");
+  EXPECT_NE(memory(fmt::format("tok{:03}", expired_tokens_max - 1)), "");
+}
+
 struct Csrs : ::testing::Test {
   RequestFacts facts{.common_name = "system:node:n1", .organizations = {"system:nodes"}};
   int signed_count = 0;
@@ -481,6 +542,15 @@ TEST_F(Csrs, ANodeMayNotAskForMore) {
   EXPECT_EQ(signed_count, 0);
   world->pass(25h, 1h);
   EXPECT_EQ(world->server.get(certificates::certificatesigningrequests, "r"), nullptr);
+}
+
+TEST(CsrRules, ATokenCannotHaveTheNameOfALivingOrAnotherNode) {
+  EXPECT_EQ(node_name_problem({"n1", false, "", "", {}}), "");
+  EXPECT_NE(node_name_problem({"n1", true, "m", "m", 5s}), "") << "alive";
+  EXPECT_NE(node_name_problem({"n1", true, "m", "", 48h}), "") << "asleep, and nothing proves that it is the same";
+  EXPECT_NE(node_name_problem({"n1", true, "m", "other", 48h}), "");
+  EXPECT_EQ(node_name_problem({"n1", true, "m", "m", 2min}), "") << "the same machine after a reset";
+  EXPECT_EQ(node_name_problem({"n1", true, "", "m", 2min}), "") << "a node that never said which machine it is";
 }
 
 TEST(CsrRules, AreUpstreams) {

@@ -9,7 +9,6 @@
 #include "controllers/namespace.h"
 #include "controllers/replica_set.h"
 #include "controllers/service_account.h"
-#include "controllers/token_cleaner.h"
 #include "kinds/kinds.h"
 
 namespace dure::controllers {
@@ -42,11 +41,12 @@ void add_all(client::Runner& runner, client::Client&, client::Caches& caches, Op
   runner.add(pod_gc(client, caches, options.pod_gc));
 
   if (options.read_request) {
-    runner.add(certificate_approver(client, caches, options.read_request));
+    runner.add(certificate_approver(client, caches, options.read_request, options.machine_of_proof));
     if (options.sign) runner.add(certificate_signer(client, caches, options.read_request, options.sign));
     runner.add(certificate_sweeper(client, caches));
   }
-  runner.add(token_cleaner(client, caches));
+  if (options.token_keys.sign) runner.add(cluster_info_signer(client, caches, options.token_keys));
+  runner.add(token_cleaner(client, caches, options.token_keys));
 }
 
 }  // namespace dure::controllers

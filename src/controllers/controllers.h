@@ -10,6 +10,7 @@
 
 #include "client/cache.h"
 #include "client/loop.h"
+#include "controllers/bootstrap_tokens.h"
 #include "controllers/certificates.h"
 #include "controllers/node_lifecycle.h"
 #include "controllers/pod_gc.h"
@@ -22,7 +23,9 @@ struct Options {
   std::string control_plane_node;          // the Node this server runs on; empty: none
   int node_mask_v4 = 24, node_mask_v6 = 64;
   ReadRequest read_request = {};  // absent: no CSR loops
+  MachineOfProof machine_of_proof = {};
   Sign sign = {};                 // absent: requests are approved but not signed
+  TokenKeys token_keys = {};      // absent members: cluster-info is not signed, expired tokens are forgotten
   NodeLifecycleOptions node_lifecycle = {};
   PodGcOptions pod_gc = {};
   // For the garbage collector and namespaces; empty: every built-in resource. Custom resources come with their own

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "bootstrap/checks/virtualization.h"
+#include "bootstrap/fingerprint.h"
 #include "bootstrap/journal.h"
 #include "bootstrap/node_identity.h"
 #include "client/cache.h"
@@ -145,9 +146,11 @@ class AgentParts final : public Agent {
 
   // Before there is an identity there is no tunnel: asked for over a connection of its own, from each server in turn.
   Result<client::Credentials> first_identity(const client::Credentials& credentials) {
+    DURE_TRY(const bootstrap::MachineClaim claim,
+             bootstrap::read_machine_claim(*disk_, options_.places, credentials.ca_pem));
     Result<client::Credentials> fresh = fail(unavailable("no address of a server is known"));
     for (const std::string& url : settings_.server_urls) {
-      const bootstrap::IdentityRequest request{settings_.node_name, url, credentials};
+      const bootstrap::IdentityRequest request{settings_.node_name, url, credentials, claim.proof};
       fresh = bootstrap::request_identity(loop_.loop(), *disk_, options_.places, request);
       if (fresh) break;
     }
@@ -223,7 +226,10 @@ class AgentParts final : public Agent {
   }
 
   Status build_pods() {
-    DURE_TRY(const pods::NodeOptions node, node_options(settings_, options_.version, ips_));
+    DURE_TRY(pods::NodeOptions node, node_options(settings_, options_.version, ips_));
+    DURE_TRY(const bootstrap::MachineClaim claim,
+             bootstrap::read_machine_claim(*disk_, options_.places, credentials_.ca_pem));
+    node.annotations[std::string(bootstrap::machine_annotation)] = claim.annotation;
     const pods::NodeCapacity capacity = pods::node_capacity(pods::read_machine_facts(*disk_, node.state_folder), node);
     pods::PodsOptions options;
     options.node.name = settings_.node_name;

@@ -216,7 +216,9 @@ Result<std::vector<Route>> LinuxLinks::routes(uint32_t table) {
     out.end();
     DURE_CHECK(dump("list routes", out, [&](const Message& m) {
       auto route = read_route(m);
-      if (route && route->table == table) found.push_back(*route);
+      if (!route) return;
+      const bool wanted = table == RT_TABLE_UNSPEC ? route->table != RT_TABLE_LOCAL : route->table == table;
+      if (wanted) found.push_back(*route);
     }));
   }
   return found;

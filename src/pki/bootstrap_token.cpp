@@ -61,6 +61,8 @@ bool is_bootstrap_group(std::string_view group) {
          rest.back() != '-';
 }
 
+std::string token_digest(const BootstrapToken& token) { return hex_encode(sha256(token.text())); }
+
 std::string sign_detached(const BootstrapToken& token, std::string_view content) {
   const std::string input = signing_input(token, content);
   const std::string header = input.substr(0, input.find('.'));

@@ -48,6 +48,10 @@ std::vector<std::pair<std::string, std::string>> bootstrap_token_secret_data(con
 // Groups a token may ask for: "system:bootstrappers:" and a label-like rest.
 bool is_bootstrap_group(std::string_view group);
 
+// Names a token without telling it: hex of the SHA-256 of its text. Its secret has 82 random bits, so that nobody finds
+// the token behind a digest.
+std::string token_digest(const BootstrapToken& token);
+
 // The signature of kube-public/cluster-info (key "jws-kubeconfig-<token id>"): a detached JWS,
 // "header..signature", HS256 with the token's secret over the kubeconfig text.
 std::string sign_detached(const BootstrapToken& token, std::string_view content);

@@ -47,6 +47,7 @@ std::string cluster_part(const Kubeconfig& config) {
   std::string text = "clusters:\n- cluster:\n";
   if (!config.ca_pem.empty()) text += data_line("certificate-authority-data", config.ca_pem);
   text += line("    ", "server", config.server);
+  if (!config.tls_server_name.empty()) text += line("    ", "tls-server-name", config.tls_server_name);
   return text + line("  ", "name", config.cluster_name);
 }
 

@@ -15,6 +15,7 @@ namespace dure::pki {
 struct Kubeconfig {
   std::string cluster_name = "kubernetes";
   std::string server;  // "https://10.0.0.1:6443"
+  std::string tls_server_name = {};  // what the server's certificate is held against; empty: the host of `server`
   std::string ca_pem;
   std::string user_name;  // "kubernetes-admin"; empty: no user (as in cluster-info)
   std::string namespace_ = {};

@@ -1,5 +1,8 @@
 #include "plane/cluster_objects.h"
 
+#include <algorithm>
+#include <vector>
+
 #include <fmt/format.h>
 
 #include "base/ip.h"
@@ -94,23 +97,55 @@ Status ensure_api_endpoints(Client& client, const bootstrap::ServerSettings& set
                 });
 }
 
-Status ensure_config_map(Client& client, const client::Key& key, std::string_view name, const std::string& text) {
+using Texts = std::vector<std::pair<std::string_view, std::string>>;
+
+Status ensure_config_map(Client& client, const client::Key& key, const Texts& texts) {
   Document document(core::ConfigMap::schema_type());
   core::ConfigMap map(document);
   map.mutable_metadata().set_name(key.name);
   map.mutable_metadata().set_namespace(key.namespace_);
-  map.set_data(name, text);
-  return ensure(client, core::configmaps, std::move(document), key,
-                [&](const schema::Object& now) { return core::ConfigMap(now).data().get(name) == text; });
+  for (const auto& [name, text] : texts) map.set_data(name, text);
+  return ensure(client, core::configmaps, std::move(document), key, [&](const schema::Object& now) {
+    const auto data = core::ConfigMap(now).data();
+    return std::ranges::all_of(texts, [&](const auto& one) { return data.get(one.first) == one.second; });
+  });
 }
 
-std::string cluster_configuration(const bootstrap::ServerSettings& settings) {
-  return fmt::format(
-      "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nclusterName: kubernetes\n"
-      "controlPlaneEndpoint: {}:{}\nkubernetesVersion: v1.34.0\n"
-      "networking:\n  dnsDomain: {}\n  podSubnet: {}\n  serviceSubnet: {}\n  dureNodeSubnet: {}\n  dureNetwork: {}\n",
-      settings.advertise_address, settings.bind_port, settings.dns_domain, settings.pod_cidr, settings.service_cidr,
-      settings.node_cidr, settings.network);
+// kubeadm's words for what third parties ask of it, and ours for what it has none for.
+Texts kubeadm_config(const bootstrap::ServerSettings& settings) {
+  return {{"ClusterConfiguration",
+           fmt::format("apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nclusterName: kubernetes\n"
+                       "controlPlaneEndpoint: {}\nkubernetesVersion: v1.34.0\ncertificatesDir: /etc/kubernetes/pki\n"
+                       "networking:\n  dnsDomain: {}\n  podSubnet: {}\n  serviceSubnet: {}\n",
+                       settings.public_url().substr(std::string_view("https://").size()), settings.dns_domain,
+                       settings.pod_cidr, settings.service_cidr)},
+          {"DureConfiguration", fmt::format("apiVersion: dure.dev/v1\nkind: DureConfiguration\n"
+                                            "networking:\n  backend: {}\n  nodeSubnet: {}\n",
+                                            settings.network, settings.node_cidr)}};
+}
+
+// There is no kube-proxy; what asks for its settings wants the ranges and how Services are done.
+Texts kube_proxy_config(const bootstrap::ServerSettings& settings) {
+  return {{"config.conf", fmt::format("apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+                                      "clusterCIDR: {}\nmode: nftables\n",
+                                      settings.pod_cidr)},
+          {"kubeconfig.conf",
+           fmt::format("apiVersion: v1\nkind: Config\nclusters:\n- cluster:\n"
+                       "    certificate-authority: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt\n"
+                       "    server: {}\n  name: default\ncontexts:\n- context:\n    cluster: default\n"
+                       "    namespace: default\n    user: default\n  name: default\ncurrent-context: default\n"
+                       "users:\n- name: default\n  user:\n"
+                       "    tokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token\n",
+                       settings.url())}};
+}
+
+Texts kubelet_config(const bootstrap::ServerSettings& settings) {
+  return {{"kubelet", fmt::format("apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+                                  "authentication:\n  anonymous:\n    enabled: false\n  webhook:\n    enabled: true\n"
+                                  "  x509:\n    clientCAFile: /etc/kubernetes/pki/ca.crt\n"
+                                  "authorization:\n  mode: Webhook\nclusterDNS:\n- {}\nclusterDomain: {}\n"
+                                  "rotateCertificates: true\nstaticPodPath: /etc/kubernetes/manifests\n",
+                                  settings.service_address(10), settings.dns_domain)}};
 }
 
 }  // namespace
@@ -147,10 +182,11 @@ Status publish_cluster(Client& client, const bootstrap::ServerSettings& settings
   DURE_CHECK(ensure_api_endpoints(client, settings, api_address(settings, own_node ? *own_node : nullptr)));
   DURE_CHECK(ensure_service(client, {"kube-system", "kube-dns"}, settings.service_address(10),
                             {{"dns", 53, 53, "UDP"}, {"dns-tcp", 53, 53, "TCP"}}));
-  DURE_CHECK(ensure_config_map(client, {"kube-system", "kubeadm-config"}, "ClusterConfiguration",
-                               cluster_configuration(settings)));
-  return ensure_config_map(client, {"kube-public", "cluster-info"}, "kubeconfig",
-                           pki::cluster_info_text(settings.url(), ca_pem));
+  DURE_CHECK(ensure_config_map(client, {"kube-system", "kubeadm-config"}, kubeadm_config(settings)));
+  DURE_CHECK(ensure_config_map(client, {"kube-system", "kube-proxy"}, kube_proxy_config(settings)));
+  DURE_CHECK(ensure_config_map(client, {"kube-system", "kubelet-config"}, kubelet_config(settings)));
+  return ensure_config_map(client, {"kube-public", "cluster-info"},
+                           {{"kubeconfig", pki::cluster_info_text(settings.public_url(), ca_pem)}});
 }
 
 }  // namespace dure::plane

@@ -1,5 +1,6 @@
-// What a cluster publishes about itself: the Services `kubernetes` and `kube-dns`, kube-system/kubeadm-config, and
-// kube-public/cluster-info, where third parties and newcomers look for them.
+// What a cluster publishes about itself where third parties and newcomers look for it: the Services `kubernetes` and
+// `kube-dns`; in kube-system the ConfigMaps kubeadm-config (with our own part, "DureConfiguration"), kube-proxy and
+// kubelet-config; and kube-public/cluster-info, which a control loop signs.
 #pragma once
 
 #include <string>

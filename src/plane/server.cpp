@@ -10,6 +10,8 @@
 #include "apiserver/front.h"
 #include "base/ip.h"
 #include "base/log.h"
+#include "bootstrap/discovery.h"
+#include "bootstrap/fingerprint.h"
 #include "bootstrap/first_start.h"
 #include "client/cache.h"
 #include "client/events.h"
@@ -17,11 +19,13 @@
 #include "controllers/controllers.h"
 #include "os/clock.h"
 #include "os/disk.h"
+#include "pki/bootstrap_token.h"
 #include "pki/folder.h"
 #include "pki/service_account_token.h"
 #include "pki/signing_request.h"
 #include "plane/cluster_objects.h"
 #include "plane/in_process_client.h"
+#include "plane/join_desk.h"
 #include "run/loop.h"
 #include "scheduler/loop.h"
 #include "store/log_store.h"
@@ -131,6 +135,8 @@ class ServerParts final : public Server {
                             true});
     front.routes.push_back(
         {std::string(tunnel::tunnel_path), [this](auto exchange, auto user) { accept_tunnel(exchange, *user); }, true});
+    desk_ = std::make_unique<JoinDesk>(apiserver::cluster_state_of(*api_), auth_->authenticator(), options_.settings,
+                                       options_.git_version);
     for (const auto& [path, text] : {std::pair{"/openid/v1/jwks", auth_->key_set()},
                                      std::pair{"/.well-known/openid-configuration", auth_->discovery_document()}})
       front.routes.push_back({path, [text = text](auto exchange, auto) {
@@ -146,7 +152,7 @@ class ServerParts final : public Server {
     wire::ServerLimits limits;
     limits.refusal = apiserver::Front::refusal;
     const std::string address = options_.settings.bind_address + ":" + std::to_string(options_.settings.bind_port);
-    auto server = wire::Server::listen(address, tls_, loops, front_->handler(), limits);
+    auto server = wire::Server::listen(address, tls_, loops, with_desk(front_->handler()), limits);
     if (!server) return fail(std::move(server.error()).with_context("listen on " + address));
     server_ = std::move(*server);
     hub_.serve_api(front_->handler(), limits);
@@ -166,6 +172,17 @@ class ServerParts final : public Server {
     return out;
   }
 
+  // Who wants to become a member has nothing to show but a token, which may have expired: the desk judges it before the
+  // front would refuse it without a word about why.
+  wire::Handler with_desk(wire::Handler front) {
+    return [this, front = std::move(front)](std::shared_ptr<wire::Exchange> exchange) {
+      const std::string_view path = exchange->request().path();
+      if (path == bootstrap::hello_path) return desk_->serve_hello(*exchange);
+      if (path == bootstrap::join_path) return desk_->serve_join(*exchange);
+      front(std::move(exchange));
+    };
+  }
+
   // Only a node's own certificate opens that node's tunnel.
   void accept_tunnel(const std::shared_ptr<wire::Exchange>& exchange, const apiserver::User& user) {
     if (user.name.starts_with(kNodePrefix) && user.in_group("system:nodes"))
@@ -182,6 +199,13 @@ class ServerParts final : public Server {
     options.control_plane_node = options_.settings.node_name;
     options.read_request = read_request;
     options.sign = [this](const controllers::SigningOrder& order) { return sign(order); };
+    options.machine_of_proof = bootstrap::id_of_proof;
+    options.token_keys.sign = [](std::string_view id, std::string_view secret, std::string_view content) {
+      return pki::sign_detached({std::string(id), std::string(secret)}, content);
+    };
+    options.token_keys.digest = [](std::string_view id, std::string_view secret) {
+      return pki::token_digest({std::string(id), std::string(secret)});
+    };
     controllers::add_all(*runner_, *client_, *caches_, std::move(options));
     scheduler_events_ = client::EventRecorder::create(*client_, *workers_, std::string(scheduler::default_scheduler));
     runner_->add(api_endpoints(*client_, *caches_, options_.settings));
@@ -236,6 +260,7 @@ class ServerParts final : public Server {
   std::unique_ptr<apiserver::Api> api_;
   std::unique_ptr<apiserver::Auth> auth_;
   std::unique_ptr<client::Client> client_;
+  std::unique_ptr<JoinDesk> desk_;
   std::unique_ptr<apiserver::Front> front_;
   std::unique_ptr<wire::Server> server_;
   std::unique_ptr<client::Caches> caches_;

@@ -1,0 +1,56 @@
+// Discovery: from the address, token and hash in a join line to a cluster that is proven to be the one that was meant.
+// kubeadm's "discovery with a token": kube-public/cluster-info is read without trust; the CA in it must hash to the
+// pinned value, and the text must carry a signature made with the token (JWS, detached). Everything after is verified
+// with that CA.
+//
+// Blocks; `loop` runs the connections on another thread. Changes nothing on the machine.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "bootstrap/finding.h"
+#include "bootstrap/join_verdicts.h"
+#include "bootstrap/server_address.h"
+#include "client/connect.h"
+#include "pki/bootstrap_token.h"
+
+namespace dure::run {
+class Loop;
+}
+
+namespace dure::bootstrap {
+
+// The name that every API server's certificate carries. Members hold the server against it and the cluster's own CA
+// rather than against an address, which may change and may be one that the server itself does not know.
+inline constexpr std::string_view api_server_name = "kubernetes";
+
+// Where a newcomer presents itself: POST newcomer_json, with the token as bearer; the answer is findings_json. Anybody
+// may GET hello_path: {"version": ..., "time": RFC 3339}.
+inline constexpr std::string_view join_path = "/dure/v1/join", hello_path = "/dure/v1/hello";
+
+struct DiscoveryRequest {
+  ServerAddress server;
+  pki::BootstrapToken token;
+  std::vector<std::string> ca_hashes;  // "sha256:<64 hex digits>"; one must match
+  bool skip_ca_verification = false;
+  Duration timeout = 30s;
+};
+
+struct Discovery {
+  std::string url, ca_pem, ca_pin, server_version;
+  client::Credentials credentials;  // of the token
+};
+
+// Errors: NameUnknown, ServerUnreachable (each address and what it said), NotTls, NotDure, NoClusterInfo, ClockOff,
+// BadCaHash, CaHashMismatch, TokenRefused. `now`: of this machine.
+Result<Discovery> discover(run::Loop& loop, const DiscoveryRequest& request, WallTime now);
+
+// What the server thinks of this machine. Errors: TlsTerminated, TokenExpired, TokenRefused, ServerUnreachable,
+// NotDure.
+Result<std::vector<Finding>> present(run::Loop& loop, const Discovery& discovery, const Newcomer& newcomer,
+                                     Duration timeout);
+
+}  // namespace dure::bootstrap
