@@ -1,6 +1,7 @@
 // Installing and its undoing, also of an installation that was killed between any two steps.
 #include <gmock/gmock.h>
 
+#include <functional>
 #include <optional>
 #include <set>
 
@@ -36,6 +37,7 @@ class FakeServices final : public ServiceManager {
   }
   Status stop(const std::string& unit) override {
     running.erase(unit);
+    if (on_stop) on_stop(unit);
     return {};
   }
   Result<std::string> state(const std::string& unit) override {
@@ -44,6 +46,7 @@ class FakeServices final : public ServiceManager {
   std::string last_words(const std::string&) override { return "it said why"; }
   std::set<std::string> running;
   std::string next_state = "active";
+  std::function<void(const std::string& unit)> on_stop;
 
  private:
   os::Disk& disk_;
@@ -158,6 +161,17 @@ TEST_F(InstallTest, WholeAndUndone) {
   EXPECT_EQ(*read_snapshot(world.disk, {}), before);
   EXPECT_FALSE(snapshot_difference(before, take_snapshot(world.view(), {})).empty());
   expect_as_before(world, before, "after a whole installation");
+}
+
+TEST_F(InstallTest, WhatTheAgentDidUntilItStoppedIsUndoneToo) {
+  World world(1, *ns);
+  const auto before = take_snapshot(world.view(), {});
+  kernel::must(install(world));
+  world.services.on_stop = [&](const std::string&) {
+    kernel::must(Journal(world.disk, Places().journal()).record({Change::Kind::folder, "/run/dure"}));
+    (void)world.disk.make_directories("/run/dure");
+  };
+  expect_as_before(world, before, "an agent that was still writing");
 }
 
 // The n-th and every later operation on the disk fails: the process is gone. Then the machine either goes on (kill -9)

@@ -87,7 +87,8 @@ ResetReport reset(Machine machine, const Places& places, const std::function<Sta
     else
       report.refused.push_back(what + ": " + status.error().message);
   };
-  const auto changes = Journal(machine.disk, places.journal()).changes();
+  const Journal journal(machine.disk, places.journal());
+  auto changes = journal.changes();
   if (!changes) {
     report.refused.push_back("journal " + places.journal() + ": " + changes.error().message);
     return report;
@@ -103,6 +104,9 @@ ResetReport reset(Machine machine, const Places& places, const std::function<Sta
     had_units = true;
     note(describe(*change), undo(machine, *change));
   }
+  // Until its unit stopped, the agent was at work and wrote down more.
+  if (had_units)
+    if (auto now = journal.changes()) changes = std::move(now);
   if (remove_pods) note("pods of this node", remove_pods());
   // The folder that holds the journal goes last, and only when everything else went: a second reset can then finish the
   // work.

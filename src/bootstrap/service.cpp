@@ -113,6 +113,7 @@ std::string unit_text(std::string_view unit, std::string_view program, const Pla
       "Restart=always\n"
       "RestartSec=1\n"
       "TimeoutStartSec=infinity\n"
+      "TimeoutStopSec=30\n"
       "{}"
       "LimitNOFILE=1048576\n"
       "TasksMax=infinity\n"
