@@ -15,7 +15,8 @@ namespace v1 = cri::v1;
 
 namespace {
 constexpr int64_t grace_after_hook_min = 2;  // a container gets this much after its preStop, whatever is left
-}
+constexpr Duration retry_first = 500ms, retry_max = 10s;
+}  // namespace
 
 struct ContainerStopper::State : std::enable_shared_from_this<ContainerStopper::State> {
   struct Job {
@@ -34,6 +35,7 @@ struct ContainerStopper::State : std::enable_shared_from_this<ContainerStopper::
       ContainerMemory& container = memory.containers[job.name];
       if (container.killing && container.killing_id == job.id && container.killing_grace <= job.grace) return false;
       container.killing = true;
+      if (container.killing_id != job.id) container.kills = 0;
       container.killing_id = job.id;
       container.killing_grace = job.grace;
       return true;
@@ -93,11 +95,23 @@ struct ContainerStopper::State : std::enable_shared_from_this<ContainerStopper::
     if (!answer && !answer.error().is("NotFound"))
       log(LogLevel::warn, "pods", "stop container",
           {{"pod", job.key.text()}, {"container", job.name}, {"error", answer.error().message}});
+    const Duration rest = rest_after(job, answer.has_value() || answer.error().is("NotFound"));
+    std::unique_ptr<run::Timer> timer;
+    if (rest > Duration::zero())
+      timer = parts.executor.after(rest, [self = shared_from_this(), job] { self->release(job); });
     {
       std::lock_guard lock(mutex);
       timers.erase(job.id);
+      if (timer) timers[job.id] = std::move(timer);
     }
-    release(job);
+    if (rest == Duration::zero()) release(job);
+  }
+
+  // A container that does not go, or a runtime that cannot stop it, is asked again with growing pauses.
+  Duration rest_after(const Job& job, bool stopped) {
+    const int kills = memories.with(job.uid, [&](PodMemory& memory) { return ++memory.containers[job.name].kills; });
+    if (stopped && kills == 1) return Duration::zero();
+    return std::min<Duration>(retry_first * (1 << std::min(kills, 8)) / 2, retry_max);
   }
 
   PodsParts& parts;
@@ -129,7 +143,7 @@ void ContainerStopper::stop(const schema::Object& pod, const RuntimePod& runtime
   job.begun = state_->parts.executor.now();
   const bool first = !state_->memories.with(job.uid, [&](PodMemory& memory) {
     const ContainerMemory& known = memory.containers[job.name];
-    return known.killing && known.killing_id == job.id;
+    return known.killing_id == job.id && (known.killing || known.kills > 0);
   });
   if (!state_->claim(job)) return;
   if (first && pod)

@@ -37,6 +37,7 @@ struct ContainerMemory {
   bool killing = false;      // a stop of this container id is under way
   std::string killing_id;
   int64_t killing_grace = 0;
+  int kills = 0;  // stops of killing_id that came to an end; more than one: it does not go
 };
 
 struct PodMemory {

@@ -192,6 +192,17 @@ TEST(Pods, DeletionStopsGracefullyAndRemovesTheObject) {
   EXPECT_THAT(w.api.events("web"), Contains("Killing Stopping container main"));
 }
 
+TEST(Pods, AContainerThatCannotBeStoppedIsAskedAgainWithPauses) {
+  World w;
+  w.api.make_pod("web", server);
+  w.settle();
+  w.runtime.fail_next("StopContainer", {500, "InternalError", "unable to signal init"}, 1000);
+  ASSERT_TRUE(w.api.client->remove(kinds::core_v1::pods, {"default", "web"}));
+  for (int second = 0; second < 120 && w.runtime.calls("StopContainer") <= 25; ++second) w.pass(1s);
+  EXPECT_GE(w.runtime.calls("StopContainer"), 8);
+  EXPECT_LE(w.runtime.calls("StopContainer"), 25) << "a runtime in trouble is not helped by more calls";
+}
+
 TEST(Pods, PreStopSleepHoldsTheEndBack) {
   World w;
   w.api.make_pod("web", R"("terminationGracePeriodSeconds":60,"containers":[{"name":"main","image":"busybox:1","command":["serve"],
