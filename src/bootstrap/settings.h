@@ -29,6 +29,8 @@ struct Places {
   std::string agent_conf() const { return settings + "/agent.conf"; }
   std::string store() const { return data + "/store"; }
   std::string servers() const { return data + "/servers"; }  // addresses of the server that the cluster told
+  std::string peers() const { return data + "/peers"; }      // where the other nodes were reached last
+  std::string memory() const { return data + "/memory"; }    // the API as the server told it last (client/remembered.h)
   std::string journal() const { return data + "/journal"; }
   std::string wireguard_key() const { return data + "/wireguard.key"; }
   std::string snapshot() const { return data + "/snapshot"; }  // of the machine before anything was changed

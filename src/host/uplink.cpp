@@ -7,13 +7,15 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "kernel/links.h"
+#include "run/gate.h"
 
 namespace dure::host {
 namespace {
 
 // Of the API server's certificate, whatever address it is reached by.
 constexpr std::string_view kServerName = "kubernetes";
-constexpr Duration kSettle = 50ms;  // one change of the network is many events
+constexpr Duration kSettle = 50ms;   // one change of the network is many events
+constexpr Duration kKeepAfter = 5s;  // a table that changed is written once it has calmed down
 
 // What callbacks of the tunnel share with the owner; they may come while it is being destroyed.
 struct Shared {
@@ -22,6 +24,7 @@ struct Shared {
   bool connected = false;
   wire::Handler kubelet;
   std::vector<tunnel::NodeView> table;
+  std::unique_ptr<run::Timer> keep_table;
   std::function<void(const std::vector<tunnel::NodeView>&)> on_table;
   std::function<void(std::string_view, std::string)> on_packet;
   std::function<void(bool)> on_connected;
@@ -38,6 +41,31 @@ void answer_kubelet(Shared& shared, std::shared_ptr<wire::Exchange> exchange) {
   response.status = 503;
   response.body = "the agent is still starting\n";
   exchange->respond(std::move(response));
+}
+
+// The table as one message of the rendezvous, with nobody connected: a node that is switched on without a server finds
+// its neighbours where they were.
+std::string table_text(std::vector<tunnel::NodeView> table) {
+  tunnel::TableUpdate update{.whole = true};
+  for (tunnel::NodeView& view : table) {
+    view.connected = false;
+    update.rows.push_back({static_cast<uint32_t>(update.rows.size() + 1), std::move(view)});
+  }
+  return tunnel::encode_update(update);
+}
+
+std::vector<tunnel::NodeView> table_of(std::string_view text) {
+  std::vector<tunnel::NodeView> table;
+  auto update = tunnel::decode_update(text);
+  if (!update) return table;
+  for (tunnel::TableRow& row : update->rows) table.push_back(std::move(row.view));
+  return table;
+}
+
+void keep_file(os::Disk& disk, const std::string& file, const std::string& text) {
+  if (const auto before = os::read_file(disk, file); before && *before == text) return;
+  if (Status kept = os::write_file_atomic(disk, file, text, 0644); !kept)
+    log(LogLevel::warn, "host", "cannot keep what the server told", {{"file", file}, {"why", kept.error().message}});
 }
 
 // What a connection depends on: addresses and default routes. Pods that come and go do not change it.
@@ -126,12 +154,16 @@ class NetworkWatch : public std::enable_shared_from_this<NetworkWatch> {
 
 class UplinkParts final : public Uplink {
  public:
-  UplinkParts(run::Loop& loop, run::Executor& executor, os::Disk& disk, std::string servers_file)
-      : loop_(loop), executor_(executor), disk_(disk), servers_file_(std::move(servers_file)) {}
+  UplinkParts(run::Loop& loop, run::Executor& executor, os::Disk& disk, const bootstrap::Places& places)
+      : loop_(loop), gate_(executor), disk_(disk), servers_file_(places.servers()), table_file_(places.peers()) {
+    if (const auto kept = os::read_file(disk_, table_file_)) shared_->table = table_of(*kept);
+  }
 
   ~UplinkParts() override {
     if (watch_) watch_->stop();
     state_->stop();
+    gate_.close();
+    if (shared_->keep_table) keep_table(*shared_, disk_, table_file_);
     client_.reset();
   }
 
@@ -141,7 +173,7 @@ class UplinkParts final : public Uplink {
                                                [state = state_](auto done) { done(state->open_stream()); });
     client::Credentials said = credentials;  // who we are says the tunnel's certificate
     client_ = client::connect_over(std::move(http), std::move(said));
-    DURE_TRY(watch_, NetworkWatch::start(executor_, [state = state_](const std::vector<Ip>& addresses) {
+    DURE_TRY(watch_, NetworkWatch::start(gate_, [state = state_](const std::vector<Ip>& addresses) {
                state->network_changed(addresses);
              }));
     return {};
@@ -241,10 +273,13 @@ class UplinkParts final : public Uplink {
       }
       if (tell) tell(connected);
     };
-    options.on_table = [shared = shared_](std::vector<tunnel::NodeView> table) {
+    options.on_table = [shared = shared_, &gate = gate_, &disk = disk_,
+                        file = table_file_](std::vector<tunnel::NodeView> table) {
       {
         const std::lock_guard lock(shared->mutex);
         shared->table = std::move(table);
+        if (!shared->keep_table)
+          shared->keep_table = gate.after(kKeepAfter, [shared, &disk, file] { keep_table(*shared, disk, file); });
       }
       tell_table(*shared);
     };
@@ -256,9 +291,8 @@ class UplinkParts final : public Uplink {
       }
       if (take) take(node, std::move(bytes));
     };
-    options.on_servers = [&executor = executor_, &disk = disk_,
-                          file = servers_file_](const std::vector<std::string>& servers) {
-      executor.post([&disk, file, text = join(servers, "\n") + "\n"] { keep_servers(disk, file, text); });
+    options.on_servers = [&gate = gate_, &disk = disk_, file = servers_file_](const std::vector<std::string>& servers) {
+      gate.post([&disk, file, text = join(servers, "\n") + "\n"] { keep_file(disk, file, text); });
     };
     DURE_TRY(state_->tunnel, tunnel::AgentTunnel::start(loop_, std::move(options), [shared = shared_](auto exchange) {
                answer_kubelet(*shared, std::move(exchange));
@@ -266,16 +300,20 @@ class UplinkParts final : public Uplink {
     return {};
   }
 
-  static void keep_servers(os::Disk& disk, const std::string& file, const std::string& text) {
-    if (const auto before = os::read_file(disk, file); before && *before == text) return;
-    if (Status kept = os::write_file_atomic(disk, file, text, 0644); !kept)
-      log(LogLevel::warn, "host", "cannot keep the server's addresses", {{"why", kept.error().message}});
+  static void keep_table(Shared& shared, os::Disk& disk, const std::string& file) {
+    std::vector<tunnel::NodeView> table;
+    {
+      const std::lock_guard lock(shared.mutex);
+      shared.keep_table.reset();
+      table = shared.table;
+    }
+    keep_file(disk, file, table_text(std::move(table)));
   }
 
   run::Loop& loop_;
-  run::Executor& executor_;
+  run::Gate gate_;
   os::Disk& disk_;
-  const std::string servers_file_;
+  const std::string servers_file_, table_file_;
   const std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
   const std::shared_ptr<State> state_ = std::make_shared<State>();
   std::unique_ptr<client::Client> client_;
@@ -287,7 +325,7 @@ class UplinkParts final : public Uplink {
 Result<std::unique_ptr<Uplink>> Uplink::start(run::Loop& loop, run::Executor& executor, os::Disk& disk,
                                               const bootstrap::Places& places, const bootstrap::AgentSettings& settings,
                                               const client::Credentials& credentials) {
-  auto uplink = std::make_unique<UplinkParts>(loop, executor, disk, places.servers());
+  auto uplink = std::make_unique<UplinkParts>(loop, executor, disk, places);
   DURE_CHECK(uplink->build(settings, credentials));
   return uplink;
 }
