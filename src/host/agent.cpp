@@ -14,6 +14,7 @@
 #include "client/events.h"
 #include "client/kubeconfig.h"
 #include "client/loop.h"
+#include "client/remembered.h"
 #include "cri/runtime.h"
 #include "dns/dns_loop.h"
 #include "dns/server.h"
@@ -94,6 +95,7 @@ class AgentParts final : public Agent {
         settings_(options_.settings),
         disk_(os::make_disk()),
         clock_(os::make_clock()),
+        random_(os::make_random()),
         journal_(*disk_, options_.places.journal()),
         loop_("agent"),
         executor_(run::make_pool("reconcile", 4)),
@@ -160,7 +162,10 @@ class AgentParts final : public Agent {
   Status connect() {
     credentials_.user_agent = "dure-agent/" + options_.version;
     DURE_TRY(uplink_, Uplink::start(loop_.loop(), *executor_, *disk_, options_.places, settings_, credentials_));
-    caches_ = client::Caches::create(uplink_->client(), *executor_);
+    // What pods are made of is answered from memory while there is no server (docs/decisions/0060); what the node says
+    // of itself is not.
+    DURE_TRY(memory_, client::remember(uplink_->client(), *executor_, *disk_, *random_, {options_.places.memory()}));
+    caches_ = client::Caches::create(*memory_, *executor_);
     runner_ = client::Runner::create(*caches_, *executor_);
     events_ = client::EventRecorder::create(uplink_->client(), *executor_, "kubelet", settings_.node_name);
     return {};
@@ -256,7 +261,7 @@ class AgentParts final : public Agent {
                                  std::string_view divisor) {
       return pods::resource_value(kinds::core_v1::Pod(pod), container, resource, divisor, facts);
     };
-    volumes_ = std::make_unique<volumes::Volumes>(uplink_->client(), *executor_, *jobs_, *mounts_, pod_facts,
+    volumes_ = std::make_unique<volumes::Volumes>(*memory_, *executor_, *jobs_, *mounts_, pod_facts,
                                                   volumes::VolumesOptions{.root = options_.places.kubelet});
     probe_net_ = pods::make_probe_net(loop_.loop());
     pods_ = std::make_unique<pods::Pods>(pods_parts(), std::move(options));
@@ -271,7 +276,7 @@ class AgentParts final : public Agent {
                               const std::string& sub_path) { return volumes_->sub_path(pod, volume, path, sub_path); };
     volumes.unmount = [this](const std::string& uid) { return volumes_->unmount(uid); };
     volumes.uids = [this] { return volumes_->uids(); };
-    return {uplink_->client(),
+    return {*memory_,
             *caches_,
             *runtime_,
             *executor_,
@@ -312,12 +317,14 @@ class AgentParts final : public Agent {
   const AgentSettings& settings_;
   const std::unique_ptr<os::Disk> disk_;
   const std::unique_ptr<os::Clock> clock_;
+  const std::unique_ptr<os::Random> random_;
   bootstrap::Journal journal_;
   client::Credentials credentials_;
   run::LoopThread loop_;                     // all connections of this process
   std::unique_ptr<run::Executor> executor_;  // reconciles and timers
   std::unique_ptr<run::Executor> jobs_;      // what waits for the runtime
   std::unique_ptr<Uplink> uplink_;
+  std::unique_ptr<client::Client> memory_;
   std::unique_ptr<client::Caches> caches_;
   std::unique_ptr<client::EventRecorder> events_;
   std::unique_ptr<cri::Runtime> runtime_;
