@@ -198,6 +198,7 @@ class AgentParts final : public Agent {
       if (node_status_) node_status_->look_now();
     };
     options.endpoints = paths_.get();
+    if (paths_) options.unreachable = [paths = paths_] { return paths->unreachable(); };
     DURE_TRY(network_, Network::create(*disk_, journal_, *executor_, std::move(options)));
     return {};
   }

@@ -104,7 +104,7 @@ void Network::add_loops(client::Runner& runner, client::Caches& caches, client::
                                         options_.on_new_address)
                                       options_.on_new_address();
                                   }}));
-  runner.add(svcproxy::proxy_loop(*proxy_, caches));
+  runner.add(svcproxy::proxy_loop(*proxy_, caches, options_.unreachable));
   {
     const std::lock_guard lock(mutex_);
     runner_ = &runner;

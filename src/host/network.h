@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 
 #include "base/result.h"
@@ -27,6 +28,7 @@ struct NetworkOptions {
   pods::NodeIps ips;                        // set to the node's stable address as soon as it is known (wireguard)
   std::function<void()> on_new_address;     // after that
   overlay::Endpoints* endpoints = nullptr;  // who knows the ways to the peers; may be null
+  std::function<std::set<std::string>()> unreachable;  // members that no path leads to; may be null
 };
 
 class Network {

@@ -16,6 +16,7 @@
 #include "overlay/probe_packet.h"
 #include "overlay/sites.h"
 #include "schema/json.h"
+#include "svcproxy/proxy.h"
 
 namespace dure::host {
 namespace {
@@ -130,6 +131,11 @@ class NodePathsParted final : public NodePaths, public std::enable_shared_from_t
     return paths_ ? paths_->path_to(node) : std::nullopt;
   }
 
+  std::set<std::string> unreachable() override {
+    const std::lock_guard lock(mutex_);
+    return unreachable_;
+  }
+
   Result<std::string> page() override {
     auto answer = std::make_shared<std::promise<std::vector<overlay::PathReport>>>();
     auto reports = answer->get_future();
@@ -176,7 +182,7 @@ class NodePathsParted final : public NodePaths, public std::enable_shared_from_t
         const std::lock_guard lock(moves_mutex_);
         if (moves_.empty()) {
           moving_ = false;
-          return;
+          break;
         }
         node = std::move(moves_.extract(moves_.begin()).value());
       }
@@ -185,6 +191,20 @@ class NodePathsParted final : public NodePaths, public std::enable_shared_from_t
       if (const Status moved = parts_->overlay.move_endpoint(node, *path); !moved)
         log(LogLevel::warn, "host", "cannot move a peer", {{"node", node}, {"why", moved.error().message}});
     }
+    look_who_is_gone();
+  }
+
+  void look_who_is_gone() {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!paths_) return;
+      std::set<std::string> now;
+      for (const NodeView& view : table_)
+        if (view.node != settings_.node_name && !paths_->path_to(view.node)) now.insert(view.node);
+      if (now == unreachable_) return;
+      unreachable_ = std::move(now);
+    }
+    parts_->runner.enqueue(svcproxy::proxy_loop_name, svcproxy::every_service);
   }
 
   void publish(const overlay::Ladder::Report& report) {
@@ -385,6 +405,7 @@ class NodePathsParted final : public NodePaths, public std::enable_shared_from_t
   std::mutex mutex_;
   std::unique_ptr<overlay::Paths> paths_;
   std::vector<NodeView> table_;
+  std::set<std::string> unreachable_;
   std::vector<IpPrefix> networks_;
   std::vector<Ip> servers_;
   std::string picture_;

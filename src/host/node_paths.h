@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,6 +41,8 @@ class NodePaths : public overlay::Endpoints {
   virtual Status start(NodePathsParts parts, pki::X25519Key key, uint16_t port) = 0;
   virtual void stop() = 0;  // before the runner and the overlay go
   virtual Result<std::string> page() = 0;
+  // Members that no path leads to now, once paths have been looked for; the service proxy is told when they change.
+  virtual std::set<std::string> unreachable() = 0;
 };
 
 // The addresses under which others on this machine's networks may reach it: of devices that are up, not those of
