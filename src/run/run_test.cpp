@@ -247,9 +247,13 @@ TEST(VirtualExecutor, ADueTimerCanBeCancelledUntilItRuns) {
 }
 TEST(Pool, ADueTimerCanBeCancelledUntilItRuns) {
   auto pool = make_pool("pool", 1);
-  std::promise<void> release, over;
+  std::promise<void> begun, release, over;
   std::atomic<bool> ran = false;
-  pool->post([&] { release.get_future().wait(); });
+  pool->post([&] {
+    begun.set_value();
+    release.get_future().wait();
+  });
+  begun.get_future().wait();  // the one thread is busy: what is due now waits behind what is posted
   std::unique_ptr<Timer> timer = pool->after(Duration::zero(), [&] { ran = true; });
   pool->post([&] { timer.reset(); });
   pool->post([&] { pool->post([&] { over.set_value(); }); });
