@@ -233,7 +233,8 @@ class LinuxCgroups final : public Cgroups {
     if (limits.cpu_shares)
       DURE_CHECK(write_file(group / "cpu.weight", std::to_string(cgroup_weight(*limits.cpu_shares))));
     if (limits.cpu_quota_us || limits.cpu_period_us) {
-      auto now = split(trim(read_file(group / "cpu.max").value_or("max 100000")), ' ');
+      const std::string text = read_file(group / "cpu.max").value_or("max 100000");
+      const auto now = split(trim(text), ' ');
       std::string kept_quota(now[0]), kept_period(now.size() > 1 ? now[1] : "100000");
       std::string quota = limits.cpu_quota_us ? max_or(*limits.cpu_quota_us) : kept_quota;
       std::string period = limits.cpu_period_us ? std::to_string(*limits.cpu_period_us) : kept_period;
