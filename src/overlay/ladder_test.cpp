@@ -277,12 +277,13 @@ TEST(Ladder, PongsThatNobodyAskedForChangeNothing) {
   world.answers = is_tunnel;
   world.tell();
   world.run(2s);
-  const auto pinged = std::ranges::find_if(world.pings, [](const auto& ping) { return !is_tunnel(ping); });
-  ASSERT_NE(pinged, world.pings.end());
+  const auto found = std::ranges::find_if(world.pings, [](const auto& ping) { return !is_tunnel(ping); });
+  ASSERT_NE(found, world.pings.end());
+  const auto pinged = *found;  // a copy: more are sent below
   for (int i = 0; i < 3; ++i) {
     world.ladder.on_pong(2, Via::direct(endpoint("192.168.0.11", 51820)), 999, std::nullopt, world.now);
-    world.ladder.on_pong(2, Via::direct(endpoint("192.168.0.66", 51820)), pinged->transaction, std::nullopt, world.now);
-    world.ladder.on_pong(3, pinged->via, pinged->transaction, std::nullopt, world.now);
+    world.ladder.on_pong(2, Via::direct(endpoint("192.168.0.66", 51820)), pinged.transaction, std::nullopt, world.now);
+    world.ladder.on_pong(3, pinged.via, pinged.transaction, std::nullopt, world.now);
     world.run(1s);
   }
   EXPECT_EQ(world.rung(2), Rung::relay_tls);
