@@ -101,6 +101,9 @@ class SetUp {
     snprintf(id, sizeof id, "%016llx%016llx\n", static_cast<unsigned long long>(fnv1a_64(init_.state)),
              static_cast<unsigned long long>(fnv1a_64(init_.node.name)));
     std::ofstream("/etc/machine-id") << id;
+    // Nodes share the machine's DMI; whoever compares product UUIDs must know that this is no machine of its own.
+    fs::create_directories("/run/host");
+    std::ofstream("/run/host/container-manager") << "dure-lab\n";
     std::ofstream("/etc/containerd/config.toml") << containerd_config();
   }
 

@@ -24,6 +24,8 @@ CheckOptions options_of_member(os::Disk& disk, const Places& places) {
     out.dns_domain = agent->dns_domain;
     take_range(out, "pod", agent->pod_cidr);
     take_range(out, "service", agent->service_cidr);
+    take_range(out, "node", agent->node_cidr);
+    if (agent->wireguard_port) out.wireguard_port = static_cast<uint16_t>(agent->wireguard_port);
   }
   if (const auto server = read_server_settings(disk, places)) {
     out.role = Role::server;
