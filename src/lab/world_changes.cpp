@@ -141,6 +141,8 @@ Result<std::string> World::kill_service(const std::string& node, const std::stri
   if (what == "power") {
     if (!found->on()) return node + " is off already";
     const bool door = found->spec().server;
+    // The cable first: the kernel answers pings for a namespace until it has taken it away.
+    DURE_CHECK(network_.set_plugged(node, false));
     found->switch_off();
     if (door && door_pid_ > 0) {
       kill(door_pid_, SIGKILL);
@@ -163,6 +165,7 @@ Result<std::string> World::start(const std::string& node) {
   if (found->on()) return node + " is on already";
   DURE_CHECK(found->switch_on(init_pid_, hosts(), root_of(*found)));
   DURE_CHECK(network_.plug_in(node, found->pid()));
+  DURE_CHECK(network_.set_plugged(node, true));
   found->start_services();
   DURE_CHECK(found->await_containerd());
   if (found->spec().server) DURE_CHECK(open_door());
