@@ -103,7 +103,7 @@ Result<ServerAddress> parse_server_address(std::string_view text) {
   DURE_CHECK(check_characters(text, rest));
   ServerAddress out;
   if (const auto v6 = Ip::parse(rest); v6 && v6->v6) {
-    out.host = rest;
+    out.host = v6->text();  // one spelling: the same address is the same server
     return out;
   }
   std::string_view port;
