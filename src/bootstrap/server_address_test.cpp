@@ -17,6 +17,7 @@ TEST(ServerAddress, WhatPeopleWrite) {
               {"[2001:db8::1]:443", "[2001:db8::1]:443"},
               {"[2001:db8::1]", "[2001:db8::1]:6443"},
               {"2001:db8::1", "[2001:db8::1]:6443"},
+              {"2001:DB8::1", "[2001:db8::1]:6443"},
               {" 192.0.2.1:6443 ", "192.0.2.1:6443"}};
   for (const auto& row : rows) {
     const auto address = parse_server_address(row.text);
