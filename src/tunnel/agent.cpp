@@ -53,6 +53,11 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
   void stop() {
     std::shared_ptr<Mux> mux;
     {
+      std::unique_lock calls(calling_, std::defer_lock);
+      if (!loop_.on_loop_thread()) calls.lock();
+      silent_ = true;
+    }
+    {
       const std::lock_guard lock(mutex_);
       stopped_ = true;
       report_timer_.reset();
@@ -245,8 +250,9 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
 
   void adopt(std::unique_ptr<wire::Stream> connection) {
     Mux::Callbacks callbacks;
-    callbacks.on_stream = [handler = handler_](std::unique_ptr<wire::Stream> stream) {
-      wire::serve_stream(std::move(stream), std::make_shared<const wire::Peer>(), handler);
+    callbacks.on_stream = [weak = weak_from_this()](std::unique_ptr<wire::Stream> stream) {
+      if (const auto me = weak.lock())
+        me->tell([&] { wire::serve_stream(std::move(stream), std::make_shared<const wire::Peer>(), me->handler_); });
     };
     callbacks.on_packets = [weak = weak_from_this()](const MuxCore::Packets& packets) {
       if (const auto me = weak.lock()) me->packets(packets);
@@ -286,7 +292,7 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     round_trouble_.clear();
     since_ = loop_.now();
     send_report();
-    if (options_.on_change) options_.on_change(true);
+    tell(options_.on_change, true);
   }
 
   void send_report() {
@@ -312,9 +318,9 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     }
     if (!changed || !table_.complete()) return {};
     plan_.learn(table_.servers());
-    if (options_.on_servers && table_.servers() != told_servers_) options_.on_servers(table_.servers());
+    if (table_.servers() != told_servers_) tell(options_.on_servers, table_.servers());
     told_servers_ = table_.servers();
-    if (options_.on_table) options_.on_table(table_.views());
+    tell(options_.on_table, table_.views());
     return {};
   }
 
@@ -323,7 +329,7 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     std::string_view rest = packets.bytes;
     for (const MuxCore::Packets::One& one : packets.items) {
       const std::string_view node = table_.name_of(one.number);
-      if (!node.empty() && options_.on_packet) options_.on_packet(node, std::string(rest.substr(0, one.size)));
+      if (!node.empty()) tell(options_.on_packet, node, std::string(rest.substr(0, one.size)));
       rest.remove_prefix(one.size);
     }
   }
@@ -338,14 +344,25 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     }
     log(LogLevel::warn, "tunnel", "connection lost", {{"why", why.message}});
     if (held) plan_.reset();
-    if (options_.on_change) options_.on_change(false);
+    tell(options_.on_change, false);
     // A server that takes and drops connections at once is not asked in a circle.
     wait(held ? Duration::zero() : plan_.pause(), [](Dialler& me) { me.begin_round(); });
+  }
+
+  // Whatever the owner is called back with; loop thread. It may destroy the tunnel inside.
+  template <class Call, class... Arguments>
+  void tell(const Call& call, Arguments&&... arguments) {
+    if constexpr (requires { static_cast<bool>(call); })
+      if (!call) return;
+    const std::lock_guard lock(calling_);
+    if (!silent_) call(std::forward<Arguments>(arguments)...);
   }
 
   run::Loop& loop_;
   const AgentTunnelOptions options_;
   const wire::Handler handler_;
+  std::mutex calling_;   // held while the owner is called back
+  bool silent_ = false;  // under it, or on the loop
   // The loop's:
   DialPlan plan_;
   std::vector<Way> ways_;

@@ -220,6 +220,22 @@ TEST_F(TunnelTest, AReportInAnotherNodesNameEndsTheTunnelAndIsLogged) {
   for (const NodeView& view : heard_["n1"].table) EXPECT_NE(view.report.wireguard_key, "forged");
 }
 
+TEST_F(TunnelTest, NoCallbackRunsOnceTheTunnelIsDestroyed) {
+  std::atomic<bool> inside = false;
+  std::atomic<int> tables = 0;
+  start_agent("n1", {}, [&](AgentTunnelOptions& options) {
+    options.on_servers = [&](const std::vector<std::string>&) {
+      inside = true;
+      ++tables;
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      inside = false;
+    };
+  });
+  ASSERT_TRUE(eventually([&] { return inside || tables > 0; }));
+  agents_.clear();
+  EXPECT_FALSE(inside);
+}
+
 TEST_F(TunnelTest, WithoutAnApiTheStreamsOfNodesAreRefused) {
   AgentTunnel& agent = start_agent();
   ASSERT_TRUE(eventually([&] { return agent.connected(); }));

@@ -112,7 +112,10 @@ class RehomedStream final : public Stream {
   const std::shared_ptr<Core> core_;
 };
 
-// Lives by the callbacks of its two streams, until both are over.
+constexpr Duration as_long_as_the_loop = std::chrono::years(100);
+
+// Its loop owns it (as work that waits), until both streams are over: a loop that ends takes it along. Between two loops
+// it lives by the callbacks of its streams instead, because at the end of one the other may be gone already.
 class Pipe final : public std::enable_shared_from_this<Pipe> {
  public:
   Pipe(std::unique_ptr<Stream> a, std::unique_ptr<Stream> b, std::move_only_function<void()> done)
@@ -120,7 +123,11 @@ class Pipe final : public std::enable_shared_from_this<Pipe> {
     sides_[0].stream = std::move(a);
     sides_[1].stream = std::move(b);
   }
-  void begin() {
+  void begin(bool between_loops) {
+    if (between_loops)
+      self_ = shared_from_this();
+    else
+      keep_ = sides_[0].stream->loop().after(as_long_as_the_loop, [self = shared_from_this()] {});
     for (int i = 0; i < 2; ++i) start_side(i);
   }
 
@@ -129,16 +136,15 @@ class Pipe final : public std::enable_shared_from_this<Pipe> {
     std::unique_ptr<Stream> stream;
     bool over = false, paused = false;
   };
+  // The pipe is there while its streams are: it owns them.
   void start_side(int i) {
     Stream::Callbacks callbacks;
-    callbacks.on_data = [self = shared_from_this(), i](std::string_view bytes) {
-      self->on_data(i, bytes);
+    callbacks.on_data = [this, i](std::string_view bytes) { on_data(i, bytes); };
+    callbacks.on_end = [this, i] {
+      if (Side& other = sides_[1 - i]; !other.over) other.stream->finish_writing();
     };
-    callbacks.on_end = [self = shared_from_this(), i] {
-      if (Side& other = self->sides_[1 - i]; !other.over) other.stream->finish_writing();
-    };
-    callbacks.on_close = [self = shared_from_this(), i](Error) { self->on_close(i); };
-    callbacks.on_drained = [self = shared_from_this(), i] { self->on_drained(i); };
+    callbacks.on_close = [this, i](Error) { on_close(i); };
+    callbacks.on_drained = [this, i] { on_drained(i); };
     sides_[i].stream->start(std::move(callbacks));
   }
   void on_data(int i, std::string_view bytes) {
@@ -171,9 +177,11 @@ class Pipe final : public std::enable_shared_from_this<Pipe> {
   }
   void finish() {
     if (std::exchange(finished_, true)) return;
-    // The streams hold this pipe through their callbacks: let go of them outside of any callback.
+    // Outside of any callback.
     run::Loop& loop = sides_[0].stream->loop();
     loop.post([self = shared_from_this()] {
+      self->self_.reset();
+      self->keep_.reset();
       self->farewell_.reset();
       for (Side& side : self->sides_) side.stream.reset();
       if (self->done_) std::exchange(self->done_, nullptr)();
@@ -181,7 +189,8 @@ class Pipe final : public std::enable_shared_from_this<Pipe> {
   }
 
   Side sides_[2];
-  std::unique_ptr<run::Timer> farewell_;
+  std::unique_ptr<run::Timer> farewell_, keep_;
+  std::shared_ptr<Pipe> self_;
   std::move_only_function<void()> done_;
   bool finished_ = false;
 };
@@ -224,9 +233,10 @@ std::unique_ptr<Stream> rehome(std::unique_ptr<Stream> stream, run::Loop& loop) 
 void pipe_streams(std::unique_ptr<Stream> a, std::unique_ptr<Stream> b,
                   std::move_only_function<void()> done) {
   run::Loop& loop = a->loop();
+  const bool between_loops = &loop != &b->loop();
   auto pipe = std::make_shared<Pipe>(std::move(a), rehome(std::move(b), loop), std::move(done));
-  if (loop.on_loop_thread()) return pipe->begin();
-  loop.post([pipe] { pipe->begin(); });
+  if (loop.on_loop_thread()) return pipe->begin(between_loops);
+  loop.post([pipe, between_loops] { pipe->begin(between_loops); });
 }
 
 }  // namespace dure::wire

@@ -192,6 +192,26 @@ TEST(Pipe, DeliversTheLastWordsOfASideThatBroke) {
   EXPECT_TRUE(right.joined().starts_with("last words"));
 }
 
+// The leak check of the address sanitizer watches the rest of it.
+TEST(Pipe, EndsWithItsLoop) {
+  Log left, right;
+  run::LoopThread other("other");
+  std::unique_ptr<Stream> a, b;
+  {
+    run::LoopThread one("one");
+    std::unique_ptr<Stream> pipe_a, pipe_b;
+    std::tie(a, pipe_a) = stream_pair(other.loop(), one.loop());
+    std::tie(pipe_b, b) = stream_pair(one.loop(), other.loop());
+    a->start(logging(left));
+    b->start(logging(right));
+    pipe_streams(std::move(pipe_a), std::move(pipe_b));
+    a->write(SharedBytes(std::string("hello")));
+    ASSERT_TRUE(right.wait_for("hello"));
+  }
+  EXPECT_TRUE(left.wait_for("<end>"));
+  EXPECT_TRUE(right.wait_for("<end>"));
+}
+
 TEST(ServeStream, ServesHttpOnAnyStreamAndUpgrades) {
   Log log;
   run::LoopThread one("one"), two("two");
