@@ -282,6 +282,34 @@ TEST(Api, ServicesGetAddressesOnceAndGiveThemBack) {
   EXPECT_EQ(again.status, 201) << text(again);
 }
 
+// A port that a service does not hold must not be given back when the service goes.
+TEST(Api, HealthCheckPortsAreClaimedLikeNodePorts) {
+  World w;
+  const auto service = [&](std::string name, std::string spec) {
+    return w.make("", "v1", "services", "default",
+                  R"({"metadata":{"name":")" + name + R"("},"spec":{"ports":[{"port":80}],)" + spec + "}}");
+  };
+  const std::string balanced = R"("type":"LoadBalancer","externalTrafficPolicy":"Local","healthCheckNodePort":)";
+  EXPECT_EQ(at(service("a", balanced + "31234"), "spec.healthCheckNodePort"), "31234");
+  const auto second = service("b", balanced + "31234");
+  EXPECT_NE(at(second, "message").find("spec.healthCheckNodePort: Invalid value: 31234: provided port is already"),
+            std::string::npos)
+      << text(second);
+  const auto plain = service("b", R"("healthCheckNodePort":31234)");
+  EXPECT_NE(at(plain, "message").find("spec.healthCheckNodePort: Forbidden: may only be set when `type` is"),
+            std::string::npos)
+      << text(plain);
+  const auto outside = service("b", balanced + "80");
+  EXPECT_NE(at(outside, "message").find("provided port is not in the valid range"), std::string::npos) << text(outside);
+  // The policy changes: the port goes, and may be had by another.
+  const auto open = w.put("", "v1", "services", "default", "a",
+                          R"({"metadata":{"name":"a"},"spec":{"type":"LoadBalancer","ports":[{"port":80}],)"
+                          R"("externalTrafficPolicy":"Cluster","healthCheckNodePort":31234}})");
+  EXPECT_EQ(open.status, 200) << text(open);
+  EXPECT_EQ(at(open, "spec.healthCheckNodePort"), "");
+  EXPECT_EQ(service("b", balanced + "31234").status, 201);
+}
+
 TEST(Api, PodsWaitForTheirNodeToStopThem) {
   World w;
   w.make(

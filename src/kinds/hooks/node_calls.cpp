@@ -116,11 +116,22 @@ Result<NodeCall> pod_node_call(const schema::Document& object, std::string_view 
   return NodeCall{std::string(pod.spec().nodeName()), with_query(pod_path("portForward", pod), ports)};
 }
 
+namespace {
+
+// The path came decoded: what is no plain character is encoded again, or it would end the request line that it becomes.
+std::string encoded_path(std::string_view path) {
+  std::vector<std::string> parts;
+  for (const std::string_view part : split(path, '/')) parts.push_back(percent_encode(part));
+  return join(parts, "/");
+}
+
+}  // namespace
+
 Result<NodeCall> node_node_call(const schema::Document& object, std::string_view, std::string_view sub_path,
                                 const QueryList& query) {
   const core_v1::Node node(object);
   return NodeCall{std::string(node.metadata().name()),
-                  with_query(sub_path.empty() ? "/" : std::string(sub_path), query)};
+                  with_query(sub_path.empty() ? "/" : encoded_path(sub_path), query)};
 }
 
 }  // namespace dure::kinds::write

@@ -91,6 +91,10 @@ void validate_spec(const Node* object, const Node*, const Path& path, Causes& ca
     causes.push_back(schema::invalid(ips.index(0), spec.clusterIP(),
                                      "may not be set to 'None' for " + std::string(spec.type()) + " services"));
   }
+  if (spec.healthCheckNodePort() != 0 && (spec.type() != "LoadBalancer" || spec.externalTrafficPolicy() != "Local"))
+    causes.push_back(schema::forbidden(
+        path.child("healthCheckNodePort"),
+        "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"));
   uint32_t index = 0;
   const Path externals = path.child("externalIPs");
   for (const std::string_view ip : spec.externalIPs()) {

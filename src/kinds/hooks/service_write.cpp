@@ -131,11 +131,13 @@ Result<int64_t> pick_port(WriteWorld& world) {
   return fail(internal("failed to allocate a nodePort: range is full"));
 }
 
-std::vector<int64_t> ports_of(const ServiceSpec& spec) {
-  std::vector<int64_t> ports;
+using Ports = std::vector<int64_t>;
+bool is_among(const Ports& ports, int64_t port) { return std::find(ports.begin(), ports.end(), port) != ports.end(); }
+
+Ports ports_of(const ServiceSpec& spec) {
+  Ports ports;
   for (const ServicePort port : spec.ports())
-    if (port.nodePort() != 0 && std::find(ports.begin(), ports.end(), port.nodePort()) == ports.end())
-      ports.push_back(port.nodePort());
+    if (port.nodePort() != 0 && !is_among(ports, port.nodePort())) ports.push_back(port.nodePort());
   if (spec.healthCheckNodePort() != 0) ports.push_back(spec.healthCheckNodePort());
   return ports;
 }
@@ -146,12 +148,23 @@ Error invalid_port(std::string_view field, int64_t port, std::string_view why) {
         std::string(field)}});
 }
 
+// A port that the writer chose must be one to give, and nobody else's.
+Status check_chosen_port(WriteWorld& world, std::string_view field, int64_t port) {
+  const WriteSettings& settings = world.settings();
+  if (port < settings.node_port_first || port > settings.node_port_last)
+    return fail(invalid_port(field, port,
+                             "provided port is not in the valid range. The range of valid ports is " +
+                                 std::to_string(settings.node_port_first) + "-" +
+                                 std::to_string(settings.node_port_last)));
+  if (world.claimed(port_claim(port))) return fail(invalid_port(field, port, "provided port is already allocated"));
+  return {};
+}
+
 // `had`: ports that this service holds already.
-Status allocate_ports(WriteWorld& world, Document& object, const std::vector<int64_t>& had) {
+Status allocate_ports(WriteWorld& world, Document& object, const Ports& had) {
   Service service(object);
   ServiceSpec spec = service.mutable_spec();
-  const auto held = [&](int64_t port) { return std::find(had.begin(), had.end(), port) != had.end(); };
-  std::vector<int64_t> taken;
+  Ports taken;
   uint32_t index = 0;
   for (ServicePort port : spec.mutable_ports()) {
     const std::string field = "spec.ports[" + std::to_string(index++) + "].nodePort";
@@ -159,27 +172,34 @@ Status allocate_ports(WriteWorld& world, Document& object, const std::vector<int
     if (number == 0) {
       DURE_TRY(number, pick_port(world));
       port.set_nodePort(number);
-    } else if (!held(number)) {
-      if (number < world.settings().node_port_first || number > world.settings().node_port_last)
-        return fail(invalid_port(field, number,
-                                 "provided port is not in the valid range. The range of valid ports is " +
-                                     std::to_string(world.settings().node_port_first) + "-" +
-                                     std::to_string(world.settings().node_port_last)));
-      const bool again =
-          std::find(taken.begin(), taken.end(), number) != taken.end();  // TCP and UDP share it
-      if (!again && world.claimed(port_claim(number)))
-        return fail(invalid_port(field, number, "provided port is already allocated"));
-      if (again) continue;
+    } else if (!is_among(had, number)) {
+      if (is_among(taken, number)) continue;  // TCP and UDP share it
+      DURE_CHECK(check_chosen_port(world, field, number));
     }
-    if (!held(number)) world.claim(port_claim(number), owner_of(service));
+    if (!is_among(had, number)) world.claim(port_claim(number), owner_of(service));
     taken.push_back(number);
   }
-  const bool local = spec.type() == "LoadBalancer" && spec.externalTrafficPolicy() == "Local";
-  if (local && spec.healthCheckNodePort() == 0) {
+  return {};
+}
+
+// Where a load balancer asks whether this node has endpoints of its own.
+bool wants_health_port(const ServiceSpec& spec) {
+  return spec.type() == "LoadBalancer" && spec.externalTrafficPolicy() == "Local";
+}
+
+Status allocate_health_port(WriteWorld& world, Document& object, const Ports& had) {
+  Service service(object);
+  ServiceSpec spec = service.mutable_spec();
+  if (!wants_health_port(spec)) return {};
+  if (spec.healthCheckNodePort() == 0) {
     DURE_TRY(const int64_t number, pick_port(world));
     spec.set_healthCheckNodePort(number);
-    world.claim(port_claim(number), owner_of(service));
+  } else if (is_among(had, spec.healthCheckNodePort())) {
+    return {};
+  } else {
+    DURE_CHECK(check_chosen_port(world, "spec.healthCheckNodePort", spec.healthCheckNodePort()));
   }
+  world.claim(port_claim(spec.healthCheckNodePort()), owner_of(service));
   return {};
 }
 
@@ -194,13 +214,18 @@ void carry_node_ports(ServiceSpec spec, const ServiceSpec& old) {
       break;
     }
   }
-  if (spec.healthCheckNodePort() == 0 && old.healthCheckNodePort() != 0)
-    spec.set_healthCheckNodePort(old.healthCheckNodePort());
 }
 
 void drop_node_ports(ServiceSpec spec) {
   for (ServicePort port : spec.mutable_ports()) port.clear_nodePort();
-  spec.clear_healthCheckNodePort();
+}
+
+// As the node ports: left open it keeps its number, and it goes when nobody asks there any more.
+void carry_health_port(ServiceSpec spec, const ServiceSpec& old) {
+  if (old.healthCheckNodePort() == 0) return;
+  const bool wanted = wants_health_port(spec);
+  if (wanted && spec.healthCheckNodePort() == 0) spec.set_healthCheckNodePort(old.healthCheckNodePort());
+  if (!wanted && spec.healthCheckNodePort() == old.healthCheckNodePort()) spec.clear_healthCheckNodePort();
 }
 
 Status update_ip(WriteWorld& world, Document& object, const ServiceSpec& old) {
@@ -236,7 +261,7 @@ Status create_service(WriteWorld& world, Document& object) {
   const ServiceSpec spec = Service(object).spec();
   if (wants_ip(spec)) DURE_CHECK(allocate_ip(world, object));
   if (wants_node_ports(spec)) DURE_CHECK(allocate_ports(world, object, {}));
-  return {};
+  return allocate_health_port(world, object, {});
 }
 
 Status update_service(WriteWorld& world, Document& object, const Document& old) {
@@ -244,16 +269,18 @@ Status update_service(WriteWorld& world, Document& object, const Document& old) 
   const ServiceSpec before = Service(old).spec();
   DURE_CHECK(update_ip(world, object, before));
   ServiceSpec spec = Service(object).mutable_spec();
-  const std::vector<int64_t> had = ports_of(before);
+  const Ports had = ports_of(before);
   if (wants_node_ports(spec)) {
     carry_node_ports(spec, before);
     DURE_CHECK(allocate_ports(world, object, had));
   } else if (wants_node_ports(before)) {
     drop_node_ports(spec);
   }
-  const std::vector<int64_t> now = ports_of(spec);
+  carry_health_port(spec, before);
+  DURE_CHECK(allocate_health_port(world, object, had));
+  const Ports now = ports_of(spec);
   for (const int64_t port : had)
-    if (std::find(now.begin(), now.end(), port) == now.end()) world.release(port_claim(port));
+    if (!is_among(now, port)) world.release(port_claim(port));
   return {};
 }
 
