@@ -261,6 +261,32 @@ TEST(Api, SlowWatcherCatchesUpAndTooOldIsTold) {
   EXPECT_EQ(w.api.watch(r, w.executor, seen).error().code, 400);
 }
 
+// What the history holds is bounded by the size of the objects; encodings that nobody holds would multiply that.
+TEST(Api, EncodingsGoWhenEveryWatcherHasThem) {
+  struct Encoding final : Recorder {
+    std::vector<std::weak_ptr<const std::string>> made;
+    bool deliver(EventType type, WatchItem& item) override {
+      made.push_back(item.encoded(type, "json", [](std::string& out) { out = "text"; }));
+      return Recorder::deliver(type, item);
+    }
+  };
+  World w;
+  Encoding first, second;
+  first.accept = 2;
+  auto r = w.request("watch", "", "v1", "configmaps", "default");
+  r.list.resource_version = std::to_string(w.store->revision());
+  auto watch = w.api.watch(r, w.executor, first);
+  for (const char* name : {"a", "b", "c"})
+    w.make("", "v1", "configmaps", "default", R"({"metadata":{"name":")" + std::string(name) + R"("}})");
+  auto late = w.api.watch(r, w.executor, second);
+  w.executor.run_until_idle();
+  (*watch)->resume();
+  w.executor.run_until_idle();
+  EXPECT_EQ(first.made.size() + second.made.size(), 6u);
+  for (const auto* watcher : {&first, &second})
+    for (const auto& encoding : watcher->made) EXPECT_TRUE(encoding.expired());
+}
+
 TEST(Api, ServicesGetAddressesOnceAndGiveThemBack) {
   World w;
   const auto one = w.make("", "v1", "services", "default",

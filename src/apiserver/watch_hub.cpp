@@ -203,7 +203,11 @@ class WatchHub::Impl : public store::WatchSink, public std::enable_shared_from_t
   }
   size_t watchers() const { return count_.load(); }
 
-  void pump(Entry& entry);  // with the lane's mutex held
+  void pump(Entry& entry) {  // with the lane's mutex held
+    std::vector<ItemPtr> touched;
+    pump(entry, touched);
+    forget(touched);
+  }
   void post_drain(std::shared_ptr<Lane> lane) {
     run::Executor& on = lane->executor;
     on.post([self = shared_from_this(), lane = std::move(lane)] { self->drain(*lane); });
@@ -251,12 +255,16 @@ class WatchHub::Impl : public store::WatchSink, public std::enable_shared_from_t
     std::vector<ItemPtr> touched;
     for (auto at = lane.entries.begin(); at != lane.entries.end();) {
       const std::shared_ptr<Entry> entry = *at++;  // a callback may remove it
-      if (entry->watcher && !entry->paused) pump(*entry, &touched);
+      if (entry->watcher && !entry->paused) pump(*entry, touched);
     }
-    for (const ItemPtr& item : touched) item->forget();
+    forget(touched);
   }
 
-  void pump(Entry& entry, std::vector<ItemPtr>* touched);
+  // What was made of an event for one watcher serves the others of the lane, and no one after them.
+  static void forget(const std::vector<ItemPtr>& touched) {
+    for (const ItemPtr& item : touched) item->forget();
+  }
+  void pump(Entry& entry, std::vector<ItemPtr>& touched);
   bool pump_initial(Entry& entry);
   std::vector<ItemPtr> later_than(const History& history, store::Revision after, size_t limit) const;
   void end(Entry& entry, Error why);
@@ -324,20 +332,19 @@ bool WatchHub::Impl::pump_initial(Entry& entry) {
   return entry.watcher && !entry.paused;
 }
 
-void WatchHub::Impl::pump(Entry& entry, std::vector<ItemPtr>* touched) {
+void WatchHub::Impl::pump(Entry& entry, std::vector<ItemPtr>& touched) {
   if (!entry.initial_done && !pump_initial(entry)) return;
   for (;;) {
     std::vector<ItemPtr> items;
-    store::Revision reached;
-    bool lost;
+    store::Revision reached, floor;
     {
       const std::scoped_lock lock(mutex_);
       const History& history = *entry.lane->history;
-      lost = entry.cursor < history.floor;
-      if (!lost) items = later_than(history, entry.cursor, 256);
+      floor = history.floor;
+      if (entry.cursor >= floor) items = later_than(history, entry.cursor, 256);
       reached = items.size() >= 256 ? items.back()->revision : std::max(seen_, entry.cursor);
     }
-    if (lost) return end(entry, too_old(entry.cursor, entry.lane->history->floor));
+    if (entry.cursor < floor) return end(entry, too_old(entry.cursor, floor));
     for (ItemPtr& item : items) {
       if (item->revision > entry.cursor && entry.paused) return;  // stop between revisions only
       if (!key_matches(entry, item->entry.key)) continue;
@@ -347,7 +354,7 @@ void WatchHub::Impl::pump(Entry& entry, std::vector<ItemPtr>* touched) {
       entry.told = item->revision;
       entry.cursor = std::max(entry.cursor, item->revision);
       if (!entry.watcher->deliver(*type, *item)) entry.paused = true;
-      if (touched) touched->push_back(item);
+      touched.push_back(item);
       if (!entry.watcher) return;
     }
     if (entry.paused) return;
@@ -355,8 +362,6 @@ void WatchHub::Impl::pump(Entry& entry, std::vector<ItemPtr>* touched) {
     if (items.size() < 256) return;
   }
 }
-
-void WatchHub::Impl::pump(Entry& entry) { pump(entry, nullptr); }
 
 void WatchHub::Impl::end(Entry& entry, Error why) {
   Watcher* watcher = std::exchange(entry.watcher, nullptr);
@@ -439,7 +444,7 @@ void WatchHub::Impl::send_bookmarks() {
       for (auto at = lane->entries.begin(); at != lane->entries.end();) {
         const std::shared_ptr<Entry> entry = *at++;
         if (!entry->watcher || entry->paused || !entry->request.bookmarks) continue;
-        self->pump(*entry, nullptr);
+        self->pump(*entry);
         if (!entry->watcher || entry->paused || !entry->initial_done || entry->told == entry->cursor) continue;
         entry->told = entry->cursor;
         if (!entry->watcher->bookmark(entry->cursor, false)) entry->paused = true;

@@ -48,6 +48,7 @@ void drop_heartbeats(schema::Document& object) {
 
 struct Collection {
   const Resource* resource = nullptr;
+  bool is_whole = false;  // the end of a list was seen: what is not among the items is not there
   std::map<Key, schema::Object> items;
   std::string resource_version;
   std::vector<schema::Object> pages;  // of a list that is not at its end yet
@@ -157,7 +158,7 @@ class Remembered final : public Client {
   void on_event(const std::string& id, const WatchEvent& event) {
     std::lock_guard lock(mutex_);
     auto at = collections_.find(id);
-    if (at == collections_.end()) return;
+    if (at == collections_.end() || !at->second.is_whole) return;
     Collection& known = at->second;
     known.resource_version = std::string(resource_version_of(event.object));
     if (event.kind == WatchEvent::Kind::bookmark) return;
@@ -194,6 +195,7 @@ class Remembered final : public Client {
       known.items[std::move(key)] = std::move(object);
     }
     known.pages.clear();
+    known.is_whole = true;
     known.resource_version = page.resource_version;
     write_later(id, known);
   }
@@ -202,6 +204,7 @@ class Remembered final : public Client {
     std::lock_guard lock(mutex_);
     Collection& known = collection(id, resource);
     known.items.clear();
+    known.is_whole = true;
     if (object) known.items[key_of(object)] = object;
     write_later(id, known);
   }
@@ -210,7 +213,8 @@ class Remembered final : public Client {
   std::optional<ObjectList> recall(const std::string& id, const Resource& resource) {
     {
       std::lock_guard lock(mutex_);
-      if (auto at = collections_.find(id); at != collections_.end()) return list_of(at->second);
+      if (auto at = collections_.find(id); at != collections_.end() && at->second.is_whole)
+        return list_of(at->second);
     }
     auto text = read_file(id);
     if (!text) return {};
@@ -225,6 +229,7 @@ class Remembered final : public Client {
     std::lock_guard lock(mutex_);
     Collection& loaded = collection(id, resource);
     for (const schema::Object& object : known->items) loaded.items[key_of(object)] = object;
+    loaded.is_whole = true;
     loaded.resource_version = known->resource_version;
     loaded.written = digest_of(loaded);
     return *known;

@@ -133,6 +133,31 @@ TEST_F(RememberedTest, AGetIsRememberedAndADeletedObjectForgotten) {
   EXPECT_EQ(missing.error().code, 503) << "not known is not the same as not there";
 }
 
+TEST_F(RememberedTest, AListCutInTheMiddleIsNoAnswer) {
+  for (const char* name : {"a", "b", "c"}) server.make(core::configmaps, map_named(name, "1"));
+  const ListOptions first_page{.limit = 1};
+  {
+    Process process = start();
+    ASSERT_TRUE(process.client->list(core::configmaps, first_page));
+    line.cut = true;
+    (void)process.client->list(core::configmaps, {});
+    pass(6s);
+    EXPECT_FALSE(process.client->list(core::configmaps, {})) << "one page is not everything";
+    line.cut = false;
+    ASSERT_TRUE(process.client->list(core::configmaps, {}));
+    pass(3s);
+  }
+  // The same after a restart: what the disk knows is whole.
+  Process process = start();
+  ASSERT_TRUE(process.client->list(core::configmaps, first_page));
+  line.cut = true;
+  (void)process.client->list(core::configmaps, {});
+  pass(6s);
+  auto known = process.client->list(core::configmaps, {});
+  ASSERT_TRUE(known);
+  EXPECT_EQ(known->items.size(), 3u);
+}
+
 TEST_F(RememberedTest, HeartbeatsWriteNothing) {
   server.make(core::nodes, R"({"metadata":{"name":"n"},"status":{"conditions":[{"type":"Ready","status":"True"}]}})");
   Process process = start();

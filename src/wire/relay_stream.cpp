@@ -1,5 +1,6 @@
 #include "wire/relay_stream.h"
 
+#include <mutex>
 #include <optional>
 
 #include "wire/socket_stream.h"
@@ -10,29 +11,29 @@ namespace {
 // The stream below is started once and for all; what it says goes to whoever owns the relay now.
 class RelayStream final : public Stream {
  public:
-  explicit RelayStream(std::unique_ptr<Stream> below)
-      : below_(std::move(below)), core_(std::make_shared<Core>()) {
-    core_->loop = &below_->loop();
-  }
+  explicit RelayStream(std::unique_ptr<Stream> below) : below_(std::move(below)), core_(std::make_shared<Core>()) {}
+  ~RelayStream() override { core_->disown(); }
+
   void start(Callbacks callbacks) override {
     run::Loop& loop = below_->loop();
     if (!loop.on_loop_thread())
-      return loop.post(
-          [this, alive = std::weak_ptr(core_), callbacks = std::move(callbacks)]() mutable {
-            if (alive.lock()) start(std::move(callbacks));
-          });
+      return loop.post([this, core = core_, callbacks = std::move(callbacks)]() mutable {
+        const std::lock_guard lock(core->mutex);
+        if (!core->disowned) start(std::move(callbacks));
+      });
     core_->callbacks = std::make_shared<Callbacks>(std::move(callbacks));
     if (!std::exchange(started_, true)) start_below();
-    loop.post([weak = std::weak_ptr(core_)] {
-      if (const auto core = weak.lock()) core->catch_up();
-    });
+    loop.post([core = core_] { core->catch_up(); });
     below_->pause(paused_);
   }
   void write(SharedBytes bytes) override { below_->write(std::move(bytes)); }
   size_t unsent() const override { return below_->unsent(); }
   void pause(bool paused) override { below_->pause(paused_ = paused); }
   void finish_writing() override { below_->finish_writing(); }
-  void close() override { below_->close(); }
+  void close() override {
+    core_->disown();
+    below_->close();
+  }
   void hand_over(std::string unread) override {
     below_->pause(true);
     core_->unread = std::move(unread);
@@ -41,15 +42,25 @@ class RelayStream final : public Stream {
   run::Loop& loop() override { return below_->loop(); }
 
  private:
-  // Loop thread only. Callbacks are shared with the call that is running, which may replace them.
+  // Used on the loop's thread. Callbacks are shared with the call that is running, which may replace them or end the
+  // relay; one that is ended on another thread waits for the lock, which is held while a callback runs.
   struct Core {
-    run::Loop* loop = nullptr;
+    std::recursive_mutex mutex;
+    bool disowned = false;  // closed or destroyed: nothing is said any more
     std::shared_ptr<Callbacks> callbacks;
     std::string unread;
-    bool ended = false, end_reported = false, drained = false;
+    bool ended = false, end_reported = false;
     std::optional<Error> closed;
 
+    void disown() {
+      std::shared_ptr<Callbacks> last;  // what it captured may come back here
+      const std::lock_guard lock(mutex);
+      disowned = true;
+      last.swap(callbacks);
+    }
     void data(std::string_view bytes) {
+      const std::lock_guard lock(mutex);
+      if (disowned) return;
       if (!callbacks || !unread.empty()) {
         unread += bytes;
         return;
@@ -57,7 +68,13 @@ class RelayStream final : public Stream {
       const auto keep = callbacks;
       if (keep->on_data) keep->on_data(bytes);
     }
+    void drained() {
+      const std::lock_guard lock(mutex);
+      const auto keep = callbacks;
+      if (keep && keep->on_drained) keep->on_drained();
+    }
     void catch_up() {
+      const std::lock_guard lock(mutex);
       if (!callbacks) return;
       if (!unread.empty()) {
         const std::string bytes = std::exchange(unread, {});
@@ -73,21 +90,21 @@ class RelayStream final : public Stream {
       }
     }
   };
+  // The stream below may drop these while one runs: each holds the core itself.
   void start_below() {
     Callbacks callbacks;
-    callbacks.on_data = [core = core_](std::string_view bytes) { core->data(bytes); };
+    callbacks.on_data = [core = core_](std::string_view bytes) { std::shared_ptr(core)->data(bytes); };
     callbacks.on_end = [core = core_] {
-      core->ended = true;
-      core->catch_up();
+      const auto self = core;
+      self->ended = true;
+      self->catch_up();
     };
     callbacks.on_close = [core = core_](Error why) {
-      core->closed = std::move(why);
-      core->catch_up();
+      const auto self = core;
+      self->closed = std::move(why);
+      self->catch_up();
     };
-    callbacks.on_drained = [core = core_] {
-      const auto keep = core->callbacks;
-      if (keep && keep->on_drained) keep->on_drained();
-    };
+    callbacks.on_drained = [core = core_] { std::shared_ptr(core)->drained(); };
     below_->start(std::move(callbacks));
   }
 

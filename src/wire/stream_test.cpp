@@ -125,7 +125,7 @@ TEST(SocketStream, ChangesHands) {
 }
 
 // A stream without the power to change hands.
-class PlainStream final : public Stream {
+class PlainStream : public Stream {
  public:
   explicit PlainStream(std::unique_ptr<Stream> below) : below_(std::move(below)) {}
   void start(Callbacks callbacks) override { below_->start(std::move(callbacks)); }
@@ -147,6 +147,45 @@ TEST(RelayStream, GivesAnyStreamThePowerToChangeHands) {
     return make_transferable(std::make_unique<PlainStream>(std::move(below)));
   });
   changes_hands(std::move(relay), std::move(b));
+}
+
+// A stream that is still doing something when its owner lets go of it, as one whose callback is running.
+class LingeringStream final : public PlainStream {
+ public:
+  LingeringStream(std::unique_ptr<Stream> below, Stream::Callbacks& kept)
+      : PlainStream(std::move(below)), kept_(kept) {}
+  void start(Callbacks callbacks) override { kept_ = std::move(callbacks); }
+
+ private:
+  Callbacks& kept_;
+};
+
+TEST(RelayStream, IsSilentOnceItsOwnerLetGo) {
+  Log log;
+  Stream::Callbacks kept;
+  run::LoopThread one("one"), two("two");
+  for (const bool destroy : {true, false}) {
+    auto [a, b] = stream_pair(one.loop(), two.loop());
+    std::unique_ptr<Stream> relay;
+    run_on(one.loop(), [&] {
+      relay = make_transferable(std::make_unique<LingeringStream>(std::move(a), kept));
+      relay->start(logging(log));
+      kept.on_data("first");
+      relay->hand_over("unread");
+      relay->start(logging(log));  // the rest is said later
+      if (destroy)
+        relay.reset();
+      else
+        relay->close();
+      kept.on_data("late");
+    });
+    run_on(one.loop(), [&] {
+      kept.on_close(unavailable("late"));
+      relay.reset();
+    });
+    EXPECT_EQ(log.joined(), destroy ? "first" : "firstfirst");
+  }
+  kept = {};
 }
 
 TEST(Pipe, CopiesBothWaysBetweenLoops) {
