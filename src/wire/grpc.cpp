@@ -102,10 +102,6 @@ Request make_request(std::string_view method, std::string_view message, Duration
 
 }  // namespace
 
-std::string_view grpc_code_name(int code) {
-  return code >= 0 && code < int(codes.size()) ? codes[size_t(code)].name : codes[unknown].name;
-}
-
 Headers grpc_trailers(int code, std::string_view message) {
   Headers trailers;
   trailers.add("grpc-status", std::to_string(code));
@@ -140,28 +136,9 @@ Result<std::optional<std::string_view>> GrpcReader::next() {
   return rest.substr(5, size);
 }
 
-Result<std::string> GrpcClient::call(std::string_view method, std::string_view request,
-                                     Duration timeout) const {
-  // The server minds the deadline too; ours is a little later, so that its own error is seen.
-  auto response =
-      http_.call(make_request(method, request, timeout),
-                 {.timeout = timeout + 200ms, .body_bytes_max = message_bytes_max_ + 5});
-  if (!response) return fail(transport_error(std::move(response).error()));
-  auto outcome = outcome_of(response->trailers);
-  if (!outcome) outcome = outcome_of(response->headers);
-  if (!outcome)
-    return fail(response->status != 200 ? http_error(response->status)
-                                        : grpc_error(internal_code, "answer without grpc-status"));
-  if (!*outcome) return fail(std::move(*outcome).error());
-  GrpcReader reader(message_bytes_max_);
-  reader.feed(response->body);
-  DURE_TRY(const auto message, reader.next());
-  if (!message) return fail(grpc_error(internal_code, "answer without a message"));
-  return std::string(*message);
-}
-
 std::unique_ptr<run::Timer> GrpcClient::stream(std::string_view method, std::string_view request,
-                                               Streaming callbacks, Duration timeout) const {
+                                               Streaming callbacks, Duration timeout,
+                                               const Headers& headers) const {
   struct State {
     Streaming callbacks;
     GrpcReader reader;
@@ -199,7 +176,9 @@ std::unique_ptr<run::Timer> GrpcClient::stream(std::string_view method, std::str
                         ? http_error(state->http_status)
                         : grpc_error(internal_code, "stream ended without grpc-status")));
   };
-  return http_.stream(make_request(method, request, timeout), std::move(streaming));
+  Request sent = make_request(method, request, timeout);
+  for (const auto& [name, value] : headers.items) sent.headers.add(name, value);
+  return http_.stream(std::move(sent), std::move(streaming));
 }
 
 }  // namespace dure::wire

@@ -1,5 +1,5 @@
-// gRPC over HTTP/2: unary calls and server streams, messages as bytes (the schema's protobuf codec makes them).
-// For containerd and CRI-O (h2c over a unix socket) and etcd.
+// gRPC over HTTP/2: one request, one or many messages back, all as bytes (the schema's protobuf codec makes them).
+// For containerd and CRI-O (h2c over a unix socket).
 //
 // Errors: `reason` is gRPC's code name ("NotFound", "DeadlineExceeded", "Unavailable", ...), `code` the HTTP status
 // that fits, `message` the server's own. A connection that cannot be made or breaks is "Unavailable".
@@ -19,25 +19,20 @@ class GrpcClient {
   explicit GrpcClient(HttpClient& http, size_t message_bytes_max = 64 << 20)
       : http_(http), message_bytes_max_(message_bytes_max) {}
 
-  // method: "/runtime.v1.RuntimeService/Version". Blocks; not on the client's loop.
-  Result<std::string> call(std::string_view method, std::string_view request, Duration timeout) const;
-
   struct Streaming {
     std::move_only_function<void(std::string_view message)> on_message;
     std::move_only_function<void(Status)> on_end;  // once, last; a clean end of the stream is success
   };
-  // One request, many messages; callbacks run on the client's loop. The handle ends the stream. A zero timeout: for
-  // ever.
+  // method: "/runtime.v1.RuntimeService/Version". Callbacks run on the client's loop. The handle ends the stream. The
+  // timeout (zero: none) is the server's to mind.
   std::unique_ptr<run::Timer> stream(std::string_view method, std::string_view request, Streaming callbacks,
-                                     Duration timeout = Duration::zero()) const;
+                                     Duration timeout = Duration::zero(), const Headers& headers = {}) const;
 
  private:
   HttpClient& http_;
   const size_t message_bytes_max_;
 };
 
-// "NotFound" for 5 and so on; "Unknown" for numbers gRPC does not have.
-std::string_view grpc_code_name(int code);
 // The trailers of a server's answer (tests and our own small servers).
 Headers grpc_trailers(int code, std::string_view message = {});
 // One message with its five bytes in front.
