@@ -17,6 +17,7 @@
 #include "lab/cgroup.h"
 #include "lab/control.h"
 #include "lab/process.h"
+#include "lab/skew.h"
 #include "lab/verbs.h"
 
 namespace dure::lab {
@@ -253,7 +254,11 @@ Result<int> exec(const std::string& id, const std::string& node, const std::vect
   DURE_TRY(const int pid, pid_of(id, state, node));
   Command command;
   command.arguments = arguments;
-  command.environment = {{"KUBECONFIG", "/etc/kubernetes/admin.conf"}};
+  const LabState::Node* found = state.node(node);
+  if (const size_t at = found ? found->condition.find("skew=") : std::string::npos; at != std::string::npos) {
+    DURE_TRY(command.environment, skewed_environment(std::string_view(found->condition).substr(at + 5)));
+  }
+  command.environment.emplace_back("KUBECONFIG", "/etc/kubernetes/admin.conf");
   return run_inside(pid, command);
 }
 

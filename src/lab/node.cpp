@@ -79,9 +79,11 @@ class SetUp {
     for (const char* path :
          {"/var/lib/containerd", "/opt/cni/bin", "/etc/cni/net.d", "/etc/containerd", "/usr/local/bin"})
       fs::create_directories(path);
+    if (!step("/run", mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64m")) ||
+        !step("/tmp", mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=512m")))
+      return false;
     identity_files();
-    return step("/run", mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64m")) &&
-           step("/tmp", mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=512m"));
+    return true;
   }
 
   bool own_root() {
@@ -254,6 +256,7 @@ std::string node_hosts(const NodeSpec& node, const std::string& further_lines) {
 int run_node(const NodeInit& init) {
   prctl(PR_SET_NAME, "dure-node");
   signal(SIGPIPE, SIG_IGN);
+  clean_environment();
   if (!SetUp(init).run()) return 1;
   if (chdir("/") != 0) return 1;
   umask(022);

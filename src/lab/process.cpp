@@ -57,6 +57,14 @@ Status join_namespaces(int pid, const std::vector<std::string>& which) {
   return {};
 }
 
+void clean_environment() {
+  std::vector<std::pair<const char*, std::string>> kept{{"HOME", "/root"}};
+  for (const char* name : {"PATH", "TERM", "LANG"})
+    if (const char* value = getenv(name)) kept.emplace_back(name, value);
+  clearenv();
+  for (const auto& [name, value] : kept) setenv(name, value.c_str(), 1);
+}
+
 void execute(const Command& command) {
   for (const auto& [name, value] : command.environment) setenv(name.c_str(), value.c_str(), 1);
   if (command.output >= 0) {
@@ -130,6 +138,7 @@ Result<int> run_inside(int pid, const Command& command) {
     const int inner = fork();  // into the pid namespace
     if (inner == 0) {
       prctl(PR_SET_PDEATHSIG, SIGKILL);
+      clean_environment();
       execute(command);
     }
     _exit(inner < 0 ? 126 : wait_for(inner));

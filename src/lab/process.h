@@ -18,6 +18,10 @@ Result<int> clone_child(int namespace_flags, const std::function<int()>& body);
 // children only.
 Status join_namespaces(int pid, const std::vector<std::string>& which);
 
+// What the caller's environment says (a proxy, a kubeconfig) is not true inside a node: of it only PATH, TERM and LANG
+// are kept.
+void clean_environment();
+
 struct Command {
   std::vector<std::string> arguments;                            // arguments[0] is found on PATH
   std::vector<std::pair<std::string, std::string>> environment;  // added to the caller's
@@ -33,7 +37,7 @@ Result<int> spawn(const Command& command);
 int wait_for(int pid);
 // Runs `work` in a child, which may have threads and join namespaces, and answers what it answered there.
 Status run_in_child(const std::function<Status()>& work);
-// Runs the command inside all namespaces of `pid` and its cgroup, and waits.
+// Runs the command inside all namespaces of `pid` and its cgroup, in a clean environment, and waits.
 Result<int> run_inside(int pid, const Command& command);
 
 }  // namespace dure::lab

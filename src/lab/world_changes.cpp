@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "lab/process.h"
+#include "lab/skew.h"
 #include "lab/world.h"
 
 namespace dure::lab {
@@ -15,13 +16,6 @@ namespace {
 
 Error not_possible(std::string why, std::string remedy = {}) {
   return Error{400, "NotPossible", std::move(why), std::move(remedy)};
-}
-
-std::string_view faketime_library() {
-  for (const char* path : {"/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-                           "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"})
-    if (access(path, R_OK) == 0) return path;
-  return {};
 }
 
 }  // namespace
@@ -199,24 +193,15 @@ Result<std::string> World::reboot(const std::string& site) {
 
 Result<std::string> World::skew(const std::string& node, const std::string& by) {
   DURE_TRY(Machine* const found, running(node));
-  const bool none = by == "0";
-  const bool sign = by.starts_with('+') || by.starts_with('-');
-  const auto time = none ? std::optional<Duration>(Duration::zero()) : parse_duration(by.substr(sign ? 1 : 0));
-  if (!time || (!none && !sign))
-    return fail(bad_request(fmt::format("\"{}\" is not a skew; write it like +2h, -90s or 0", by)));
-  const std::string_view library = faketime_library();
-  if (!none && library.empty())
-    return fail(Error{501, "NoFaketime", "clocks are skewed with libfaketime, which is not installed",
-                      "apt install libfaketime"});
-  found->skew = none ? "" : by;
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(*time).count();
-  if (none)
-    found->set_environment({});
-  else
-    found->set_environment({fmt::format("LD_PRELOAD={}", library), fmt::format("FAKETIME={}{}", by[0], seconds),
-                            "FAKETIME_DONT_FAKE_MONOTONIC=1"});
-  return none ? fmt::format("{}: its clock is right again; server and agent start anew", node)
-              : fmt::format("{}: server and agent start anew with a clock {} off", node, by);
+  if (found->spec().kind == NodeKind::systemd)
+    return fail(not_possible(node + " is of kind systemd: its own root has no libfaketime", "skew a node of kind ns"));
+  DURE_TRY(const auto environment, skewed_environment(by));
+  std::vector<std::string> pairs;
+  for (const auto& [name, value] : environment) pairs.push_back(name + "=" + value);
+  found->skew = pairs.empty() ? "" : by;
+  found->set_environment(pairs);
+  return pairs.empty() ? fmt::format("{}: its clock is right again; server and agent start anew", node)
+                       : fmt::format("{}: server and agent start anew with a clock {} off", node, by);
 }
 
 }  // namespace dure::lab

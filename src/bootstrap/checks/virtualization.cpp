@@ -22,7 +22,8 @@ constexpr std::array<std::pair<std::string_view, const char*>, 7> known = {{{"Vi
 Virtualization read_virtualization(os::Disk& disk, const std::string& root) {
   const auto text = [&](const char* path) { return os::read_file(disk, root + path).value_or(""); };
   const auto line = [&](const char* path) { return std::string(trim(text(path))); };
-  if (const std::string container = line("/run/systemd/container"); !container.empty()) return {true, container};
+  for (const char* told : {"/run/systemd/container", "/run/host/container-manager"})
+    if (const std::string container = line(told); !container.empty()) return {true, container};
   if (disk.exists(root + "/.dockerenv")) return {true, "docker"};
   if (disk.exists(root + "/run/.containerenv")) return {true, "podman"};
   const std::string vendor = line("/sys/class/dmi/id/sys_vendor"), product = line("/sys/class/dmi/id/product_name");

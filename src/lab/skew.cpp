@@ -1,0 +1,37 @@
+#include "lab/skew.h"
+
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+#include "base/time.h"
+
+namespace dure::lab {
+namespace {
+
+std::string_view library() {
+  for (const char* path : {"/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+                           "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"})
+    if (access(path, R_OK) == 0) return path;
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<std::pair<std::string, std::string>>> skewed_environment(std::string_view by) {
+  std::vector<std::pair<std::string, std::string>> out;
+  if (by == "0") return out;
+  const auto time = by.starts_with('+') || by.starts_with('-') ? parse_duration(by.substr(1)) : std::nullopt;
+  if (!time) return fail(bad_request(fmt::format("\"{}\" is not a skew; write it like +2h, -90s or 0", by)));
+  if (library().empty())
+    return fail(Error{501, "NoFaketime", "clocks are skewed with libfaketime, which is not installed",
+                      "apt-get install libfaketime"});
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(*time).count();
+  out = {{"LD_PRELOAD", std::string(library())},
+         {"FAKETIME", fmt::format("{}{}", by[0], seconds)},
+         {"FAKETIME_DONT_FAKE_MONOTONIC", "1"}};
+  return out;
+}
+
+}  // namespace dure::lab
