@@ -1,8 +1,6 @@
 #include "bootstrap/discovery.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <mutex>
 
 #include <fmt/format.h>
 
@@ -12,131 +10,89 @@
 #include "schema/json.h"
 #include "schema/yaml.h"
 #include "wire/http.h"
-#include "wire/socket.h"
 
 namespace dure::bootstrap {
 namespace {
 
 constexpr std::string_view new_token = "on the server: dure token create --print-join-command";
 constexpr std::string_view cluster_info_path = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
-constexpr size_t addresses_max = 8;
+constexpr Duration patience_with_one_way = 10s;
 
-// What a plain HTTP server says first; empty: nothing that begins like HTTP.
-class FirstLine {
- public:
-  void take(std::string_view bytes) {
-    const std::lock_guard lock(mutex_);
-    text_ += bytes.substr(0, 64);
-    changed_.notify_all();
-  }
-  void close() {
-    const std::lock_guard lock(mutex_);
-    closed_ = true;
-    changed_.notify_all();
-  }
-  bool is_http() {
-    std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, 3s, [&] { return closed_ || text_.size() >= 5; });
-    return text_.starts_with("HTTP/");
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::string text_;
-  bool closed_ = false;
-};
-
-bool speaks_plain_http(run::Loop& loop, const std::string& address) {
-  auto stream = wire::dial(loop, address, std::nullopt, 5s);
-  if (!stream) return false;
-  FirstLine line;
-  (*stream)->start({.on_data = [&](std::string_view bytes) { line.take(bytes); },
-                    .on_end = [&] { line.close(); },
-                    .on_close = [&](const Error&) { line.close(); },
-                    .on_drained = {}});
-  (*stream)->write(SharedBytes(std::string("GET / HTTP/1.0\r\n\r\n")));
-  const bool http = line.is_http();
-  stream->reset();  // no callback follows
-  return http;
-}
-
-// Tries each address that the name stands for, so that a refusal can say what each one did.
-Status reach(run::Loop& loop, const ServerAddress& server, Duration timeout) {
-  const auto found = wire::resolve({server.host, server.port}, false);
-  if (!found)
-    return fail(Error{503, "NameUnknown",
-                      fmt::format("the name {} cannot be resolved: {}", server.host, found.error().message),
-                      "check the name, and the name servers in /etc/resolv.conf; an address works as well"});
-  wire::TlsClientConfig tls;
-  tls.insecure = true;
-  tls.server_name = server.host;
-  std::string tried;
-  size_t count = 0;
-  for (const wire::SocketAddress& one : *found) {
-    const std::string address = wire::address_text(one);
-    if (++count > addresses_max) break;
-    const auto stream = wire::dial(loop, address, tls, std::min<Duration>(timeout, 5s));
-    if (stream) return {};
-    if (stream.error().is("TlsFailed") && speaks_plain_http(loop, address))
-      return fail(Error{502, "NotTls",
-                        fmt::format("{} speaks plain HTTP, not TLS: not the API server, or a proxy before it", address),
-                        "join by the server's own port (6443), or let the proxy pass TCP through untouched (nginx: "
-                        "stream { server { listen 6443; proxy_pass SERVER:6443; } })"});
-    tried += fmt::format("{}{}", tried.empty() ? "" : "; ", stream.error().message);
-  }
-  return fail(
-      Error{503, "ServerUnreachable", fmt::format("no answer from {}: {}", server.text(), tried),
-            "check that dure server runs there, the address and port, and that every firewall and router between "
-            "lets this one TCP port through"});
-}
-
-Result<wire::Response> get(wire::HttpClient& http, const std::string& url, std::string_view path, Duration timeout) {
+wire::Request get_request(std::string_view path) {
   wire::Request request;
   request.target = path;
   request.headers.set("accept", "application/json");
-  auto response = http.call(std::move(request), {timeout});
-  if (!response)
-    return fail(Error{503, "ServerUnreachable", fmt::format("{} stopped answering: {}", url, response.error().message),
-                      "try again; dure server may be starting"});
-  return response;
+  return request;
 }
 
-Error not_dure(const std::string& url, std::string_view path, int status) {
+// Asked in plain words, does it answer with HTTP? An error that TLS made does not tell.
+bool speaks_plain_http(run::Loop& loop, const wire::Way& way) {
+  const std::string address = wire::server_address(way.url);
+  const auto http = wire::HttpClient::create(loop, "http://" + address, {}, way.proxy);
+  return http && (*http)->call(get_request("/"), {5s, 1 << 20});
+}
+
+// Nobody answered by this way, or not in TLS: why.
+Error not_reached(run::Loop& loop, const wire::Way& way, const Error& error) {
+  if (error.is("NameNotResolved"))
+    return Error{503, "NameUnknown", fmt::format("cannot {}", error.message),
+                 "check the name, and the name servers in /etc/resolv.conf; an address works as well"};
+  if (error.is("ProxyRefused"))
+    return Error{503, "ProxyRefused", error.message,
+                 error.remedy.empty()
+                     ? "let the proxy pass CONNECT to this port, or give the server another one that it "
+                       "passes, such as 443; NO_PROXY takes hosts out"
+                     : error.remedy};
+  if (error.is("TlsFailed") && speaks_plain_http(loop, way))
+    return Error{502, "NotTls",
+                 fmt::format("{} speaks plain HTTP, not TLS: not the API server, or a proxy before it",
+                             wire::server_address(way.url)),
+                 "join by the server's own port (6443), or let the proxy pass TCP through untouched (nginx: "
+                 "stream { server { listen 6443; proxy_pass SERVER:6443; } })"};
+  return Error{503, "ServerUnreachable", fmt::format("no answer from {}: {}", way.text(), error.message),
+               "check that dure server runs there, the address and port, and that every firewall and router between "
+               "lets this one TCP port through"};
+}
+
+Error stopped_answering(const wire::Way& way, const Error& error) {
+  return Error{503, "ServerUnreachable", fmt::format("{} stopped answering: {}", way.text(), error.message),
+               "try again; dure server may be starting"};
+}
+
+Error not_dure(const wire::Way& way, std::string_view path, int status) {
   return Error{502, "NotDure",
                fmt::format("{} answered {} for {}: not the server of a dure cluster, or a proxy that does not reach it",
-                           url, status, path),
+                           way.text(), status, path),
                "join by the address and port that dure token create --print-join-command prints on the server"};
 }
 
-struct Hello {
-  std::string version;
-};
-
-// Before anything encrypted is checked: a clock far off would make every certificate look wrong.
-Result<Hello> hello(wire::HttpClient& http, const std::string& url, Duration timeout, WallTime now) {
-  DURE_TRY(const wire::Response response, get(http, url, hello_path, timeout));
-  const auto document = schema::decode_json(SharedBytes(response.body));
+// The version. The first question, and before anything encrypted is checked: a clock far off would make every
+// certificate look wrong.
+Result<std::string> hello(run::Loop& loop, wire::HttpClient& http, const DiscoveryRequest& request, WallTime now) {
+  const auto response =
+      http.call(get_request(hello_path), {std::min<Duration>(request.timeout, patience_with_one_way)});
+  if (!response) return fail(not_reached(loop, request.way, response.error()));
+  const auto document = schema::decode_json(SharedBytes(response->body));
   const schema::Node* time = document ? document->root()->find("time") : nullptr;
   const auto server_now = time ? parse_time(time->string()) : std::nullopt;
-  if (response.status != 200 || !server_now) return fail(not_dure(url, hello_path, response.status));
+  if (response->status != 200 || !server_now) return fail(not_dure(request.way, hello_path, response->status));
   if (auto clock = clock_verdict(now, *server_now)) return fail(*refusal({*clock}));
   const schema::Node* version = document->root()->find("version");
-  return Hello{version ? std::string(version->string()) : std::string()};
+  return version ? std::string(version->string()) : std::string();
 }
 
 struct ClusterInfo {
   std::string kubeconfig, signature;  // signature empty: none for this token
 };
 
-Result<ClusterInfo> fetch_cluster_info(wire::HttpClient& http, const std::string& url, const std::string& token_id,
-                                       Duration timeout) {
-  DURE_TRY(const wire::Response response, get(http, url, cluster_info_path, timeout));
-  if (response.status != 200) return fail(not_dure(url, "kube-public/cluster-info", response.status));
+Result<ClusterInfo> fetch_cluster_info(wire::HttpClient& http, const DiscoveryRequest& request) {
+  const auto response = http.call(get_request(cluster_info_path), {request.timeout});
+  if (!response) return fail(stopped_answering(request.way, response.error()));
+  if (response->status != 200) return fail(not_dure(request.way, "kube-public/cluster-info", response->status));
   DURE_TRY(const schema::Document document,
-           schema::decode_json(SharedBytes(response.body), kinds::core_v1::ConfigMap::schema_type()));
+           schema::decode_json(SharedBytes(response->body), kinds::core_v1::ConfigMap::schema_type()));
   const auto data = kinds::core_v1::ConfigMap(document).data();
-  return ClusterInfo{std::string(data.get("kubeconfig")), std::string(data.get("jws-kubeconfig-" + token_id))};
+  return ClusterInfo{std::string(data.get("kubeconfig")), std::string(data.get("jws-kubeconfig-" + request.token.id))};
 }
 
 Status check_hash_form(const std::vector<std::string>& hashes) {
@@ -151,15 +107,17 @@ Status check_hash_form(const std::vector<std::string>& hashes) {
 }
 
 // A cluster and nothing else: no user, no context.
-Result<std::string> authority_in(const std::string& kubeconfig) {
+Status read_kubeconfig(const std::string& kubeconfig, Discovery& out) {
   DURE_TRY(const schema::Document info, schema::decode_yaml(kubeconfig));
   const schema::Node* clusters = info.root()->find("clusters");
-  const schema::Node* data =
-      clusters && clusters->first() ? clusters->first()->find("cluster", "certificate-authority-data") : nullptr;
+  const schema::Node* first = clusters ? clusters->first() : nullptr;
+  const schema::Node* data = first ? first->find("cluster", "certificate-authority-data") : nullptr;
   if (!data)
     return fail(Error{502, "NoClusterInfo", "kube-public/cluster-info holds no certificate authority",
                       "kubectl -n kube-public get configmap cluster-info, on the server"});
-  return base64_decode(data->string());
+  DURE_TRY(out.ca_pem, base64_decode(data->string()));
+  if (const schema::Node* server = first->find("cluster", "server")) out.told_server = server->string();
+  return {};
 }
 
 Status check_pin(const std::string& pin, const DiscoveryRequest& request) {
@@ -197,27 +155,28 @@ Error connection_refused(const Discovery& discovery, const Error& error) {
     return Error{502, "TlsTerminated",
                  fmt::format("what answers at {} passes the cluster's data on but has no certificate of the cluster: a "
                              "proxy ends TLS there ({})",
-                             discovery.url, error.message),
+                             wire::server_address(discovery.way.url), error.message),
                  "let the proxy pass TCP through untouched (nginx: stream { server { listen 443; proxy_pass "
                  "SERVER:6443; } }), or join by the server's own port"};
-  return Error{503, "ServerUnreachable", fmt::format("{} stopped answering: {}", discovery.url, error.message),
-               "try again; dure server may be starting"};
+  return stopped_answering(discovery.way, error);
 }
 
 }  // namespace
 
+bool nobody_there(const Error& error) {
+  return error.is("NameUnknown") || error.is("ServerUnreachable") || error.is("ProxyRefused");
+}
+
 Result<Discovery> discover(run::Loop& loop, const DiscoveryRequest& request, WallTime now) {
   DURE_CHECK(check_hash_form(request.ca_hashes));
-  DURE_CHECK(reach(loop, request.server, request.timeout));
   Discovery out;
-  out.url = request.server.url();
+  out.way = request.way;
   wire::TlsClientConfig tls;
   tls.insecure = true;
-  DURE_TRY(const auto http, wire::HttpClient::create(loop, out.url, tls));
-  DURE_TRY(const Hello server, hello(*http, out.url, request.timeout, now));
-  out.server_version = server.version;
-  DURE_TRY(const ClusterInfo info, fetch_cluster_info(*http, out.url, request.token.id, request.timeout));
-  DURE_TRY(out.ca_pem, authority_in(info.kubeconfig));
+  DURE_TRY(const auto http, wire::HttpClient::create(loop, out.way.url, tls, out.way.proxy));
+  DURE_TRY(out.server_version, hello(loop, *http, request, now));
+  DURE_TRY(const ClusterInfo info, fetch_cluster_info(*http, request));
+  DURE_CHECK(read_kubeconfig(info.kubeconfig, out));
   DURE_TRY(const pki::Certificate ca, pki::Certificate::from_pem(out.ca_pem));
   out.ca_pin = ca.public_key().pin();
   DURE_CHECK(check_pin(out.ca_pin, request));
@@ -233,7 +192,7 @@ Result<std::vector<Finding>> present(run::Loop& loop, const Discovery& discovery
   wire::TlsClientConfig tls;
   tls.ca_pem = discovery.ca_pem;
   tls.server_name = discovery.credentials.server_name;
-  DURE_TRY(const auto http, wire::HttpClient::create(loop, discovery.url, tls));
+  DURE_TRY(const auto http, wire::HttpClient::create(loop, discovery.way.url, tls, discovery.way.proxy));
   wire::Request request;
   request.method = "POST";
   request.target = join_path;
@@ -242,7 +201,7 @@ Result<std::vector<Finding>> present(run::Loop& loop, const Discovery& discovery
   request.body = newcomer_json(newcomer);
   const auto response = http->call(std::move(request), {timeout});
   if (!response) return fail(connection_refused(discovery, response.error()));
-  if (response->status != 200) return fail(not_dure(discovery.url, join_path, response->status));
+  if (response->status != 200) return fail(not_dure(discovery.way, join_path, response->status));
   return parse_findings(response->body);
 }
 

@@ -3,7 +3,8 @@
 // pinned value, and the text must carry a signature made with the token (JWS, detached). Everything after is verified
 // with that CA.
 //
-// Blocks; `loop` runs the connections on another thread. Changes nothing on the machine.
+// Blocks; `loop` runs the connections on another thread. Changes nothing on the machine. One way to the server at a
+// time (wire/dial_plan.h): join.h goes through all of them.
 #pragma once
 
 #include <string>
@@ -13,9 +14,9 @@
 #include "base/time.h"
 #include "bootstrap/finding.h"
 #include "bootstrap/join_verdicts.h"
-#include "bootstrap/server_address.h"
 #include "client/connect.h"
 #include "pki/bootstrap_token.h"
+#include "wire/dial_plan.h"
 
 namespace dure::run {
 class Loop;
@@ -32,7 +33,7 @@ inline constexpr std::string_view api_server_name = "kubernetes";
 inline constexpr std::string_view join_path = "/dure/v1/join", hello_path = "/dure/v1/hello";
 
 struct DiscoveryRequest {
-  ServerAddress server;
+  wire::Way way;
   pki::BootstrapToken token;
   std::vector<std::string> ca_hashes;  // "sha256:<64 hex digits>"; one must match
   bool skip_ca_verification = false;
@@ -40,13 +41,18 @@ struct DiscoveryRequest {
 };
 
 struct Discovery {
-  std::string url, ca_pem, ca_pin, server_version;
+  wire::Way way;
+  std::string ca_pem, ca_pin, server_version;
+  std::string told_server;          // "https://host:port" in cluster-info; may be empty
   client::Credentials credentials;  // of the token
 };
 
-// Errors: NameUnknown, ServerUnreachable (each address and what it said), NotTls, NotDure, NoClusterInfo, ClockOff,
-// BadCaHash, CaHashMismatch, TokenRefused. `now`: of this machine.
+// Errors: NameUnknown, ServerUnreachable (each address and what it said), ProxyRefused, NotTls, NotDure, NoClusterInfo,
+// ClockOff, BadCaHash, CaHashMismatch, TokenRefused. `now`: of this machine.
 Result<Discovery> discover(run::Loop& loop, const DiscoveryRequest& request, WallTime now);
+
+// Whether an error says only that nobody was reached: what another way answers says more.
+bool nobody_there(const Error& error);
 
 // What the server thinks of this machine. Errors: TlsTerminated, TokenExpired, TokenRefused, ServerUnreachable,
 // NotDure.

@@ -30,7 +30,8 @@ std::string findings_text(const std::vector<Finding>& findings) {
 void ignore_refusals(std::vector<Finding>& findings, const std::vector<std::string>& codes) {
   for (Finding& finding : findings)
     for (const std::string& code : codes)
-      if (finding.severity == Severity::refuse && (code == "all" || equal_ignore_case(code, finding.code)))
+      if (finding.severity == Severity::refuse &&
+          (equal_ignore_case(code, "all") || equal_ignore_case(code, finding.code)))
         finding.severity = Severity::warn;
 }
 

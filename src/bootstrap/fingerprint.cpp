@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/text.h"
+#include "bootstrap/checks/virtualization.h"
 #include "bootstrap/journal.h"
 #include "kernel/links.h"
 #include "os/disk.h"
@@ -65,9 +66,7 @@ MachineIdentity read_machine_identity(kernel::Links& links, os::Disk& disk, cons
   out.product_uuid = read_line(disk, "/sys/class/dmi/id/product_uuid");
   out.host_name = read_line(disk, "/proc/sys/kernel/hostname");
   out.macs = real_macs(links, own_links);
-  for (const char* path :
-       {"/run/host/container-manager", "/run/systemd/container", "/run/.containerenv", "/.dockerenv"})
-    out.is_container = out.is_container || disk.exists(path);
+  out.is_container = read_virtualization(disk).container;
   return out;
 }
 

@@ -1,6 +1,8 @@
 #include "bootstrap/join.h"
 
 #include <algorithm>
+#include <array>
+#include <functional>
 
 #include <fmt/format.h>
 
@@ -8,6 +10,8 @@
 #include "bootstrap/checks/machine_facts.h"
 #include "bootstrap/journal.h"
 #include "bootstrap/networks.h"
+#include "bootstrap/node_identity.h"
+#include "bootstrap/server_address.h"
 #include "kernel/links.h"
 #include "kinds/views/core_v1.h"
 #include "os/disk.h"
@@ -63,6 +67,7 @@ CheckOptions check_options(const AgentSettings& agent) {
   CheckOptions out;
   out.network = agent.network;
   out.dns_domain = agent.dns_domain;
+  if (agent.wireguard_port) out.wireguard_port = static_cast<uint16_t>(agent.wireguard_port);
   out.ranges.clear();
   for (const auto& [what, text] :
        {std::pair{"pod", agent.pod_cidr}, std::pair{"service", agent.service_cidr}, std::pair{"node", agent.node_cidr}})
@@ -79,33 +84,84 @@ Result<Newcomer> read_newcomer(os::Disk& disk, const Places& places, const JoinO
   out.version = options.version;
   out.machine = fingerprint_of(read_machine_identity(*links, disk, own), ca_pin);
   DURE_TRY(out.networks, read_networks(*links, disk, own));
+  out.wireguard_key = public_wireguard_key(disk, places);
   out.kernel_missing = kernel_missing(facts, check_options(options.agent));
   out.now = now;
   return out;
 }
 
+// Another way may lead to the right server; a wrong token or clock is wrong on all of them.
+bool may_be_the_way(const Error& error) {
+  constexpr std::array codes = {"NotTls", "NotDure", "NoClusterInfo", "CaHashMismatch", "TlsTerminated"};
+  return nobody_there(error) || std::ranges::any_of(codes, [&](const char* code) { return error.is(code); });
+}
+
+// Who answered, though not as hoped, says more than those who did not; when nobody did, each says why.
+Status by_any_way(const wire::DialPlan& plan, const std::function<Status(const wire::Way&)>& attempt) {
+  std::vector<wire::Way> tried;
+  const auto next = [&]() -> std::optional<wire::Way> {  // an attempt may learn of more
+    for (wire::Way& way : plan.ways())
+      if (std::ranges::find(tried, way) == tried.end()) return std::move(way);
+    return std::nullopt;
+  };
+  std::optional<Error> answered, silent;
+  while (const auto way = next()) {
+    tried.push_back(*way);
+    Status done = attempt(*way);
+    if (done || !may_be_the_way(done.error())) return done;
+    Error& error = done.error();
+    if (!nobody_there(error)) {
+      if (!answered) answered = std::move(error);
+    } else if (!silent) {
+      silent = std::move(error);
+    } else {
+      silent->message += "; " + error.message;
+    }
+  }
+  if (answered) return fail(std::move(*answered));
+  return fail(silent.value_or(unavailable("no address of a server was given")));
+}
+
 }  // namespace
+
+Result<wire::DialPlan> plan_dialling(AgentSettings& agent) {
+  std::vector<std::string> urls;
+  for (const std::string& server : agent.server_urls) {
+    DURE_TRY(const ServerAddress one, parse_server_address(server));
+    if (std::ranges::find(urls, one.url()) == urls.end()) urls.push_back(one.url());
+  }
+  agent.server_urls = urls;
+  if (!agent.proxy.empty()) DURE_CHECK(wire::parse_proxy(agent.proxy));
+  return wire::DialPlan(std::move(urls), agent.proxy, agent.no_proxy, 1);
+}
 
 Result<JoinPlan> plan_join(run::Loop& loop, os::Disk& disk, const Places& places, JoinOptions options, WallTime now) {
   if (disk.exists(places.agent_conf()) && !options.force)
     return fail(Error{409, "AlreadyJoined",
                       fmt::format("this machine already belongs to a cluster ({} is there)", places.agent_conf()),
-                      "dure agent to start it again, or dure reset to leave"});
-  DURE_TRY(const ServerAddress server, parse_server_address(options.server));
+                      "dure agent to start it again; dure reset to leave, and first on the copy of a member"});
+  DURE_TRY(wire::DialPlan ways, plan_dialling(options.agent));
   const auto token = pki::parse_bootstrap_token(options.token);
   if (!token) return fail(Error{400, "BadToken", token.error().message, std::string(new_token)});
   JoinPlan plan;
-  DURE_TRY(plan.discovery,
-           discover(loop, {server, *token, options.ca_hashes, options.skip_ca_verification, options.timeout}, now));
   const MachineFacts facts = read_facts(disk, places, options.agent);
-  DURE_TRY(const Newcomer newcomer, read_newcomer(disk, places, options, facts, plan.discovery.ca_pin, now));
-  DURE_TRY(plan.findings, present(loop, plan.discovery, newcomer, options.timeout));
+  DiscoveryRequest request{{}, *token, options.ca_hashes, options.skip_ca_verification, options.timeout};
+  DURE_CHECK(by_any_way(ways, [&](const wire::Way& way) -> Status {
+    request.way = way;
+    DURE_TRY(plan.discovery, discover(loop, request, now));
+    if (parse_server_address(plan.discovery.told_server)) ways.learn({plan.discovery.told_server});
+    DURE_TRY(const Newcomer newcomer, read_newcomer(disk, places, options, facts, plan.discovery.ca_pin, now));
+    DURE_TRY(plan.findings, present(loop, plan.discovery, newcomer, options.timeout));
+    return {};
+  }));
   ignore_refusals(plan.findings, options.ignored);
   plan.agent = std::move(options.agent);
   if (refusal(plan.findings)) return plan;
-  DURE_TRY(const auto api, client::connect(loop, plan.discovery.url, plan.discovery.credentials, {options.timeout}));
+  DURE_TRY(const auto api, client::connect(loop, plan.discovery.way.url, plan.discovery.credentials,
+                                           {options.timeout, plan.discovery.way.proxy}));
   DURE_CHECK(learn_settings(*api, plan.agent));
-  plan.agent.server_urls.insert(plan.agent.server_urls.begin(), plan.discovery.url);
+  if (plan.agent.network == "wireguard" && plan.agent.wireguard_port == 0)
+    plan.agent.wireguard_port = default_wireguard_port(disk, plan.agent.node_name);
   for (Finding& finding : check_machine(facts, check_options(plan.agent)))
     if (finding.severity != Finding::Severity::note) plan.findings.push_back(std::move(finding));
   ignore_refusals(plan.findings, options.ignored);
@@ -119,13 +175,15 @@ Status prepare_node(os::Disk& disk, const Places& places, const JoinPlan& plan) 
   for (const std::string& folder : {places.kubernetes + "/pki", places.settings, places.data, places.kubelet})
     DURE_CHECK(disk.make_directories(folder, 0755));
   pki::Kubeconfig config;
-  config.server = plan.discovery.url;
+  config.server = plan.discovery.way.url;
   config.tls_server_name = plan.discovery.credentials.server_name;
   config.ca_pem = plan.discovery.ca_pem;
   config.user_name = "tls-bootstrap-token-user";
   config.token = plan.discovery.credentials.token;
   DURE_CHECK(os::write_file_atomic(disk, places.ca_certificate(), config.ca_pem, 0644));
   DURE_CHECK(os::write_file_atomic(disk, places.bootstrap_conf(), pki::kubeconfig_text(config), 0600));
+  if (!plan.discovery.told_server.empty())
+    DURE_CHECK(os::write_file_atomic(disk, places.servers(), plan.discovery.told_server + "\n", 0644));
   // A proxy's address may hold a password.
   const int mode = plan.agent.proxy.find('@') == std::string::npos ? 0644 : 0600;
   return os::write_file_atomic(disk, places.agent_conf(), to_text(plan.agent), mode);

@@ -99,6 +99,13 @@ class Verdicts {
              fmt::format("this machine has a MAC address of the member \"{}\" ({}): the two take each other's packets",
                          member.node, heard(member)),
              "give the network card of the copy a new MAC address in the virtual machine's settings" + gone);
+    if (!newcomer_.wireguard_key.empty() && newcomer_.wireguard_key == member.wireguard_key)
+      refuse(
+          "SameWireguardKey",
+          fmt::format("this machine has the WireGuard key of the member \"{}\" ({}): it was copied with its data, and "
+                      "packets for one would go to the other",
+                      member.node, heard(member)),
+          "dure reset, which removes the copied key, then this line again");
     if (!ours.host.empty() && ours.host == theirs.host)
       warn("SameHostName", fmt::format("this machine has the host name of the member \"{}\"", member.node),
            "hostnamectl set-hostname ANOTHER");

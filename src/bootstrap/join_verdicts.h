@@ -2,8 +2,8 @@
 // says of itself and what the server knows go in, findings come out. The server asks it when a newcomer presents itself
 // (plane/join_desk.h); `dure join` prints the answer and stops at a refusal before it changed anything.
 //
-// Codes. Refusals: NodeNameTaken, SameMachineId, SameProductUuid, SameMac, RangeCollides, ClockOff, KernelLacks,
-// VersionSkew. Warnings: SameHostName, RangeShadows, NoMachineId.
+// Codes. Refusals: NodeNameTaken, SameMachineId, SameProductUuid, SameMac, SameWireguardKey, RangeCollides, ClockOff,
+// KernelLacks, VersionSkew. Warnings: SameHostName, RangeShadows, NoMachineId.
 #pragma once
 
 #include <optional>
@@ -22,6 +22,7 @@ namespace dure::bootstrap {
 struct Newcomer {
   std::string node_name, version;  // "v1.34.0+dure0.1.0"
   Fingerprint machine;
+  std::string wireguard_key = {};           // public; empty: this machine has none yet
   std::vector<MachineNetwork> networks;     // at most 512
   std::vector<std::string> kernel_missing;  // what a node needs and this kernel does not have
   WallTime now{};
@@ -32,6 +33,7 @@ struct Member {
   std::string node;
   Fingerprint machine;  // empty: it never published one
   Duration silent_for{};
+  std::string wireguard_key = {};  // public, of its Node
 };
 
 struct ClusterView {

@@ -32,11 +32,13 @@ struct Scene {
   Scene() {
     newcomer.node_name = "pc-a";
     newcomer.version = "v1.34.0+dure0.1.0";
+    newcomer.wireguard_key = "b3duIGtleSBvZiBwYy1h";
     newcomer.now = WallTime{1'700'000'000'000'000'000};
     newcomer.networks = {network("192.168.0.0/24", "eth0"), network("192.168.0.10/32", "address of eth0", true)};
     cluster = {"v1.34.0+dure0.1.0", newcomer.now + 2s,
                "10.244.0.0/16",     "10.96.0.0/12",
                "10.245.0.0/16",     {{"pi", fingerprint_of(machine('b'), ca_pin), 3s}, {"laptop", {}, 2h}}};
+    cluster.members[0].wireguard_key = "a2V5IG9mIHBpIGl0c2VsZg==";
   }
   std::vector<Finding> verdicts() {
     newcomer.machine = fingerprint_of(identity, ca_pin);
@@ -58,6 +60,8 @@ TEST(JoinVerdicts, EachBreakageHasItsCodeAndNothingElse) {
       {"SameProductUuid", Severity::refuse, [](Scene& s) { s.identity.product_uuid = machine('b').product_uuid; },
        "\"pi\"", "UUID"},
       {"SameMac", Severity::refuse, [](Scene& s) { s.identity.macs.push_back(machine('b').macs[0]); }, "\"pi\"", "MAC"},
+      {"SameWireguardKey", Severity::refuse,
+       [](Scene& s) { s.newcomer.wireguard_key = s.cluster.members[0].wireguard_key; }, "\"pi\"", "dure reset"},
       {"SameHostName", Severity::warn, [](Scene& s) { s.identity.host_name = "pc-b"; }, "\"pi\"", "set-hostname"},
       {"NodeNameTaken", Severity::refuse, [](Scene& s) { s.newcomer.node_name = "pi"; }, "is a member now",
        "--node-name"},

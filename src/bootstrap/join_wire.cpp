@@ -44,6 +44,7 @@ std::string newcomer_json(const Newcomer& newcomer) {
   set("version", newcomer.version);
   set("machine", fingerprint_text(newcomer.machine));
   set("now", format_time(newcomer.now));
+  if (!newcomer.wireguard_key.empty()) set("wireguardKey", newcomer.wireguard_key);
   Node* networks = out.member(out.root(), "networks");
   out.make_list(networks);
   for (const MachineNetwork& network : newcomer.networks) {
@@ -66,6 +67,7 @@ Result<Newcomer> parse_newcomer(std::string_view json) {
   out.node_name = text_of(root, "nodeName");
   out.version = text_of(root, "version");
   DURE_TRY(out.machine, parse_fingerprint(text_of(root, "machine", 4096)));
+  out.wireguard_key = text_of(root, "wireguardKey");
   if (const auto now = parse_time(text_of(root, "now"))) out.now = *now;
   for (const Node* item = list_of(root, "networks"); item && out.networks.size() < networks_max; item = item->next()) {
     const auto range = IpPrefix::parse(text_of(item, "range"));

@@ -103,11 +103,25 @@ Result<client::Credentials> read_identity(os::Disk& disk, const Places& places) 
   return std::move(config.credentials);
 }
 
+std::vector<std::string> told_servers(os::Disk& disk, const Places& places) {
+  std::vector<std::string> out;
+  if (const auto kept = os::read_file(disk, places.servers()))
+    for (const std::string_view line : split(*kept, '\n'))
+      if (!trim(line).empty()) out.emplace_back(trim(line));
+  return out;
+}
+
+wire::DialPlan known_ways(os::Disk& disk, const Places& places, const AgentSettings& settings) {
+  wire::DialPlan out(settings.server_urls, settings.proxy, settings.no_proxy, 1);
+  out.learn(told_servers(disk, places));
+  return out;
+}
+
 Status take_leave(run::Loop& loop, os::Disk& disk, const Places& places, const AgentSettings& settings) {
   DURE_TRY(const client::Credentials identity, read_identity(disk, places));
   Status left = fail(unavailable("no address of a server is known"));
-  for (const std::string& url : settings.server_urls) {
-    DURE_TRY(const auto api, client::connect(loop, url, identity, {2s}));
+  for (const wire::Way& way : known_ways(disk, places, settings).ways()) {
+    DURE_TRY(const auto api, client::connect(loop, way.url, identity, {2s, way.proxy}));
     left = api->remove(kinds::coordination_v1::leases, {"kube-node-lease", settings.node_name});
     if (left) break;
   }
@@ -123,14 +137,14 @@ bool renewal_due(const client::Credentials& credentials, WallTime now) {
 
 Result<client::Credentials> request_identity(run::Loop& loop, os::Disk& disk, const Places& places,
                                              const IdentityRequest& request) {
-  DURE_TRY(const auto api, client::connect(loop, request.server_url, request.credentials));
+  DURE_TRY(const auto api, client::connect(loop, request.way.url, request.credentials, {30s, request.way.proxy}));
   DURE_TRY(const pki::PrivateKey key, pki::PrivateKey::generate());
   const pki::Subject subject{"system:node:" + request.node_name, {"system:nodes"}};
   DURE_TRY(const pki::SigningRequest signing, pki::SigningRequest::create(key, subject));
   DURE_TRY(const std::string certificate, signed_certificate(*api, signing.pem(), request));
 
   pki::Kubeconfig config;
-  config.server = request.server_url;
+  config.server = request.way.url;
   config.tls_server_name = request.credentials.server_name;
   config.ca_pem = request.credentials.ca_pem;
   config.user_name = subject.common_name;
@@ -155,6 +169,12 @@ Result<pki::X25519Key> ensure_wireguard_key(os::Disk& disk, const Places& places
   DURE_TRY(pki::X25519Key key, pki::X25519Key::generate());
   DURE_CHECK(os::write_file_atomic(disk, path, key.secret_text() + "\n", 0600));
   return key;
+}
+
+std::string public_wireguard_key(os::Disk& disk, const Places& places) {
+  const auto text = os::read_file(disk, places.wireguard_key());
+  const auto key = text ? pki::X25519Key::from_text(trim(*text)) : fail(text.error());
+  return key ? key->public_text() : std::string();
 }
 
 int default_wireguard_port(os::Disk& disk, std::string_view node_name) {

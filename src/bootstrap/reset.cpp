@@ -56,11 +56,13 @@ Status undo(Machine& machine, const Change& change) {
   return {};
 }
 
-// Nothing was recorded, so nothing was made but the folder that the journal would have been in.
+// Nothing was recorded, so nothing was made but the folder that the journal would have been in. A key may lie there
+// that was copied from a member.
 bool is_only_begun(os::Disk& disk, const Places& places) {
   const auto names = disk.list(places.data);
   return names && std::ranges::all_of(*names, [](const std::string& name) {
-           return name == "journal" || name == "journal.new" || name == "snapshot" || name == "snapshot.new";
+           return name == "journal" || name == "journal.new" || name == "snapshot" || name == "snapshot.new" ||
+                  name == "wireguard.key";
          });
 }
 

@@ -48,7 +48,7 @@ struct ServerSettings {
   std::string control_plane_endpoint;    // "host:port" that join lines name; empty: address and port
 
   std::string url() const;
-  std::string public_url() const;  // with control_plane_endpoint
+  std::string public_url() const;                     // with control_plane_endpoint
   std::string service_address(unsigned index) const;  // of service_cidr: 1 is "kubernetes", 10 is "kube-dns"
 };
 
@@ -61,8 +61,8 @@ struct AgentSettings {
   std::string cluster_dns = "10.96.0.10", dns_domain = "cluster.local";
   std::string pod_cidr = "10.244.0.0/16", service_cidr = "10.96.0.0/12";
   std::string node_cidr = "10.245.0.0/16";
-  std::string network = "wireguard";  // or "vxlan", or "none": a third-party CNI brings the network
-  int wireguard_port = 0;             // 0: made from the machine's id and the node's name, the same every time
+  std::string network = "wireguard";          // or "vxlan", or "none": a third-party CNI brings the network
+  int wireguard_port = 0;                     // written by init and join (node_identity.h); 0: as they would
   std::string capacity_cpu, capacity_memory;  // empty: what the machine has
   int pods_max = 110;
   std::vector<std::string> labels, taints;  // "key=value", "key=value:Effect"

@@ -90,7 +90,8 @@ Result<std::string> read_manifest(os::Disk& disk, const std::string& path) {
 
 Result<int> check_file(const CheckFlags& flags, os::Disk& disk, const CheckOptions& options) {
   DURE_TRY(const std::string text, read_manifest(disk, flags.manifest));
-  const auto findings = bootstrap::without_ignored(bootstrap::check_manifest(text, options), flags.ignored);
+  auto findings = bootstrap::check_manifest(text, options);
+  bootstrap::ignore_refusals(findings, flags.ignored);
   print_findings(flags, findings, 0);
   return bootstrap::refusal(findings) ? 1 : 0;
 }
@@ -100,12 +101,16 @@ Result<int> check(const CheckFlags& flags) {
   const auto disk = os::make_disk();
   DURE_TRY(const CheckOptions options, options_of(flags, *disk));
   if (!flags.manifest.empty()) return check_file(flags, *disk, options);
-  auto look = [&] { return bootstrap::check_this_machine(*disk, options, {}, flags.runtime_socket); };
-  auto findings = bootstrap::without_ignored(look(), flags.ignored);
+  const auto look = [&] {
+    auto findings = bootstrap::check_this_machine(*disk, options, {}, flags.runtime_socket);
+    bootstrap::ignore_refusals(findings, flags.ignored);
+    return findings;
+  };
+  auto findings = look();
   if (flags.fix) {
     DURE_TRY(const int failed, fix_machine(*disk, findings));
     (void)failed;  // said above; what is still wrong is found again
-    findings = bootstrap::without_ignored(look(), flags.ignored);
+    findings = look();
   }
   print_findings(flags, findings, bootstrap::all_checks().size());
   return bootstrap::refusal(findings) ? 1 : 0;
@@ -121,7 +126,7 @@ Door check_door() {
                     {"--network", &flags->network, "Pod network it is meant for: wireguard, vxlan or none"},
                     {"--cri-socket", &flags->runtime_socket, "Socket of the container runtime"},
                     {"--fix", &flags->fix, "Do what dure can do and undo: kernel settings and modules at boot"},
-                    {"--ignore-preflight-errors", &flags->ignored, "Codes that are no errors for you, or all"},
+                    {"--ignore-preflight-errors", &flags->ignored, "Codes that only warn, or all"},
                     {"--manifest", &flags->manifest,
                      "Look at a manifest of Calico or Flannel instead, before it is applied (-: stdin)"},
                     {"--list", &flags->list, "List all checks and why they matter"},

@@ -8,6 +8,7 @@
 #include "bootstrap/finding.h"
 #include "bootstrap/first_start.h"
 #include "bootstrap/networks.h"
+#include "bootstrap/node_identity.h"
 #include "bootstrap/ranges.h"
 #include "bootstrap/server_address.h"
 #include "bootstrap/snapshot.h"
@@ -27,6 +28,7 @@ struct InitFlags {
   KubeadmFlags kubeadm;
   StartWishes start;
   std::vector<std::string> ignored;
+  std::string site;
   std::string pod_cidr, service_cidr, node_cidr;  // empty: chosen
 };
 
@@ -62,6 +64,8 @@ Status check_machine(const InitFlags& flags, const bootstrap::ServerSettings& se
   options.network = server.network;
   options.dns_domain = server.dns_domain;
   options.api_port = static_cast<uint16_t>(server.bind_port);
+  if (flags.options.agent.wireguard_port)
+    options.wireguard_port = static_cast<uint16_t>(flags.options.agent.wireguard_port);
   options.ranges.clear();
   for (const auto& [what, text] : {std::pair{"pod", server.pod_cidr}, std::pair{"service", server.service_cidr},
                                    std::pair{"node", server.node_cidr}})
@@ -92,7 +96,7 @@ Result<int> init(InitFlags& flags) {
     server.extra_names.push_back(endpoint.host);
   }
   if (agent.node_ip.empty()) agent.node_ip = server.advertise_address;
-  DURE_CHECK(complete_agent(agent, server.advertise_address));
+  DURE_CHECK(complete_agent(agent, flags.site, server.advertise_address));
   server.node_name = agent.node_name;
   agent.server_urls = {server.url()};
   agent.pod_cidr = server.pod_cidr;
@@ -101,6 +105,8 @@ Result<int> init(InitFlags& flags) {
   server.network = agent.network;
   agent.dns_domain = server.dns_domain;
   agent.cluster_dns = server.service_address(10);
+  if (agent.network == "wireguard")
+    agent.wireguard_port = bootstrap::default_wireguard_port(*machine.disk, agent.node_name);
 
   const auto random = os::make_random();
   const bootstrap::Places places;
@@ -144,7 +150,7 @@ Door init_door() {
       {"--foreground", &flags->start.foreground, "Run here instead of installing systemd units"},
       {"--skip-start", &flags->start.skip_start, "Only prepare; start with dure server and dure agent"}};
   for (Flag& flag : kubeadm_flags("init", flags->kubeadm)) table.push_back(std::move(flag));
-  for (Flag& flag : agent_flags(flags->options.agent)) table.push_back(std::move(flag));
+  for (Flag& flag : agent_flags(flags->options.agent, flags->site)) table.push_back(std::move(flag));
   return {
       .name = "init", .summary = "Make this machine the first of a cluster", .flags = std::move(table), .run = [flags] {
         return init(*flags);

@@ -11,21 +11,35 @@
 #include "bootstrap/server_address.h"
 #include "kernel/links.h"
 #include "os/proc.h"
+#include "overlay/sites.h"
+#include "schema/text_rules.h"
 
 namespace dure::cmd {
 namespace {
 
 volatile sig_atomic_t interrupted = 0;
 
+// The label in the settings wins over the site that is found out (host/node_paths.cpp) and is there after a restart.
+Status name_site(bootstrap::AgentSettings& settings, const std::string& site) {
+  if (site.empty()) return {};
+  if (const std::string problem = schema::check_label_value(site); !problem.empty())
+    return fail(bad_request("--site " + site + ": " + problem));
+  const std::string key = std::string(overlay::zone_label) + "=";
+  std::erase_if(settings.labels, [&](const std::string& label) { return label.starts_with(key); });
+  settings.labels.push_back(key + site);
+  return {};
+}
+
 }  // namespace
 
-std::vector<Flag> agent_flags(bootstrap::AgentSettings& settings) {
+std::vector<Flag> agent_flags(bootstrap::AgentSettings& settings, std::string& site) {
   return {{"--node-name", &settings.node_name, "Name of this node (default: the host name)"},
           {"--node-ip", &settings.node_ip, "Address of this node (default: the one towards the server)"},
           {"--cri-socket", &settings.runtime_endpoint, "Socket of the container runtime"},
           {"--capacity-cpu", &settings.capacity_cpu, "Processors to report instead of the machine's"},
           {"--capacity-memory", &settings.capacity_memory, "Memory to report instead of the machine's"},
           {"--max-pods", &settings.pods_max, "Most pods on this node"},
+          {"--site", &site, "Name of the place this machine stands in (default: found out by who shares a LAN)"},
           {"--node-labels", &settings.labels, "Labels for this node: key=value,..."},
           {"--register-with-taints", &settings.taints, "Taints for this node: key=value:Effect,..."}};
 }
@@ -60,7 +74,8 @@ Result<std::string> own_address(const std::string& host) {
   return uplink->address.text();
 }
 
-Status complete_agent(bootstrap::AgentSettings& settings, const std::string& server_host) {
+Status complete_agent(bootstrap::AgentSettings& settings, const std::string& site, const std::string& server_host) {
+  DURE_CHECK(name_site(settings, site));
   if (settings.runtime_endpoint.starts_with('/')) settings.runtime_endpoint.insert(0, "unix://");
   if (!settings.node_ip.empty()) DURE_CHECK(bootstrap::check_own_address("--node-ip", settings.node_ip));
   if (settings.node_name.empty()) {

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "bootstrap/node_identity.h"
 #include "kernel/links.h"
 #include "run/gate.h"
 
@@ -155,15 +156,15 @@ class NetworkWatch : public std::enable_shared_from_this<NetworkWatch> {
 class UplinkParts final : public Uplink {
  public:
   UplinkParts(run::Loop& loop, run::Executor& executor, os::Disk& disk, const bootstrap::Places& places)
-      : loop_(loop), gate_(executor), disk_(disk), servers_file_(places.servers()), table_file_(places.peers()) {
-    if (const auto kept = os::read_file(disk_, table_file_)) shared_->table = table_of(*kept);
+      : loop_(loop), gate_(executor), disk_(disk), places_(places) {
+    if (const auto kept = os::read_file(disk_, places_.peers())) shared_->table = table_of(*kept);
   }
 
   ~UplinkParts() override {
     if (watch_) watch_->stop();
     state_->stop();
     gate_.close();
-    if (shared_->keep_table) keep_table(*shared_, disk_, table_file_);
+    if (shared_->keep_table) keep_table(*shared_, disk_, places_.peers());
     client_.reset();
   }
 
@@ -255,9 +256,7 @@ class UplinkParts final : public Uplink {
     options.servers = settings.server_urls;
     options.proxy = settings.proxy;
     options.no_proxy = settings.no_proxy;
-    if (const auto kept = os::read_file(disk_, servers_file_))
-      for (const std::string_view line : split(*kept, '\n'))
-        if (!trim(line).empty()) options.learned.emplace_back(trim(line));
+    options.learned = bootstrap::told_servers(disk_, places_);
     options.tls.ca_pem = credentials.ca_pem;
     options.tls.certificate_pem = credentials.certificate_pem;
     options.tls.key_pem = credentials.key_pem;
@@ -274,7 +273,7 @@ class UplinkParts final : public Uplink {
       if (tell) tell(connected);
     };
     options.on_table = [shared = shared_, &gate = gate_, &disk = disk_,
-                        file = table_file_](std::vector<tunnel::NodeView> table) {
+                        file = places_.peers()](std::vector<tunnel::NodeView> table) {
       {
         const std::lock_guard lock(shared->mutex);
         shared->table = std::move(table);
@@ -291,7 +290,8 @@ class UplinkParts final : public Uplink {
       }
       if (take) take(node, std::move(bytes));
     };
-    options.on_servers = [&gate = gate_, &disk = disk_, file = servers_file_](const std::vector<std::string>& servers) {
+    options.on_servers = [&gate = gate_, &disk = disk_,
+                          file = places_.servers()](const std::vector<std::string>& servers) {
       gate.post([&disk, file, text = join(servers, "\n") + "\n"] { keep_file(disk, file, text); });
     };
     DURE_TRY(state_->tunnel, tunnel::AgentTunnel::start(loop_, std::move(options), [shared = shared_](auto exchange) {
@@ -313,7 +313,7 @@ class UplinkParts final : public Uplink {
   run::Loop& loop_;
   run::Gate gate_;
   os::Disk& disk_;
-  const std::string servers_file_, table_file_;
+  const bootstrap::Places places_;
   const std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
   const std::shared_ptr<State> state_ = std::make_shared<State>();
   std::unique_ptr<client::Client> client_;

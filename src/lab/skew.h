@@ -1,6 +1,6 @@
-// Skew: a wrong wall clock for dure's processes on one node, by libfaketime (Debian package libfaketime). Programs that ask
-// the kernel themselves (containerd, and all of Go) and what runs in pods keep the machine's time; so does the monotonic
-// clock everywhere.
+// Skew: a wrong wall clock for dure's processes on one node, by libfaketime (Debian package libfaketime). Programs that
+// ask the kernel themselves (containerd, and all of Go) and what runs in pods keep the machine's time; so does the
+// monotonic clock everywhere.
 #pragma once
 
 #include <string>

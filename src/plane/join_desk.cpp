@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "bootstrap/checks/checks.h"
+#include "bootstrap/node_identity.h"
 #include "controllers/bootstrap_tokens.h"
 #include "kinds/views/coordination_v1.h"
 #include "kinds/views/core_v1.h"
@@ -126,6 +127,7 @@ bootstrap::ClusterView JoinDesk::view() const {
     member.node = one.metadata().name();
     member.machine = bootstrap::parse_fingerprint(one.metadata().annotations().get(bootstrap::machine_annotation))
                          .value_or(bootstrap::Fingerprint{});
+    member.wireguard_key = one.metadata().annotations().get(bootstrap::wireguard_key_annotation);
     const auto last = heard.find(member.node);
     const auto made = parse_time(one.metadata().creationTimestamp()).value_or(now);
     // A node that was reset took its Lease with it.

@@ -5,12 +5,14 @@
 #include <mutex>
 
 #include "base/log.h"
-#include "tunnel/dial_plan.h"
 #include "tunnel/hub.h"
+#include "wire/dial_plan.h"
 
 namespace dure::tunnel {
 namespace {
 
+using wire::DialPlan;
+using wire::Way;
 constexpr Duration kReportPause = 100ms;
 constexpr Duration kTryTimeout = 10s;  // name, TCP, TLS and the upgrade together
 constexpr Duration kHeldAWhile = 3s;   // a connection that lived this long was a good one
@@ -408,7 +410,7 @@ Result<std::unique_ptr<AgentTunnel>> AgentTunnel::start(run::Loop& loop, AgentTu
                                                         wire::Handler handler) {
   if (!options.proxy.empty()) DURE_CHECK(wire::parse_proxy(options.proxy));
   for (const std::string& server : options.servers)
-    DURE_CHECK(wire::HttpClient::create(loop, server_url(server), options.tls));
+    DURE_CHECK(wire::HttpClient::create(loop, wire::server_url(server), options.tls));
   auto dialler = std::make_shared<Dialler>(loop, std::move(options), std::move(handler));
   dialler->begin();
   return std::make_unique<AgentTunnelHandle>(std::move(dialler));

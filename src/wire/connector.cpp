@@ -15,6 +15,7 @@ namespace {
 
 constexpr Duration patience_with_one_address = 3s;  // while others are left to try
 constexpr size_t proxy_answer_bytes_max = 16 << 10;
+constexpr size_t told_addresses_max = 8;  // in an error
 
 // Where a look-up in flight sends its answer; the loop may be gone by then.
 struct Inbox {
@@ -24,8 +25,7 @@ struct Inbox {
 
 class Connecting final : public std::enable_shared_from_this<Connecting> {
  public:
-  Connecting(run::Loop& loop, ConnectSpec spec,
-             std::move_only_function<void(Result<Connected>)> done)
+  Connecting(run::Loop& loop, ConnectSpec spec, std::move_only_function<void(Result<Connected>)> done)
       : loop_(loop), spec_(std::move(spec)), done_(std::move(done)) {
     inbox_->loop = &loop;
   }
@@ -34,9 +34,8 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
   void begin() {
     timeout_ = loop_.after(spec_.timeout, [weak = weak_from_this()] {
       if (const auto self = weak.lock())
-        self->finish(
-            fail(timed_out("connect to " + self->spec_.address + " took too long" +
-                           (self->last_error_ ? " (" + self->last_error_->message + ")" : ""))));
+        self->finish(fail(timed_out("connect to " + self->spec_.address + " took too long" +
+                                    (self->last_error_ ? " (" + self->last_error_->message + ")" : ""))));
     });
     if (spec_.address.starts_with("unix:")) {
       auto address = unix_address(std::string_view(spec_.address).substr(5));
@@ -86,14 +85,12 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
     release_attempt();
     if (dead_) return;
     if (turn_ == addresses_.size())
-      return finish(
-          fail(last_error_.value_or(unavailable("connect to " + spec_.address + ": no address"))));
+      return finish(fail(last_error_.value_or(unavailable("connect to " + spec_.address + ": no address"))));
     const SocketAddress& address = addresses_[turn_++];
     fd_ = socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd_ < 0) return attempt_failed(errno);
     tune_connection(fd_, address.family());
-    const int answer =
-        ::connect(fd_, reinterpret_cast<const sockaddr*>(&address.storage), address.size);
+    const int answer = ::connect(fd_, reinterpret_cast<const sockaddr*>(&address.storage), address.size);
     if (answer == 0) return reached();
     if (errno != EINPROGRESS) return attempt_failed(errno);
     readiness_ = loop_.watch(fd_);
@@ -108,14 +105,16 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
     });
     if (turn_ < addresses_.size())
       impatience_ = loop_.after(patience_with_one_address, [weak = weak_from_this()] {
-        if (const auto self = weak.lock(); self && self->readiness_)
-          self->attempt_failed(ETIMEDOUT);
+        if (const auto self = weak.lock(); self && self->readiness_) self->attempt_failed(ETIMEDOUT);
       });
   }
   void attempt_failed(int error) {
-    last_error_ = from_errno("connect to " + address_text(addresses_[turn_ - 1]), error);
-    last_error_->code = 503;
-    last_error_->reason = "ConnectionFailed";
+    Error failed = from_errno("connect to " + address_text(addresses_[turn_ - 1]), error);
+    failed.code = 503;
+    failed.reason = "ConnectionFailed";
+    if (last_error_ && turn_ <= told_addresses_max)
+      failed.message = last_error_->message + "; " + failed.message;  // each says what it did
+    last_error_ = std::move(failed);
     try_next();
   }
   void reached() {
@@ -163,8 +162,7 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
   void connected() {
     ssl_st* session = nullptr;
     if (spec_.tls) {
-      auto made =
-          make_client_session(spec_.tls, fd_, spec_.server_name, spec_.insecure, spec_.alpn);
+      auto made = make_client_session(spec_.tls, fd_, spec_.server_name, spec_.insecure, spec_.alpn);
       if (!made) return finish(fail(std::move(made).error()));
       session = *made;
     }
@@ -173,8 +171,7 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
       const auto self = weak.lock();
       if (!self) return;
       if (!status)
-        return self->finish(
-            fail(std::move(status).error().with_context("connect to " + self->spec_.address)));
+        return self->finish(fail(std::move(status).error().with_context("connect to " + self->spec_.address)));
       Connected connected{std::move(self->stream_), {}};
       if (connected.stream->session()) connected.protocol = alpn_of(connected.stream->session());
       self->finish(std::move(connected));
@@ -225,8 +222,7 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
 
 class ConnectHandle final : public run::Timer {
  public:
-  explicit ConnectHandle(std::shared_ptr<Connecting> connecting)
-      : connecting_(std::move(connecting)) {}
+  explicit ConnectHandle(std::shared_ptr<Connecting> connecting) : connecting_(std::move(connecting)) {}
   ~ConnectHandle() override { cancel(); }
   void cancel() override { connecting_->cancel(); }
 
@@ -243,8 +239,8 @@ std::unique_ptr<run::Timer> connect(run::Loop& loop, ConnectSpec spec,
   return std::make_unique<ConnectHandle>(std::move(connecting));
 }
 
-Result<std::unique_ptr<Stream>> dial(run::Loop& loop, std::string_view address,
-                                     std::optional<TlsClientConfig> tls, Duration timeout) {
+Result<std::unique_ptr<Stream>> dial(run::Loop& loop, std::string_view address, std::optional<TlsClientConfig> tls,
+                                     Duration timeout) {
   DURE_ASSERT(!loop.on_loop_thread());
   ConnectSpec spec{.address = std::string(address), .timeout = timeout};
   if (tls) {
@@ -254,9 +250,8 @@ Result<std::unique_ptr<Stream>> dial(run::Loop& loop, std::string_view address,
   }
   std::promise<Result<Connected>> promise;
   auto answer = promise.get_future();
-  const auto handle = connect(loop, std::move(spec), [&](Result<Connected> result) {
-    promise.set_value(std::move(result));
-  });
+  const auto handle =
+      connect(loop, std::move(spec), [&](Result<Connected> result) { promise.set_value(std::move(result)); });
   DURE_TRY(auto connected, answer.get());
   return std::unique_ptr<Stream>(std::move(connected.stream));
 }

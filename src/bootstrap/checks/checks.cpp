@@ -54,15 +54,6 @@ std::vector<Finding> check_machine(const MachineFacts& facts, const CheckOptions
   return out;
 }
 
-std::vector<Finding> without_ignored(std::vector<Finding> findings, const std::vector<std::string>& ignored) {
-  std::erase_if(findings, [&](const Finding& finding) {
-    return finding.severity == Severity::refuse && std::ranges::any_of(ignored, [&](const std::string& one) {
-             return equal_ignore_case(one, "all") || equal_ignore_case(one, finding.code);
-           });
-  });
-  return findings;
-}
-
 std::string check_report(const std::vector<Finding>& findings, size_t checks) {
   size_t width = 0;
   for (const Finding& finding : findings) width = std::max(width, finding.code.size());

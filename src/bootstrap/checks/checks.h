@@ -52,9 +52,6 @@ std::vector<Check> all_checks();
 // One finding per check that has something to say; in the order of the table.
 std::vector<Finding> check_machine(const MachineFacts& facts, const CheckOptions& options);
 
-// Leaves out what the user said to ignore: codes in any case, or "all". A note or a warning stays as it is.
-std::vector<Finding> without_ignored(std::vector<Finding> findings, const std::vector<std::string>& ignored);
-
 // `dure check`'s table: a line "SEVERITY  CODE  sentence" each, worst first, the fix indented below; and one line that
 // counts (checks = 0: without it).
 std::string check_report(const std::vector<Finding>& findings, size_t checks);

@@ -324,14 +324,16 @@ TEST(Checks, FixesSayTheExactRules) {
   EXPECT_EQ(codes_of(check_machine(facts, {.role = Role::server})), std::vector<std::string>{});
 }
 
-TEST(Checks, IgnoredErrorsAreLeftOut) {
+TEST(Checks, IgnoredErrorsOnlyWarn) {
   MachineFacts facts = clean_machine();
   facts.runtime.runc = false;
   facts.swap_bytes = 1 << 30;
-  const auto findings = check_machine(facts, {});
-  EXPECT_EQ(codes_of(without_ignored(findings, {"runcmissing"})), std::vector<std::string>{"SwapOn"});
-  EXPECT_EQ(codes_of(without_ignored(findings, {"all"})), std::vector<std::string>{"SwapOn"});
-  EXPECT_EQ(without_ignored(findings, {"Other"}).size(), 2u);
+  for (const auto& [ignored, refused] : {std::pair{"runcmissing", false}, {"ALL", false}, {"Other", true}}) {
+    auto findings = check_machine(facts, {});
+    ignore_refusals(findings, {ignored});
+    EXPECT_EQ(findings.size(), 2u);
+    EXPECT_EQ(refusal(findings).has_value(), refused) << ignored;
+  }
 }
 
 TEST(Checks, TheReportHasTheWorstFirst) {

@@ -44,7 +44,7 @@ std::vector<Finding> check_this_machine(os::Disk& disk, const CheckOptions& opti
 
 Preflight judge(std::vector<Finding> findings, const std::vector<std::string>& ignored) {
   Preflight out;
-  findings = without_ignored(std::move(findings), ignored);
+  ignore_refusals(findings, ignored);
   std::vector<std::string> codes;
   std::string first;
   for (const Severity severity : {Severity::refuse, Severity::warn})

@@ -1,5 +1,6 @@
-// DialPlan: which ways there are to the server, which one next, and how long to wait when none works. A state machine
-// without I/O; names are not looked up here, so that each try looks them up anew. Thread: one.
+// DialPlan: which ways there are to the server, which one next, and how long to wait when none works: for the tunnel,
+// and for joining before there is one. A state machine without I/O; names are not looked up here, so that each try
+// looks them up anew. Thread: one.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@
 #include "base/time.h"
 #include "wire/proxy.h"
 
-namespace dure::tunnel {
+namespace dure::wire {
 
 // "https://host:port" of "host", "host:port", "[::1]:port", a bare IPv6 address or an URL; 6443 is the usual port.
 std::string server_url(std::string_view server);
@@ -21,7 +22,7 @@ std::string server_address(std::string_view server);
 
 struct Way {
   std::string url;
-  std::optional<wire::Proxy> proxy;
+  std::optional<Proxy> proxy;
   std::string text() const;
   friend bool operator==(const Way&, const Way&) = default;
 };
@@ -50,11 +51,11 @@ class DialPlan {
 
  private:
   std::vector<std::string> given_, learned_;
-  std::optional<wire::Proxy> proxy_;
+  std::optional<Proxy> proxy_;
   std::string no_proxy_;
   std::optional<Way> last_good_;
   int failures_ = 0;
   uint64_t random_;
 };
 
-}  // namespace dure::tunnel
+}  // namespace dure::wire

@@ -1,11 +1,11 @@
-#include "tunnel/dial_plan.h"
+#include "wire/dial_plan.h"
 
 #include <algorithm>
 
 #include "base/ip.h"
 #include "base/text.h"
 
-namespace dure::tunnel {
+namespace dure::wire {
 namespace {
 
 constexpr int kUsualPort = 6443;
@@ -48,7 +48,7 @@ std::string Way::text() const { return proxy ? url + " through the proxy " + pro
 DialPlan::DialPlan(std::vector<std::string> servers, std::string_view proxy, std::string no_proxy, uint64_t seed)
     : given_(std::move(servers)), no_proxy_(std::move(no_proxy)), random_(seed | 1) {
   if (proxy.empty()) return;
-  if (auto parsed = wire::parse_proxy(proxy)) proxy_ = std::move(*parsed);
+  if (auto parsed = parse_proxy(proxy)) proxy_ = std::move(*parsed);
 }
 
 void DialPlan::learn(const std::vector<std::string>& servers) { learned_ = servers; }
@@ -64,7 +64,7 @@ std::vector<Way> DialPlan::ways() const {
   if (last_good_ && std::find(urls.begin(), urls.end(), last_good_->url) != urls.end()) add(*last_good_);
   for (const std::string& url : urls) {
     const Host host = host_of(server_address(url));
-    if (proxy_ && !wire::bypasses_proxy(no_proxy_, host.name, host.port))
+    if (proxy_ && !bypasses_proxy(no_proxy_, host.name, host.port))
       add({url, proxy_});
     else
       add({url, {}});
@@ -87,4 +87,4 @@ Duration DialPlan::pause() {
   return pause - pause / 2 * static_cast<int64_t>(random_ % 1000) / 1000;
 }
 
-}  // namespace dure::tunnel
+}  // namespace dure::wire

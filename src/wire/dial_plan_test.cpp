@@ -1,10 +1,10 @@
-#include "tunnel/dial_plan.h"
+#include "wire/dial_plan.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
-namespace dure::tunnel {
+namespace dure::wire {
 namespace {
 
 std::vector<std::string> texts(const DialPlan& plan) {
@@ -69,4 +69,4 @@ TEST(DialPlan, ScattersDifferByNode) {
 }
 
 }  // namespace
-}  // namespace dure::tunnel
+}  // namespace dure::wire
