@@ -180,7 +180,7 @@ struct SideSocket::State {
 
 Result<std::unique_ptr<SideSocket>> SideSocket::open(uint16_t port, std::array<uint8_t, 4> first_bytes,
                                                      const NetNamespace* ns) {
-  auto state = std::make_unique<State>();
+  auto state = std::make_unique_for_overwrite<State>();  // what no packet was written to takes no memory
   state->port = port;
   Status opened;
   const auto work = [&] { opened = state->open(); };

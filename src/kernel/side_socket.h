@@ -1,10 +1,10 @@
 // SideSocket: sends and hears datagrams on a UDP port that another owner (WireGuard) has open, without disturbing it.
 //
 // What is heard: datagrams to that port that begin with the given four bytes; a filter in the kernel takes no others.
-// The port's owner gets a copy of them too and must not mind. What is sent leaves from that port, so it goes through
-// the same mappings of the same routers. IPv4. Needs CAP_NET_RAW. Firewalls of this machine apply as they do to the
-// owner. Owner: the object has its descriptors; it lives in the network namespace where it was opened. Thread: one.
-// Bounds: what the kernel does not take at once is lost, as on the wire; 32 datagrams a system call.
+// The port's owner gets a copy of them too and must not mind (PortOwner spares it). What is sent leaves from that port,
+// so it goes through the same mappings of the same routers. IPv4. Needs CAP_NET_RAW. Firewalls of this machine apply as
+// they do to the owner. Owner: the object has its descriptors; it lives in the network namespace where it was opened.
+// Thread: one. Bounds: what the kernel does not take at once is lost, as on the wire; 32 datagrams a system call.
 #pragma once
 
 #include <array>

@@ -1,6 +1,7 @@
 #include "kernel/side_socket.h"
 
 #include "kernel/links.h"
+#include "kernel/port_owner.h"
 #include "kernel/probe_fixture.h"
 
 namespace dure::kernel {
@@ -81,6 +82,37 @@ TEST_F(SideSockets, WholePacketsAreRefusedWhenTheyDoNotFitAndNobodyIsThereForSom
   const SideSocket::Sent cut[] = {{endpoint("10.0.0.2", 6000), greeting, large}};
   side_a->send(cut);
   EXPECT_EQ(wait_for(*side_b).size(), 1u);  // in fragments
+}
+
+// What an owner that has opened its port anew hears is found out by asking it.
+TEST_F(SideSockets, TheOwnerIsSparedWhatIsNotForIt) {
+  const auto hears = [&](const std::string& text) {
+    std::string answer;
+    must(a->run([&] {
+      const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+      const sockaddr_in to = socket_address("10.0.0.2", 6000);
+      sendto(fd, text.data(), text.size(), 0, reinterpret_cast<const sockaddr*>(&to), sizeof to);
+      pollfd readable{fd, POLLIN, 0};
+      char buffer[64];
+      if (poll(&readable, 1, 300) == 1) answer.assign(buffer, static_cast<size_t>(recv(fd, buffer, sizeof buffer, 0)));
+      close(fd);
+    }));
+    return answer == "owner 10.0.0.1";
+  };
+  EXPECT_TRUE(hears(greeting));
+  PortOwner port(6000, magic, b.get());
+  ASSERT_TRUE(port.spare());
+  EXPECT_FALSE(hears(greeting));
+  EXPECT_TRUE(hears("x")) << "shorter than the four bytes";
+  EXPECT_TRUE(hears("\xd5\x52\x45\x02 is another's"));
+  EXPECT_EQ(wait_for(*side_b).size(), 2u) << "who listens beside it hears both";
+  ASSERT_TRUE(port.spare()) << "again";
+  owner.reset();
+  EXPECT_TRUE(port.spare().error().is("NotFound"));
+  owner = std::make_unique<ProbeServer>(*b, "owner", 6000);
+  EXPECT_TRUE(hears(greeting)) << "a new socket has no filter";
+  ASSERT_TRUE(port.spare());
+  EXPECT_FALSE(hears(greeting));
 }
 
 }  // namespace

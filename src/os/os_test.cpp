@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -102,6 +103,25 @@ TEST(Endpoint, TextsAreReadAndWritten) {
   }
   for (const char* bad : {"", "192.0.2.1", "192.0.2.1:0", "192.0.2.1:65536", ":80", "fd00::1:80", "[192.0.2.1]:80", "a:80"})
     EXPECT_FALSE(Endpoint::parse(bad)) << bad;
+}
+
+TEST(UdpSocket, ATrainArrivesAsTheDatagramsItWasMadeOf) {
+  auto from = UdpSocket::bind({Ip::v4(0x7f000001), 0}), to = UdpSocket::bind({Ip::v4(0x7f000001), 0});
+  ASSERT_TRUE(from && to);
+  std::vector<std::string> sent;
+  for (const size_t size : {1400, 1400, 1400, 700, 1400, 32, 32, 0, 0, 1, 2000, 2000, 2000, 3, 3, 3})
+    sent.emplace_back(size, static_cast<char>('a' + sent.size()));
+  (*from)->send_train((*to)->local().value(), std::vector<std::string_view>(sent.begin(), sent.end()));
+  std::vector<std::string> got;
+  for (int i = 0; i < 100 && got.size() < sent.size(); ++i) {
+    pollfd readable{(*to)->fd(), POLLIN, 0};
+    poll(&readable, 1, 50);
+    for (const Datagram& one : (*to)->receive()) {
+      EXPECT_EQ(one.peer, (*from)->local().value());
+      got.emplace_back(one.bytes);
+    }
+  }
+  EXPECT_EQ(got, sent);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -114,7 +115,8 @@ struct UdpSocket::Buffers {
   std::array<std::array<char, datagram_bytes_max>, batch_max> bytes;
 };
 
-UdpSocket::UdpSocket(int fd) : fd_(fd), buffers_(std::make_unique<Buffers>()) {}
+// The bytes are not set to zero: what no datagram was written to takes no memory.
+UdpSocket::UdpSocket(int fd) : fd_(fd), buffers_(std::make_unique_for_overwrite<Buffers>()) {}
 
 UdpSocket::~UdpSocket() { close(fd_); }
 
@@ -173,6 +175,49 @@ void UdpSocket::send(std::span<const Datagram> datagrams) {
       // An error is of the first one that was not sent: it is lost, the others are tried.
       done += sent > 0 ? static_cast<size_t>(sent) : 1;
     }
+    datagrams = datagrams.subspan(count);
+  }
+}
+
+namespace {
+
+// How many of the first go as one: equally large, but for a shorter last one; what fits into one IP packet.
+size_t train_length(std::span<const std::string_view> datagrams) {
+  constexpr size_t bytes_max = 65000;
+  const size_t size = datagrams[0].size();
+  size_t count = 1, bytes = size;
+  while (size > 0 && count < std::min(datagrams.size(), batch_max) && datagrams[count - 1].size() == size &&
+         datagrams[count].size() <= size && !datagrams[count].empty() && bytes + datagrams[count].size() <= bytes_max)
+    bytes += datagrams[count++].size();
+  return count;
+}
+
+bool send_as_one(int fd, Address& peer, std::span<const std::string_view> datagrams) {
+  std::array<iovec, batch_max> parts{};
+  for (size_t i = 0; i < datagrams.size(); ++i)
+    parts[i] = {const_cast<char*>(datagrams[i].data()), datagrams[i].size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(uint16_t))> control{};
+  msghdr message{peer.get(), peer.size, parts.data(), datagrams.size(), control.data(), control.size(), 0};
+  cmsghdr* segment = CMSG_FIRSTHDR(&message);
+  segment->cmsg_level = SOL_UDP;
+  segment->cmsg_type = UDP_SEGMENT;
+  segment->cmsg_len = CMSG_LEN(sizeof(uint16_t));
+  const auto size = static_cast<uint16_t>(datagrams[0].size());
+  std::memcpy(CMSG_DATA(segment), &size, sizeof size);
+  return sendmsg(fd, &message, 0) >= 0 || errno == EAGAIN || errno == ENOBUFS;
+}
+
+}  // namespace
+
+void UdpSocket::send_train(const Endpoint& peer, std::span<const std::string_view> datagrams) {
+  Address address = to_system(peer);
+  while (!datagrams.empty()) {
+    const size_t count = train_length(datagrams);
+    if (count == 1 || !send_as_one(fd_, address, datagrams.first(count)))
+      for (const std::string_view one : datagrams.first(count)) {
+        const Datagram alone{peer, one};
+        send({&alone, 1});
+      }
     datagrams = datagrams.subspan(count);
   }
 }

@@ -15,7 +15,7 @@ constexpr int batches_max = 4;  // then others get their turn
 Result<std::unique_ptr<RelayPort>> RelayPort::open(
     run::Loop& loop, NodeId peer, uint16_t wireguard_port, const kernel::NetNamespace* ns,
     std::function<void(NodeId, std::span<const os::Datagram>)> on_packets) {
-  std::unique_ptr<RelayPort> port(new RelayPort(peer, wireguard_port));
+  std::unique_ptr<RelayPort> port(new RelayPort(loop, peer, wireguard_port));
   Status bound;
   const auto work = [&] {
     auto socket = os::UdpSocket::bind({Ip::v4(0x7f000001), 0});
@@ -42,9 +42,11 @@ void RelayPort::wait() {
 }
 
 void RelayPort::read() {
+  size_t fetched = 0;
   for (int i = 0; i < batches_max; ++i) {
     const auto datagrams = socket_->receive();
     if (datagrams.empty()) break;
+    fetched += datagrams.size();
     std::array<os::Datagram, batch_max> taken;
     size_t count = 0;
     for (const os::Datagram& one : datagrams)
@@ -52,14 +54,15 @@ void RelayPort::read() {
     if (count > 0) on_packets_(peer_, {taken.data(), count});
     if (datagrams.size() < batch_max) break;
   }
-  wait();
+  const Duration pause = rush_.fetched(loop_.now(), fetched);
+  if (pause == Duration::zero())
+    wait();
+  else
+    look_ = loop_.after(pause, [this] { wait(); });
 }
 
 void RelayPort::deliver(std::span<const std::string_view> packets) {
-  std::array<os::Datagram, batch_max> datagrams;
-  const size_t count = std::min(packets.size(), batch_max);
-  for (size_t i = 0; i < count; ++i) datagrams[i] = {wireguard_, packets[i]};
-  socket_->send({datagrams.data(), count});
+  socket_->send_train(wireguard_, packets.first(std::min(packets.size(), batch_max)));
 }
 
 }  // namespace dure::overlay

@@ -9,6 +9,7 @@
 
 #include "os/sockets.h"
 #include "overlay/path.h"
+#include "overlay/rush.h"
 #include "run/loop.h"
 
 namespace dure::kernel {
@@ -27,15 +28,19 @@ class RelayPort {
   void deliver(std::span<const std::string_view> packets);  // at most 32 at a time
 
  private:
-  RelayPort(NodeId peer, uint16_t wireguard_port) : peer_(peer), wireguard_{Ip::v4(0x7f000001), wireguard_port} {}
+  RelayPort(run::Loop& loop, NodeId peer, uint16_t wireguard_port)
+      : loop_(loop), peer_(peer), wireguard_{Ip::v4(0x7f000001), wireguard_port} {}
   void wait();
   void read();
 
+  run::Loop& loop_;
   const NodeId peer_;
   const os::Endpoint wireguard_;
   os::Endpoint endpoint_;
   std::unique_ptr<os::UdpSocket> socket_;
   std::unique_ptr<run::Readiness> readiness_;
+  std::unique_ptr<run::Timer> look_;
+  Rush rush_;
   std::function<void(NodeId, std::span<const os::Datagram>)> on_packets_;
 };
 

@@ -23,6 +23,7 @@ namespace v1 = cri::v1;
 namespace {
 
 constexpr const char* lease_namespace = "kube-node-lease";
+constexpr Duration unready_pause_min = 100ms, unready_pause_max = 1s;
 
 std::string kibibytes(int64_t bytes) { return fmt::format("{}Ki", bytes / 1024); }
 
@@ -356,19 +357,48 @@ struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
     return {};
   }
 
-  void look_and_again() {
-    if (looking.exchange(true)) return;
-    Status done = look();
-    looking = false;
-    if (!done) log(LogLevel::warn, "node", "write the node's status", {{"error", done.error().message}});
-    const Duration next = done && is_ready ? options.look_interval : std::min<Duration>(options.look_interval, 1s);
+  // One look at a time. Who asks for one meanwhile gets another: what he saw may have come after this one's question.
+  bool begin_look() {
     std::lock_guard lock(mutex);
-    look_timer = executor.after(next, [weak = weak_from_this()] {
+    asked = true;
+    return !std::exchange(looking, true);
+  }
+  bool asked_again() {
+    std::lock_guard lock(mutex);
+    looking = asked;
+    return asked;
+  }
+
+  void look_and_again() {
+    if (!begin_look()) return;
+    Status done;
+    do {
+      {
+        std::lock_guard lock(mutex);
+        asked = false;
+      }
+      done = look();
+      if (!done) log(LogLevel::warn, "node", "write the node's status", {{"error", done.error().message}});
+    } while (asked_again());
+    std::lock_guard lock(mutex);
+    look_timer = executor.after(pause_after(done), [weak = weak_from_this()] {
       if (auto self = weak.lock())
         self->jobs.post([weak] {
           if (auto again = weak.lock()) again->look_and_again();
         });
     });
+  }
+
+  // Until it is Ready something is just about to change (the runtime reads a new network configuration when it comes
+  // to it): soon, then less and less often.
+  Duration pause_after(const Status& done) {
+    if (done && is_ready) {
+      unready_pause = unready_pause_min;
+      return options.look_interval;
+    }
+    const Duration pause = done ? unready_pause : unready_pause_max;
+    unready_pause = std::min(2 * unready_pause, unready_pause_max);
+    return std::min(options.look_interval, pause);
   }
 
   // --- The Lease
@@ -438,7 +468,9 @@ struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
   std::mutex mutex;
   schema::Object node, lease;
   Monotonic reported_at;
-  std::atomic<bool> is_ready{false}, looking{false};
+  std::atomic<bool> is_ready{false};
+  bool looking = false, asked = false;
+  Duration unready_pause = unready_pause_min;
   std::unique_ptr<run::Timer> look_timer, lease_timer;
 };
 

@@ -1,8 +1,8 @@
 // NodeStatus: this machine as the API sees it: the Node object, its conditions, and the Lease that says "alive".
 //
-// Registers the Node (adopting one that is there), renews the Lease every 10 s, looks at the machine every 10 s (every
-// second until the first Ready), and writes the status when it changed, otherwise every 5 min. Ready follows the
-// container runtime and its network. Owner: the host's wiring. Thread: any; work runs as jobs.
+// Registers the Node (adopting one that is there), renews the Lease every 10 s, looks at the machine every 10 s (until
+// it is Ready after 0.1 s, 0.2 s and so on, up to every second), and writes the status when it changed, otherwise every
+// 5 min. Ready follows the container runtime and its network. Owner: the host's wiring. Thread: any; work runs as jobs.
 #pragma once
 
 #include <map>
