@@ -5,6 +5,7 @@
 
 #include "apiserver/codec.h"
 #include "apiserver/metadata.h"
+#include "apiserver/path.h"
 #include "apiserver/peek.h"
 #include "kinds/kinds.h"
 #include "run/virtual_executor.h"
@@ -341,6 +342,11 @@ TEST(Api, PodsWaitForTheirNodeToStopThem) {
   w.make(
       "", "v1", "pods", "default",
       R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}],"terminationGracePeriodSeconds":30}})");
+  const auto chosen = w.put("", "v1", "pods", "default", "p",
+                            R"({"metadata":{"name":"p"},"spec":{"nodeName":"n1","containers":[{"name":"c","image":"i"}],)"
+                            R"("terminationGracePeriodSeconds":30}})");
+  EXPECT_NE(at(chosen, "message").find("spec: Forbidden: pod updates may not change fields"), std::string::npos)
+      << text(chosen);
   auto bind = w.request("create", "", "v1", "pods", "default", "p");
   bind.subresource = "binding";
   bind.body = R"({"target":{"kind":"Node","name":"n1"}})";
@@ -354,6 +360,24 @@ TEST(Api, PodsWaitForTheirNodeToStopThem) {
   hard.remove.grace_period_seconds = 0;
   EXPECT_EQ(at(w.api.handle_and_wait(hard), "status"), "Success");
   EXPECT_EQ(w.get("", "v1", "pods", "default", "p").status, 404);
+}
+
+TEST(Api, AGraceOfAgesIsLong) {
+  World w;
+  w.make("", "v1", "pods", "default",
+         R"({"metadata":{"name":"p"},"spec":{"nodeName":"n","containers":[{"name":"c","image":"i"}]}})");
+  auto remove = w.request("delete", "", "v1", "pods", "default", "p");
+  remove.remove.grace_period_seconds = INT64_MAX;
+  const auto marked = w.api.handle_and_wait(remove);
+  EXPECT_EQ(at(marked, "metadata.deletionGracePeriodSeconds"), "1073741824") << text(marked);
+  EXPECT_GT(at(marked, "metadata.deletionTimestamp"), "2050") << text(marked);
+}
+
+TEST(Path, ABooleanThatIsThereIsTrueUnlessItSaysOtherwise) {
+  const auto verb = [](const Query& query) { return parse_route("GET", "/api/v1/pods", query)->verb; };
+  for (const char* yes : {"true", "1", "", "yes"}) EXPECT_EQ(verb({{"watch", yes}}), "watch") << yes;
+  for (const char* no : {"false", "False", "0"}) EXPECT_EQ(verb({{"watch", no}}), "list") << no;
+  EXPECT_EQ(verb({}), "list");
 }
 
 TEST(Api, FinalizersHoldAndNamespacesTerminate) {

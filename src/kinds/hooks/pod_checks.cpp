@@ -52,50 +52,11 @@ void check_ports(const Container& container, bool host_network, std::set<std::st
   }
 }
 
-constexpr std::string_view kPodUpdates =
-    "pod updates may not change fields other than "
-    "`spec.containers[*].image`,`spec.initContainers[*].image`,"
-    "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
-    "tolerations),`spec.terminationGracePeriodSeconds` "
-    "(allow it to be set to 1 if it was previously negative)";
-
-// A copy of a pod's spec without what an update, a binding, a resize or a new debug container may
-// change.
-Document frozen_part(const Node* spec) {
-  Document copy;
-  copy.copy(copy.root(), spec);
-  for (const std::string_view name : {"activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds",
-                                      "nodeName", "ephemeralContainers", "schedulingGates", "resources"})
-    copy.erase(copy.root(), name);
-  for (const std::string_view list : {"containers", "initContainers"}) {
-    Node* containers = copy.root()->find(list);
-    for (Node* container = containers ? containers->first() : nullptr; container; container = container->next()) {
-      copy.erase(container, "image");
-      copy.erase(container, "resources");
-    }
-  }
-  return copy;
-}
-
 bool is_standard_resource(std::string_view name) {
   return name == "cpu" || name == "memory" || name == "ephemeral-storage" || name.starts_with("hugepages-");
 }
 
 }  // namespace
-
-void validate_pod(const Node* object, const Node* old, const Path& path, Causes& causes) {
-  if (!old) return;
-  const Node *spec = object->find("spec"), *before = old->find("spec");
-  if (!spec || !before || equal(spec, before)) return;
-  const Path at = path.child("spec");
-  if (is_set(before, "nodeName") && text(spec, "nodeName") != text(before, "nodeName")) {
-    causes.push_back(forbidden(at, kPodUpdates));
-    return;
-  }
-  // Gates only open: that goes together with a narrower node selector.
-  if (is_set(before, "schedulingGates")) return;
-  if (!equal(frozen_part(spec).root(), frozen_part(before).root())) causes.push_back(forbidden(at, kPodUpdates));
-}
 
 void validate_pod_spec(const Node* object, const Node*, const Path& path, Causes& causes) {
   const PodSpec spec(object);

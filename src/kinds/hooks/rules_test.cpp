@@ -160,6 +160,38 @@ TEST(PodRules, OnlyAFewThingsChange) {
       "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`"));
 }
 
+TEST(PodRules, WhatChangesDoesSoInOneDirection) {
+  const auto spec = [](const std::string& rest) { return pod(R"("containers":[)" + container("") + "]" + rest); };
+  const auto change = [&](const std::string& from, const std::string& to) {
+    const Document before = spec(from);
+    return wrong(spec(to), &before);
+  };
+  const std::string bare = R"("containers":[{"name":"c","image":"i","resources":{"limits":{"cpu":"1"}}}])";
+  const Document before = spec("");
+  EXPECT_THAT(wrong(pod(bare), &before), testing::SizeIs(1)) << "resources go through pods/resize";
+  EXPECT_THAT(change("", R"(,"ephemeralContainers":[{"name":"e","image":"i"}])"), testing::SizeIs(1));
+
+  const std::string toleration = R"(,"tolerations":[{"key":"a","operator":"Exists","effect":"NoExecute")";
+  EXPECT_THAT(change("", toleration + "}]"), IsEmpty());
+  EXPECT_THAT(change(toleration + "}]", toleration + R"(,"tolerationSeconds":3},{"key":"b","operator":"Exists"}])"),
+              IsEmpty());
+  EXPECT_THAT(change(toleration + "}]", ""), ElementsAre("spec.tolerations: Forbidden: existing toleration can not be "
+                                                          "modified except its tolerationSeconds"));
+
+  const std::string deadline = R"(,"activeDeadlineSeconds":)", grace = R"(,"terminationGracePeriodSeconds":)";
+  EXPECT_THAT(change(deadline + "9", deadline + "8"), IsEmpty());
+  EXPECT_THAT(change(deadline + "9", deadline + "10"),
+              ElementsAre("spec.activeDeadlineSeconds: Invalid value: 10: must be less than or equal to previous value"));
+  EXPECT_THAT(change(deadline + "9", ""), testing::SizeIs(1));
+  EXPECT_THAT(change(grace + "30", grace + "31"), testing::SizeIs(1));
+
+  const std::string gate = R"(,"schedulingGates":[{"name":"g"}])";
+  EXPECT_THAT(change(gate, R"(,"nodeSelector":{"a":"b"})"), IsEmpty());
+  EXPECT_THAT(change("", R"(,"nodeSelector":{"a":"b"})"), testing::SizeIs(1));
+  EXPECT_THAT(change(gate, gate + R"(,"hostname":"h")"), testing::SizeIs(1)) << "a gate opens nothing else";
+  EXPECT_THAT(change("", gate), ElementsAre(testing::HasSubstr("only deletion is allowed")));
+}
+
 TEST(WorkloadRules, SelectorsTemplatesAndStrategies) {
   const auto deployment = [](const std::string& spec) {
     return wrong(object(R"({"metadata":{"name":"w","namespace":"d"},"spec":{)" + spec + "}}",

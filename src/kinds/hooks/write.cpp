@@ -27,6 +27,7 @@ std::vector<WriteHooks> make_table() {
       {.group = "",
        .resource = "pods",
        .prepare_create = write::create_pod,
+       .prepare_update = write::update_pod,
        .update_subresource = write::update_pod_subresource,
        .create_subresource = write::post_pod_subresource,
        .node_call = write::pod_node_call,

@@ -5,8 +5,9 @@
 
 namespace dure::kinds::write {
 
-// pod_write.cpp, pod_eviction.cpp
+// pod_write.cpp, pod_update.cpp, pod_eviction.cpp
 Status create_pod(WriteWorld& world, schema::Document& object);
+Status update_pod(WriteWorld& world, schema::Document& object, const schema::Document& old);
 Status update_pod_subresource(WriteWorld& world, std::string_view subresource, schema::Document& object,
                               const schema::Document& old);
 Result<SubresourceAction> post_pod_subresource(WriteWorld& world, std::string_view subresource,
