@@ -73,8 +73,9 @@ class HttpWatch : public Watcher, public std::enable_shared_from_this<HttpWatch>
   }
 
   Duration lifetime(const ApiRequest& request) {
+    constexpr int64_t longest = 1 << 30;  // seconds; more than a Duration holds would end the watch at once
     if (request.list.timeout_seconds && *request.list.timeout_seconds > 0)
-      return std::chrono::seconds(*request.list.timeout_seconds);
+      return std::chrono::seconds(std::min(*request.list.timeout_seconds, longest));
     const Duration least = state_->options.watch_timeout_min;
     return least + Duration(static_cast<int64_t>(state_->api.random() % static_cast<uint64_t>(least.count())));
   }

@@ -273,6 +273,8 @@ void serve_node_stream(const std::shared_ptr<Front::State>& state, ExchangePtr e
   if (interactive && dress == Dress::none) return answer_error(*exchange, {}, bad_request("Upgrade request required"));
   if (interactive && http.http_version != 1)
     return answer_error(*exchange, {}, bad_request("streams need HTTP/1.1: HTTP/2 has no upgrade"));
+  if (!wire::valid_request_line(http.method, call->target))
+    return answer_error(*exchange, {}, bad_request("a path that no request can carry"));
   auto stream = state->options.nodes->dial(call->node);
   if (!stream) {
     Error error = stream.error();

@@ -55,13 +55,15 @@ std::string verb_of(std::string_view method) {
   return lower(method);
 }
 
-bool is_true(std::string_view text) {
-  return text == "1" || text == "true" || text == "True" || text == "TRUE" || text == "t";
+// As upstream reads booleans: a parameter that is there is true unless it says otherwise.
+bool is_true(const Query& query, std::string_view name) {
+  const std::string_view text = query_value(query, name);
+  return query_has(query, name) && text != "0" && !equal_ignore_case(text, "false");
 }
 
 void collection_verb(Route& route, const Query& query) {
   if (!route.name.empty()) return;
-  if (route.verb == "get") route.verb = is_true(query_value(query, "watch")) ? "watch" : "list";
+  if (route.verb == "get") route.verb = is_true(query, "watch") ? "watch" : "list";
   if (route.verb == "delete") route.verb = "deletecollection";
 }
 
@@ -169,9 +171,9 @@ Status parse_list_options(const Query& query, ApiRequest& request) {
   list.continue_token = query_value(query, "continue");
   DURE_TRY(list.limit, integer_option(query, "limit", 0));
   if (list.limit < 0) list.limit = 0;
-  list.allow_watch_bookmarks = is_true(query_value(query, "allowWatchBookmarks"));
+  list.allow_watch_bookmarks = is_true(query, "allowWatchBookmarks");
   if (query_has(query, "sendInitialEvents"))
-    list.send_initial_events = is_true(query_value(query, "sendInitialEvents"));
+    list.send_initial_events = is_true(query, "sendInitialEvents");
   if (query_has(query, "timeoutSeconds")) {
     DURE_TRY(list.timeout_seconds, integer_option(query, "timeoutSeconds", 0));
   }
@@ -185,7 +187,7 @@ Status parse_delete_options(const Query& query, ApiRequest& request) {
   if (query_has(query, "propagationPolicy"))
     request.remove.propagation_policy = query_value(query, "propagationPolicy");
   if (query_has(query, "orphanDependents"))
-    request.remove.orphan_dependents = is_true(query_value(query, "orphanDependents"));
+    request.remove.orphan_dependents = is_true(query, "orphanDependents");
   return {};
 }
 
@@ -242,7 +244,7 @@ Status parse_options(const Query& query, ApiRequest& request) {
   if (request.field_manager.size() > 128)
     return fail(invalid("meta.k8s.io", "PatchOptions", "",
                         {{"FieldValueTooLong", "Too long: may not be more than 128 bytes", "fieldManager"}}));
-  request.force = is_true(query_value(query, "force"));
+  request.force = is_true(query, "force");
   if (request.verb == "delete" || request.verb == "deletecollection") DURE_CHECK(parse_delete_options(query, request));
   return parse_list_options(query, request);
 }

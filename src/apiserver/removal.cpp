@@ -89,6 +89,8 @@ void apply_propagation(Document& object, const DeleteOptions& options) {
   }
 }
 
+constexpr int64_t grace_max = 1 << 30;  // 34 years: no sum of times overflows
+
 int64_t grace_of(const Document& object) {
   const Node* grace = object.root()->find("metadata", "deletionGracePeriodSeconds");
   return grace ? grace->integer() : 0;
@@ -138,7 +140,7 @@ Result<Removal> plan_removal(const Served& served, const DeleteOptions& options,
   Document& object = removal.object;
   apply_propagation(object, options);
   int64_t grace = served.hooks->grace_seconds ? served.hooks->grace_seconds(object, options.grace_period_seconds) : 0;
-  grace = std::max<int64_t>(grace, 0);
+  grace = std::clamp<int64_t>(grace, 0, grace_max);
   const bool marked = is_being_deleted(object);
   if (!marked) {
     mark(object, world.now(), grace, served.keeps_generation);

@@ -236,6 +236,7 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
   Status patch() {
     auto now = current();
     if (!now) return fail(std::move(now).error());
+    warnings_.clear();  // those of an attempt that was overtaken
     Document base;
     if (request_.subresource == "scale") {
       DURE_TRY(base, read_scale(served_, now->document));
@@ -368,7 +369,6 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
     if (request_.dry_run) return answer_dry(std::move(removal.object), now.entry.mod_revision);
     if (removal.vanishes) return vanish(now, removal.object, world);
     if (!removal.changed) return answer_unchanged(now);
-    deleting_ = true;
     commit({now.entry.key, make_stored(removal.object), now.entry.mod_revision, stored_.durability()}, world);
     return {};
   }
@@ -558,7 +558,7 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
   std::vector<std::string> warnings_;
   int attempts_ = 0;
   std::optional<Document> body_;
-  bool generated_name_ = false, created_ = false, insists_ = false, patching_ = false, deleting_ = false;
+  bool generated_name_ = false, created_ = false, insists_ = false, patching_ = false;
   std::optional<std::string> success_;
   std::optional<Document> vanished_;
 };

@@ -26,7 +26,9 @@ TEST(Text, PercentAndNumbers) {
   EXPECT_EQ(percent_decode("%zz%"), "%zz%");
   EXPECT_EQ(percent_encode("a b/ü"), "a%20b%2F%C3%BC");
   EXPECT_EQ(parse_int("-12"), -12);
+  EXPECT_EQ(parse_int("+12"), 12);
   EXPECT_FALSE(parse_int("12x"));
+  EXPECT_FALSE(parse_int("+-12"));
   EXPECT_FALSE(parse_int(""));
   EXPECT_EQ(split("a,,b", ',').size(), 3u);
 }

@@ -256,6 +256,17 @@ TEST_F(Fixture, EventsOfTheSameThingAreCounted) {
   EXPECT_EQ(core::Event(events[1]).type(), "Warning");
 }
 
+TEST_F(Fixture, EventsOfLongTextsAndNamesArrive) {
+  auto recorder = EventRecorder::create(*server.client, server.executor, "tester");
+  const std::string name = std::string(199, 'n') + "-" + std::string(20, 'm');
+  recorder->normal(EventAbout::object(server.make(core::configmaps, map_named(name))), "Poked",
+                   std::string(1023, 'x') + "\u00fc and more");
+  settle();
+  const auto events = server.list(core::events);
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(core::Event(events[0]).message(), std::string(1023, 'x'));
+}
+
 TEST_F(Fixture, OneObjectCannotFloodEvents) {
   auto recorder = EventRecorder::create(*server.client, server.executor, "tester");
   const schema::Object map = server.make(core::configmaps, map_named("a"));

@@ -12,7 +12,7 @@ namespace dure::client {
 namespace {
 
 constexpr std::string_view json_type = "application/json";
-constexpr size_t event_bytes_max = 64 << 20;
+constexpr size_t event_bytes_max = 64 << 20, error_bytes_max = 1 << 20;
 
 std::string_view content_type(PatchType type) {
   switch (type) {
@@ -41,6 +41,8 @@ class WatchStream final : public std::enable_shared_from_this<WatchStream> {
 
   void on_data(std::string_view data) {
     std::lock_guard lock(mutex_);
+    if (!sink_) return;
+    if (status_ != 200 && buffer_.size() + data.size() > error_bytes_max) return;  // its beginning tells enough
     buffer_.append(data);
     if (status_ != 200) return;
     size_t start = 0;

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "client/object_meta.h"
 #include "kinds/views/core_v1.h"
+#include "schema/values.h"
 
 namespace dure::client {
 namespace {
@@ -80,23 +81,17 @@ std::string hex(int64_t value) {
   return text.empty() ? "0" : text;
 }
 
-std::string json_quoted(std::string_view text) {
-  static constexpr char digits[] = "0123456789abcdef";
-  std::string quoted = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      quoted += '\\';
-      quoted += c;
-    } else if (byte < 0x20) {
-      quoted += "\\u00";
-      quoted += digits[byte >> 4];
-      quoted += digits[byte & 15];
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + "\"";
+// The first characters of a text, whole ones.
+std::string_view first_bytes(std::string_view text, size_t bytes) {
+  if (text.size() <= bytes) return text;
+  while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xc0) == 0x80) --bytes;
+  return text.substr(0, bytes);
+}
+
+// Names have no '.' or '-' next to a '.'.
+std::string name_start(std::string_view name) {
+  name = name.substr(0, 200);
+  return std::string(name.substr(0, name.find_last_not_of("-.") + 1));
 }
 
 class Recorder final : public EventRecorder {
@@ -153,7 +148,7 @@ class Recorder final : public EventRecorder {
       state_->dropped.add();
       return;
     }
-    state_->waiting.push_back({about, std::string(type), std::string(reason), std::string(message.substr(0, 1024)),
+    state_->waiting.push_back({about, std::string(type), std::string(reason), std::string(first_bytes(message, 1024)),
                                state_->executor.wall_now()});
     if (state_->posted) return;
     state_->posted = true;
@@ -231,8 +226,10 @@ bool Recorder::State::combine_similar(Happening& happening) {
 }
 
 bool Recorder::State::raise_count(const Written& known, const Happening& happening) {
-  const std::string body = "{\"count\":" + std::to_string(known.count) + ",\"lastTimestamp\":\"" +
-                           format_time(happening.when) + "\",\"message\":" + json_quoted(happening.message) + "}";
+  std::string body = "{\"count\":" + std::to_string(known.count) + ",\"lastTimestamp\":\"" +
+                     format_time(happening.when) + "\",\"message\":";
+  schema::append_json_string(body, happening.message);
+  body += '}';
   return client.patch(kinds::core_v1::events, known.key, PatchType::merge, body).has_value();
 }
 
@@ -248,7 +245,7 @@ Result<Key> Recorder::State::write_new(const Happening& happening) {
 Result<Key> Recorder::State::write_named(const Happening& happening, int64_t name_time) {
   const EventAbout& about = happening.about;
   const Key key{about.namespace_.empty() ? "default" : about.namespace_,
-                about.name.substr(0, 200) + "." + hex(name_time)};
+                name_start(about.name) + "." + hex(name_time)};
   schema::Document event(*kinds::core_v1::events.type);
   auto set = [&](schema::Node* parent, std::string_view name, std::string_view value) {
     if (!value.empty()) event.set(event.member(parent, name), value);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "wire/client_call.h"
 #include "wire/connector.h"
+#include "wire/http1_parser.h"
 #include "wire/relay_stream.h"
 #include "wire/socket.h"
 
@@ -36,6 +37,8 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore> {
   void submit(std::shared_ptr<ClientCall> call) {
     if (call->dead()) return;
     if (closed_) return call->on_end(fail(connection_lost("the client was closed")));
+    if (!valid_request_line(call->request.method, call->request.target))
+      return call->on_end(fail(bad_request("a method or target that is none")));
     if (call->upgraded) return submit_upgrade(std::move(call));
     for (const auto& connection : connections_)
       if (connection->can_take()) return connection->submit(std::move(call));
@@ -49,6 +52,7 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore> {
   void close() {
     closed_ = true;
     attempts_.clear();
+    next_attempt_.reset();
     const Error why = connection_lost("the client was closed");
     for (const auto& call : std::exchange(waiting_, {})) call->on_end(fail(why));
     for (const auto& connection : std::exchange(connections_, {})) connection->close(why);
@@ -68,7 +72,7 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore> {
                       http1_connections_max - std::min(http1_connections_max, connections_.size()));
     };
     // An attempt may also fail at once, with calls left that wait for a connection that is alive (or not yet known to be
-    // over): the next turn comes with that connection's end.
+    // over): the next turn comes with that connection's end, or in a moment.
     for (const uint64_t failed = failed_; failed == failed_ && attempts_.size() < wanted();) {
       const uint64_t id = ++last_attempt_;
       attempts_[id] = nullptr;
@@ -87,8 +91,13 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore> {
     if (closed_) return;
     if (!opened) {
       ++failed_;
-      // With another connection alive the calls may still get their turn there.
-      if (!connections_.empty()) return;
+      // With another connection alive the calls may still get their turn there, before the next attempt.
+      if (!connections_.empty()) {
+        next_attempt_ = loop.after(1s, [weak = weak_from_this()] {
+          if (const auto self = weak.lock()) self->open_more();
+        });
+        return;
+      }
       for (const auto& call : std::exchange(waiting_, {})) call->on_end(fail(opened.error()));
       return;
     }
@@ -162,6 +171,7 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore> {
   std::list<std::shared_ptr<ClientConnection>> connections_, upgrading_;
   std::deque<std::shared_ptr<ClientCall>> waiting_;
   std::unordered_map<uint64_t, std::unique_ptr<run::Timer>> attempts_, attempts_upgrade_;
+  std::unique_ptr<run::Timer> next_attempt_;
   uint64_t last_attempt_ = 0, failed_ = 0;
   bool closed_ = false;
 };

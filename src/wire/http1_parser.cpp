@@ -1,5 +1,6 @@
 #include "wire/http1_parser.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
@@ -123,6 +124,10 @@ bool valid_header_value(std::string_view value) {
   for (const unsigned char c : value)
     if ((c < 0x20 && c != '\t') || c == 0x7f) return false;
   return true;
+}
+bool valid_request_line(std::string_view method, std::string_view target) {
+  const auto ends_it = [](unsigned char c) { return c <= 0x20 || c == 0x7f; };
+  return is_token(method) && !target.empty() && std::none_of(target.begin(), target.end(), ends_it);
 }
 bool valid_header_name(std::string_view name) { return is_token(name); }
 

@@ -70,6 +70,7 @@ void write_http1_request_head(std::string& out, std::string_view method, std::st
 void write_http1_response_head(std::string& out, int status, const Headers& headers, std::string_view framing_header);
 void write_chunk_head(std::string& out, size_t size);
 std::string_view reason_phrase(int status);
+bool valid_request_line(std::string_view method, std::string_view target);
 // No CR, LF or NUL: a value with these would be another header on the wire.
 bool valid_header_value(std::string_view value);
 bool valid_header_name(std::string_view name);

@@ -319,6 +319,45 @@ TEST(Tunnel, ADiallerThatFailsAtOnceDoesNotHoldTheLoopUp) {
   quick.join();
 }
 
+// A connection that is busy for hours, as one that follows a log, keeps nobody waiting for its end.
+TEST(Tunnel, ACallWhoseConnectionFailedIsTriedAgain) {
+  run::LoopThread one("one");
+  std::shared_ptr<Exchange> first;
+  Log log;
+  int dials = 0;
+  const auto client = HttpClient::over_streams(one.loop(), "node-1", [&](auto done) {
+    if (++dials == 2) return done(fail(unavailable("the tunnel is down")));
+    auto [a, b] = stream_pair(one.loop(), one.loop());
+    serve_stream(std::make_unique<PlainStream>(std::move(b)), std::make_shared<Peer>(),
+                 [&](std::shared_ptr<Exchange> exchange) {
+                   if (exchange->request().target != "/slow") return exchange->respond(Response{.body = "quick"});
+                   first = std::move(exchange);
+                   log.add("slow");
+                 });
+    done(std::unique_ptr<Stream>(std::make_unique<PlainStream>(std::move(a))));
+  });
+  const auto slow = client->stream({.target = "/slow"}, {});
+  ASSERT_TRUE(log.wait_for("slow"));
+  const auto quick = client->call({.target = "/quick"}, {.timeout = 10s});
+  ASSERT_TRUE(quick) << quick.error().message;
+  EXPECT_EQ(quick->body, "quick");
+  run_on(one.loop(), [&] { first.reset(); });
+}
+
+TEST(Tunnel, ARequestIsOneRequest) {
+  run::LoopThread one("one");
+  const auto client = HttpClient::over_streams(one.loop(), "node-1", [](auto done) {
+    ADD_FAILURE() << "dialled";
+    done(fail(unavailable("nobody there")));
+  });
+  const auto target = client->call({.target = "/logs/ HTTP/1.1\r\n\r\nPOST /exec"});
+  ASSERT_FALSE(target);
+  EXPECT_EQ(target.error().code, 400);
+  const auto method = client->upgrade({.method = "GET /other", .target = "/"});
+  ASSERT_FALSE(method);
+  EXPECT_EQ(method.error().code, 400);
+}
+
 TEST(Tls, SilentDialAndServerName) {
   TestServer server([](std::shared_ptr<Exchange> exchange) {
     exchange->respond(Response{.body = exchange->request().peer->address});

@@ -61,7 +61,7 @@ void Auth::Feed::ended(Error why) {
   log(LogLevel::warn, "apiserver", "authorization reads its objects anew",
       {{"resource", std::string(row_.resource)}, {"why", why.message}});
   // Not from inside the subscription's own callback.
-  again_ = executor_.after(100ms, [this] {
+  again_ = later_.after(100ms, [this] {
     if (auto status = start(); !status) ended(status.error());
   });
 }

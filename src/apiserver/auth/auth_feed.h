@@ -7,13 +7,15 @@
 #include <string>
 
 #include "apiserver/auth/auth.h"
+#include "run/gate.h"
 
 namespace dure::apiserver {
 
 class Auth::Feed : public Watcher {
  public:
   Feed(Auth& auth, Api& api, run::Executor& executor, const Served& served, const Followed& row)
-      : auth_(auth), api_(api), executor_(executor), served_(served), row_(row) {}
+      : auth_(auth), api_(api), executor_(executor), later_(executor), served_(served), row_(row) {}
+  ~Feed() override { later_.close(); }
 
   Status start();
 
@@ -29,6 +31,7 @@ class Auth::Feed : public Watcher {
   Auth& auth_;
   Api& api_;
   run::Executor& executor_;
+  run::Gate later_;
   const Served& served_;
   const Followed& row_;
   std::set<std::string, std::less<>> known_;  // keys
