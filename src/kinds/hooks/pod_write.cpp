@@ -38,14 +38,6 @@ Error pod_conflict(std::string_view what, std::string_view name, std::string why
   return conflict(what, name, why);
 }
 
-// Makes everything but `keep` what it is in `old`.
-void restore(Document& object, const Document& old, std::string_view part) {
-  if (const Node* before = old.root()->find(part))
-    object.copy(object.member(object.root(), part), before);
-  else
-    object.erase(object.root(), part);
-}
-
 // A scheduling decision: spec.nodeName once, labels and annotations of the Binding come along.
 Result<SubresourceAction> bind(WriteWorld& world, Document& object, const Document& body) {
   Pod pod(object);
