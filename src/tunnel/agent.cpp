@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <optional>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "tunnel/hub.h"
 #include "wire/dial_plan.h"
 
@@ -105,7 +107,7 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     uint32_t number = 0;
     {
       const std::lock_guard lock(mutex_);
-      if (!mux_ || mux_->closed()) return fail(down());
+      if (!mux_ || !mux_->up()) return fail(down());
       mux = mux_;
       number = table_.number_of(node);
     }
@@ -122,7 +124,7 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     std::shared_ptr<Mux> mux;
     {
       const std::lock_guard lock(mutex_);
-      if (!mux_ || mux_->closed()) return fail(down());
+      if (!mux_ || !mux_->up()) return fail(down());
       mux = mux_;
     }
     return mux->open();
@@ -139,7 +141,7 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
 
   bool idle() const {
     const std::lock_guard lock(mutex_);
-    return !stopped_ && (!mux_ || mux_->closed());
+    return !stopped_ && (!mux_ || !mux_->up());
   }
 
   // --- Dialling: a round goes through all ways; loop thread.
@@ -176,6 +178,10 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     request.target = std::string(tunnel_path);
     request.headers.set("upgrade", tunnel_protocol);
     if (way.proxy) request.headers.set("dure-via-proxy", "1");
+    if (const auto received = records_received()) {
+      request.headers.set(session_header, session_);
+      request.headers.set(received_header, std::to_string(*received));
+    }
     Try& attempt = tries_[id];
     attempt.way = way;
     attempt.http = std::move(*http);
@@ -185,6 +191,17 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
         });
   }
 
+  // Of the session that waits for a connection; nothing when there is none.
+  std::optional<uint64_t> records_received() const {
+    std::optional<uint64_t> out;
+    if (const auto mux = session()) mux->hold(std::nullopt, [&](std::optional<uint64_t> received) { out = received; });
+    return out;
+  }
+  std::shared_ptr<Mux> session() const {
+    const std::lock_guard lock(mutex_);
+    return mux_;
+  }
+
   void answered(uint64_t id, Result<wire::HttpClient::Upgraded> upgraded) {
     const auto found = tries_.find(id);
     if (found == tries_.end()) return;
@@ -192,13 +209,30 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     // Not inside its own call.
     loop_.post([over = std::make_shared<Try>(std::move(found->second))] {});
     tries_.erase(found);
-    if (!upgraded) return failed(way, upgraded.error());
+    if (!upgraded) {
+      // It cannot go on with us: the next try is for a new session.
+      if (const auto mux = session(); mux && upgraded.error().code == 409) mux->close();
+      return failed(way, upgraded.error());
+    }
     if (!idle()) return;
     loop_.post([others = std::make_shared<std::map<uint64_t, Try>>(std::exchange(tries_, {}))] {});
     timer_.reset();
     plan_.worked(way);
     source_ = host_of_address(upgraded->stream->local_address());
-    log(LogLevel::info, "tunnel", "connected", {{"server", way.text()}, {"from", source_.text()}});
+    const auto their_count = parse_int(upgraded->headers.get(received_header));
+    const auto mux = session();
+    const bool resumes = their_count && *their_count >= 0 && mux && !mux->closed();
+    log(LogLevel::info, "tunnel", "connected",
+        {{"server", way.text()}, {"from", source_.text()}, {"again", resumes ? "yes" : "no"}});
+    if (mux && !resumes) mux->close();
+    lost_ = false;
+    since_ = loop_.now();
+    if (resumes) {
+      mux->resume(std::move(upgraded->stream), static_cast<uint64_t>(*their_count));
+      if (mux->up()) stands();
+      return;
+    }
+    session_ = upgraded->headers.get(session_header);
     adopt(std::move(upgraded->stream));
   }
 
@@ -236,10 +270,10 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
       mux = mux_;
     }
     plan_.reset();
-    if (mux && !mux->closed()) {
+    if (mux && mux->up()) {
       if (!source_.is_unspecified() && std::find(own.begin(), own.end(), source_) == own.end()) {
         log(LogLevel::info, "tunnel", "the address of the connection is gone", {{"address", source_.text()}});
-        return mux->close();  // its end dials again
+        return mux->drop(Error{502, "TunnelClosed", "its address is gone"});  // then we dial again
       }
       return mux->suspect();
     }
@@ -259,8 +293,12 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     callbacks.on_packets = [weak = weak_from_this()](const MuxCore::Packets& packets) {
       if (const auto me = weak.lock()) me->packets(packets);
     };
+    callbacks.on_down = [weak = weak_from_this()](const Error& why) {
+      if (const auto me = weak.lock()) me->lost(why);
+    };
+    // With a connection: the session was given up, and lost it with that.
     callbacks.on_end = [weak = weak_from_this()](const Error& why) {
-      if (const auto me = weak.lock()) me->ended(why);
+      if (const auto me = weak.lock()) me->lost(why);
     };
     begin(Mux::start(std::move(connection), true, std::move(callbacks)));
   }
@@ -282,21 +320,31 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
         if (const auto over = mux.lock()) over->close();
       }
     };
+    callbacks.on_drained = [weak = weak_from_this()] {
+      if (const auto me = weak.lock(); me && me->report_waits_) me->send_report();
+    };
     control_->stream->start(std::move(callbacks));
     {
       const std::lock_guard lock(mutex_);
       if (stopped_) return mux->close();
       table_.forget_numbers();
       mux_ = mux;
+    }
+    send_report();
+    stands();
+  }
+
+  void stands() {
+    {
+      const std::lock_guard lock(mutex_);
       trouble_.clear();
     }
     said_.clear();
     round_trouble_.clear();
-    since_ = loop_.now();
-    send_report();
     tell(options_.on_change, true);
   }
 
+  // One at a time: what changes while one is on its way, or waits for a connection, is gathered into the next.
   void send_report() {
     SharedBytes message;
     {
@@ -305,7 +353,9 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
       if (report_.empty()) return;
       message = SharedBytes(framed(report_));
     }
-    if (control_) control_->stream->write(std::move(message));
+    if (!control_) return;
+    report_waits_ = control_->stream->unsent() > 0;
+    if (!report_waits_) control_->stream->write(std::move(message));
   }
 
   Status heard(Control& control, std::string_view bytes) {
@@ -336,8 +386,10 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     }
   }
 
-  void ended(const Error& why) {
-    const auto control = std::exchange(control_, nullptr);
+  // The connection is lost, or the session with it; once for each connection.
+  void lost(const Error& why) {
+    if (session_is_over()) control_.reset();
+    if (std::exchange(lost_, true)) return;
     const bool held = loop_.now() - since_ > kHeldAWhile;
     {
       const std::lock_guard lock(mutex_);
@@ -349,6 +401,10 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     tell(options_.on_change, false);
     // A server that takes and drops connections at once is not asked in a circle.
     wait(held ? Duration::zero() : plan_.pause(), [](Dialler& me) { me.begin_round(); });
+  }
+  bool session_is_over() const {
+    const auto mux = session();
+    return !mux || mux->closed();
   }
 
   // Whatever the owner is called back with; loop thread. It may destroy the tunnel inside.
@@ -373,7 +429,9 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
   std::map<uint64_t, Try> tries_;
   std::unique_ptr<run::Timer> timer_;
   std::shared_ptr<Control> control_;
-  Ip source_;  // of the connection
+  Ip source_;            // of the connection
+  std::string session_;  // as the server calls it
+  bool lost_ = true, report_waits_ = false;
   Monotonic since_{}, said_at_{};
   std::map<std::string, std::string> round_trouble_;  // by way; of the last time each was tried
   std::string said_;

@@ -1,12 +1,15 @@
 #include "tunnel/hub.h"
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 
 #include "base/log.h"
 #include "base/metric.h"
+#include "base/text.h"
 #include "tunnel/rendezvous.h"
 #include "wire/rate_limit.h"
 
@@ -34,15 +37,23 @@ void refuse(const std::shared_ptr<wire::Exchange>& exchange, int status, std::st
   exchange->respond(std::move(response));
 }
 
-// One tunnel as the hub knows it. What is not const belongs to the loop of its connection.
+// One tunnel as the hub knows it. What is not const belongs to the loop of its first connection.
 struct Tunnel {
-  std::string node;
-  std::shared_ptr<const wire::Peer> peer;
+  std::string node, session;
+  std::shared_ptr<const wire::Peer> peer;  // of the present connection
   uint32_t number = 0;
   std::weak_ptr<Mux> mux;
   std::unique_ptr<wire::Stream> control;
   MessageReader reader;
   wire::RateLimit reports{kReportsBurst, kReportsPerSecond};
+};
+
+// Who asks for a tunnel.
+struct Guest {
+  std::shared_ptr<wire::Exchange> exchange;
+  std::string node;
+  std::shared_ptr<const wire::Peer> peer;
+  bool via_proxy = false;
 };
 
 // Packets of one read, by whom they are for.
@@ -59,31 +70,16 @@ class Hub::Switchboard : public std::enable_shared_from_this<Switchboard> {
  public:
   explicit Switchboard(std::vector<std::string> servers) : core_(std::move(servers)) {}
 
-  void admit(const std::string& node, std::shared_ptr<const wire::Peer> peer, bool via_proxy,
-             std::unique_ptr<wire::Stream> stream) {
-    auto tunnel = std::make_shared<Tunnel>();
-    tunnel->node = node;
-    tunnel->peer = std::move(peer);
-    const Ip observed = ip_of(tunnel->peer->address);
-    std::shared_ptr<Mux> mux, former;
-    {
-      const std::lock_guard lock(mutex_);
-      const auto number = core_.connect(node, observed, via_proxy);
-      if (!number) {
-        log(LogLevel::error, "tunnel", "tunnel refused", {{"node", node}, {"why", number.error().message}});
-        return;
-      }
-      tunnel->number = *number;
-      // Its callbacks come on the connection's loop, which may be running: they wait for this lock.
-      mux = Mux::start(std::move(stream), false, callbacks(tunnel));
-      tunnel->mux = mux;
-      former = std::exchange(nodes_[node], {tunnel, mux}).mux;
-      routes_[*number] = mux;
-    }
-    log(LogLevel::info, "tunnel", "node connected",
-        {{"node", node}, {"from", tunnel->peer->address}, {"again", former ? "yes" : "no"}});
-    if (former) former->close();
-    distribute();
+  // The node's own session goes on, or a new one begins.
+  void admit(Guest guest) {
+    const std::string_view session = guest.exchange->request().headers.get(session_header);
+    const auto received = parse_int(guest.exchange->request().headers.get(received_header));
+    const Entry entry = session.empty() ? Entry() : find_session(guest.node, session);
+    if (!entry.mux || !received || *received < 0) return begin_session(guest);
+    const auto count = static_cast<uint64_t>(*received);
+    entry.mux->hold(count, [me = shared_from_this(), entry, guest, count](std::optional<uint64_t> ours) {
+      guest.exchange->loop().post([me, entry, guest, count, ours] { me->go_on(entry, guest, count, ours); });
+    });
   }
 
   bool may_come(const std::string& node, Monotonic now) {
@@ -95,7 +91,7 @@ class Hub::Switchboard : public std::enable_shared_from_this<Switchboard> {
   std::shared_ptr<Mux> find(std::string_view node) const {
     const std::lock_guard lock(mutex_);
     const auto found = nodes_.find(node);
-    return found == nodes_.end() || found->second.mux->closed() ? nullptr : found->second.mux;
+    return found == nodes_.end() || !found->second.mux->up() ? nullptr : found->second.mux;
   }
 
   void serve_api(wire::Handler api, wire::ServerLimits limits) {
@@ -120,6 +116,77 @@ class Hub::Switchboard : public std::enable_shared_from_this<Switchboard> {
     std::shared_ptr<Mux> mux;
   };
 
+  Entry find_session(const std::string& node, std::string_view session) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = nodes_.find(node);
+    const bool known =
+        found != nodes_.end() && found->second.tunnel->session == session && !found->second.mux->closed();
+    return known ? found->second : Entry();
+  }
+
+  void begin_session(const Guest& guest) {
+    auto tunnel = std::make_shared<Tunnel>();
+    tunnel->node = guest.node;
+    tunnel->session = new_session(guest.exchange->loop().wall_now());
+    tunnel->peer = guest.peer;
+    auto stream = upgrade(guest, tunnel->session, std::nullopt);
+    if (!stream) return;
+    std::shared_ptr<Mux> mux, former;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto number = core_.connect(guest.node, ip_of(guest.peer->address), guest.via_proxy);
+      if (!number) {
+        log(LogLevel::error, "tunnel", "tunnel refused", {{"node", guest.node}, {"why", number.error().message}});
+        return;
+      }
+      tunnel->number = *number;
+      // Its callbacks come on the connection's loop, which may be running: they wait for this lock.
+      mux = Mux::start(std::move(stream), false, callbacks(tunnel));
+      tunnel->mux = mux;
+      former = std::exchange(nodes_[guest.node], {tunnel, mux}).mux;
+      routes_[*number] = mux;
+    }
+    log(LogLevel::info, "tunnel", "node connected",
+        {{"node", guest.node}, {"from", guest.peer->address}, {"again", former ? "yes" : "no"}});
+    if (former) former->close();
+    distribute();
+  }
+
+  // On the loop of the new connection; the session waits for it.
+  void go_on(const Entry& entry, const Guest& guest, uint64_t theirs, std::optional<uint64_t> ours) {
+    if (!ours) return refuse(guest.exchange, 409, "this session went on without you; begin a new one");
+    auto stream = upgrade(guest, entry.tunnel->session, ours);
+    if (!stream) return;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = nodes_.find(guest.node);
+      if (found == nodes_.end() || found->second.tunnel != entry.tunnel) return;
+      if (!core_.connect(guest.node, ip_of(guest.peer->address), guest.via_proxy)) return;
+      routes_[entry.tunnel->number] = entry.mux;
+    }
+    log(LogLevel::info, "tunnel", "node goes on", {{"node", guest.node}, {"from", guest.peer->address}});
+    entry.mux->loop().post([entry, peer = guest.peer, theirs, stream = std::move(stream)]() mutable {
+      entry.tunnel->peer = std::move(peer);
+      entry.mux->resume(std::move(stream), theirs);
+    });
+    distribute();
+  }
+
+  // No other process of this server gives the same name: it is made of when, and of how many there were.
+  std::string new_session(WallTime now) { return std::to_string(now.nanoseconds) + "-" + std::to_string(++sessions_); }
+
+  static std::unique_ptr<wire::Stream> upgrade(const Guest& guest, const std::string& session,
+                                               std::optional<uint64_t> received) {
+    wire::Headers headers;
+    headers.set("upgrade", tunnel_protocol);
+    headers.set("connection", "Upgrade");
+    headers.set(session_header, session);
+    if (received) headers.set(received_header, std::to_string(*received));
+    auto stream = guest.exchange->upgrade(std::move(headers));
+    if (!stream) refuse(guest.exchange, 505, "the tunnel needs HTTP/1.1");
+    return stream;
+  }
+
   Mux::Callbacks callbacks(const std::shared_ptr<Tunnel>& tunnel) {
     Mux::Callbacks out;
     out.on_stream = [weak = weak_from_this(), tunnel](std::unique_ptr<wire::Stream> stream) {
@@ -127,6 +194,9 @@ class Hub::Switchboard : public std::enable_shared_from_this<Switchboard> {
     };
     out.on_packets = [weak = weak_from_this(), tunnel](const MuxCore::Packets& packets) {
       if (const auto me = weak.lock()) me->forward(*tunnel, packets);
+    };
+    out.on_down = [weak = weak_from_this(), tunnel](const Error& why) {
+      if (const auto me = weak.lock()) me->lost(*tunnel, why);
     };
     out.on_end = [weak = weak_from_this(), tunnel](const Error& why) {
       tunnel->control.reset();
@@ -257,6 +327,19 @@ class Hub::Switchboard : public std::enable_shared_from_this<Switchboard> {
     out.mux->send_packets(std::move(out.frames), out.count);
   }
 
+  // Its streams wait; everybody else hears that it is not connected.
+  void lost(const Tunnel& tunnel, const Error& why) {
+    log(LogLevel::info, "tunnel", "the connection of a node is lost", {{"node", tunnel.node}, {"why", why.message}});
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = nodes_.find(tunnel.node);
+      if (found == nodes_.end() || found->second.tunnel.get() != &tunnel) return;
+      routes_.erase(tunnel.number);
+      core_.disconnect(tunnel.node);
+    }
+    distribute();
+  }
+
   void ended(const Tunnel& tunnel, const Error& why) {
     log(LogLevel::info, "tunnel", "node disconnected", {{"node", tunnel.node}, {"why", why.message}});
     {
@@ -277,6 +360,7 @@ class Hub::Switchboard : public std::enable_shared_from_this<Switchboard> {
   std::unordered_map<uint32_t, std::shared_ptr<Mux>> routes_;
   std::map<std::string, wire::RateLimit, std::less<>> connects_;
   RendezvousCore core_;
+  std::atomic<uint64_t> sessions_ = 0;
 };
 
 Hub::Hub(std::vector<std::string> servers) : board_(std::make_shared<Switchboard>(std::move(servers))) {}
@@ -292,13 +376,7 @@ void Hub::accept(const std::shared_ptr<wire::Exchange>& exchange, const std::str
         {{"node", node}, {"from", peer->address}});
     return refuse(exchange, 429, "this node connects too often");
   }
-  const bool via_proxy = asked.get("dure-via-proxy") == "1";
-  wire::Headers headers;
-  headers.set("upgrade", tunnel_protocol);
-  headers.set("connection", "Upgrade");
-  auto stream = exchange->upgrade(std::move(headers));
-  if (!stream) return refuse(exchange, 505, "the tunnel needs HTTP/1.1");
-  board_->admit(node, peer, via_proxy, std::move(stream));
+  board_->admit({exchange, node, peer, asked.get("dure-via-proxy") == "1"});
 }
 
 Result<std::unique_ptr<wire::Stream>> Hub::dial(std::string_view node) {

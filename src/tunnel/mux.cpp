@@ -7,6 +7,7 @@
 
 #include "tunnel/packet_queue.h"
 #include "wire/out_queue.h"
+#include "wire/stream_pipe.h"
 
 namespace dure::tunnel {
 namespace {
@@ -19,20 +20,23 @@ struct StreamState;
 // All state belongs to the connection's loop; calls from other threads are posted there.
 class MuxOverStream final : public Mux {
  public:
-  MuxOverStream(std::unique_ptr<wire::Stream> connection, bool dialled, Callbacks callbacks, Heartbeat::Limits limits)
-      : connection_(std::move(connection)),
-        loop_(connection_->loop()),
+  MuxOverStream(run::Loop& loop, bool dialled, Callbacks callbacks, Link::Limits limits)
+      : loop_(loop),
         core_(dialled),
         callbacks_(std::make_shared<Callbacks>(std::move(callbacks))),
-        heart_(dialled, loop_.now(), limits) {}
+        link_(loop, dialled, limits) {}
 
-  void begin();
+  void begin(std::unique_ptr<wire::Stream> connection);
   Result<std::unique_ptr<wire::Stream>> open() override;
   void send_packets(std::string frames, size_t count) override;
+  void hold(std::optional<uint64_t> peer_received, std::function<void(std::optional<uint64_t>)> then) override;
+  void resume(std::unique_ptr<wire::Stream> connection, uint64_t peer_received) override;
+  void drop(Error why) override;
   void suspect() override;
   void close() override;
   bool closed() const override { return closed_; }
-  bool alive() const override { return !closed_ && alive_; }
+  bool up() const override { return !closed_ && link_.up(); }
+  bool alive() const override { return !closed_ && link_.alive(); }
   size_t held_bytes() const override { return held_; }
   run::Loop& loop() override { return loop_; }
 
@@ -50,7 +54,7 @@ class MuxOverStream final : public Mux {
   }
 
  private:
-  void received(std::string_view bytes);
+  void read();
   void deliver();
   void opened(uint32_t id);
   void event(const MuxCore::Event& event);
@@ -58,21 +62,17 @@ class MuxOverStream final : public Mux {
   bool packet_turn();
   void flush();
   void end(Error why);
-  void beat();
   std::shared_ptr<MuxOverStream> self() { return std::static_pointer_cast<MuxOverStream>(shared_from_this()); }
 
-  std::unique_ptr<wire::Stream> connection_;
   run::Loop& loop_;
   MuxCore core_;
   std::shared_ptr<const Callbacks> callbacks_;  // shared with a call that is running when the end comes
   std::map<uint32_t, std::weak_ptr<StreamState>> streams_;
   std::deque<std::shared_ptr<StreamState>> turns_;
   PacketQueue packets_;  // any thread
-  std::unique_ptr<run::Timer> timer_;
-  Heartbeat heart_;
-  uint32_t beats_ = 0;
+  Link link_;
   bool pumping_ = false, packets_wait_ = false;
-  std::atomic<bool> closed_ = false, alive_ = true;
+  std::atomic<bool> closed_ = false;
   std::atomic<size_t> held_ = 0;
 };
 
@@ -250,38 +250,29 @@ class MuxStream final : public wire::Stream {
   std::shared_ptr<StreamState> state_;
 };
 
-void MuxOverStream::begin() {
-  on_loop([me = self()] {
-    std::weak_ptr<MuxOverStream> weak = me;
-    wire::Stream::Callbacks callbacks;
-    callbacks.on_data = [weak](std::string_view bytes) {
-      if (auto mux = weak.lock()) mux->received(bytes);
+void MuxOverStream::begin(std::unique_ptr<wire::Stream> connection) {
+  on_loop([me = self(), connection = std::move(connection)]() mutable {
+    Link::Callbacks callbacks;
+    callbacks.on_payload = [me = me.get()](std::string_view bytes) { return me->core_.feed(bytes); };
+    callbacks.on_read = [me = me.get()] { me->read(); };
+    callbacks.on_room = [me = me.get()] { me->pump(); };
+    callbacks.on_down = [me = me.get()](const Error& why) {
+      const auto callbacks = me->callbacks_;
+      if (callbacks && callbacks->on_down) callbacks->on_down(why);
     };
-    callbacks.on_end = [weak] {
-      if (auto mux = weak.lock()) mux->end(Error{502, "TunnelClosed", "the peer closed the tunnel"});
-    };
-    callbacks.on_close = [weak](Error why) {
-      if (auto mux = weak.lock()) mux->end(std::move(why));
-    };
-    callbacks.on_drained = [weak] {
-      if (auto mux = weak.lock()) mux->pump();
-    };
-    me->connection_->start(std::move(callbacks));
-    me->beat();
+    callbacks.on_over = [me = me.get()](const Error& why) { me->end(why); };
+    me->link_.start(me, std::move(callbacks));
+    me->link_.attach(std::move(connection), 0);
   });
 }
 
-void MuxOverStream::received(std::string_view bytes) {
+void MuxOverStream::read() {
   const auto keep = self();
-  heart_.heard(loop_.now());
-  alive_ = true;
-  Status fed = core_.feed(bytes);
   const MuxCore::Packets packets = core_.take_packets();
   const auto callbacks = callbacks_;
   if (!packets.empty() && callbacks && callbacks->on_packets) callbacks->on_packets(packets);
   deliver();
   pump();
-  if (!fed) end(std::move(fed.error()));
 }
 
 void MuxOverStream::deliver() {
@@ -340,7 +331,7 @@ void MuxOverStream::pump() {
   const auto keep = self();
   pumping_ = true;
   bool more = true;
-  while (more && !closed_ && connection_->unsent() + core_.output_bytes() < kAheadMax) {
+  while (more && !closed_ && core_.output_bytes() < kAheadMax && link_.room(kAheadMax - core_.output_bytes())) {
     more = stream_turn();
     more = packet_turn() || more;
     if (core_.output_bytes() >= kPieceBytes) flush();
@@ -368,15 +359,13 @@ bool MuxOverStream::packet_turn() {
   packets_wait_ = !frames.empty();
   if (!packets_wait_) return false;
   flush();
-  heart_.sent(loop_.now());
-  connection_->write(SharedBytes(std::move(frames)));
+  link_.send_loose(frames);
   return true;
 }
 
 void MuxOverStream::flush() {
   if (closed_ || core_.output_bytes() == 0) return;
-  heart_.sent(loop_.now());
-  connection_->write(SharedBytes(core_.take_output()));
+  link_.send(core_.take_output());
 }
 
 void MuxOverStream::send_packets(std::string frames, size_t count) {
@@ -389,38 +378,36 @@ void MuxOverStream::send_packets(std::string frames, size_t count) {
   });
 }
 
-void MuxOverStream::beat() {
-  if (closed_) return;
-  const Monotonic now = loop_.now();
-  switch (heart_.act(now)) {
-    case Heartbeat::Act::dead:
-      return end(Error{504, "TunnelSilent", "the peer does not answer any more"});
-    case Heartbeat::Act::ping:
-      core_.ping(++beats_);
-      flush();
-      break;
-    case Heartbeat::Act::nothing:
-      break;
-  }
-  alive_ = heart_.alive(now);
-  timer_ = loop_.after(heart_.due() - now, [weak = std::weak_ptr(self())] {
-    if (const auto mux = weak.lock()) mux->beat();
+void MuxOverStream::suspect() {
+  on_loop([me = self()] { me->link_.suspect(); });
+}
+
+void MuxOverStream::drop(Error why) {
+  on_loop([me = self(), why = std::move(why)]() mutable { me->link_.down(std::move(why)); });
+}
+
+void MuxOverStream::hold(std::optional<uint64_t> peer_received, std::function<void(std::optional<uint64_t>)> then) {
+  on_loop([me = self(), peer_received, then = std::move(then)] {
+    if (me->closed_ || (peer_received && !me->link_.can_resume(*peer_received))) return then(std::nullopt);
+    me->link_.down(Error{502, "TunnelReplaced", "the peer made a new connection"});
+    then(me->link_.received());
   });
 }
 
-void MuxOverStream::suspect() {
-  on_loop([me = self()] {
+void MuxOverStream::resume(std::unique_ptr<wire::Stream> connection, uint64_t peer_received) {
+  on_loop([me = self(), connection = wire::rehome(std::move(connection), loop_), peer_received]() mutable {
     if (me->closed_) return;
-    me->heart_.suspect(me->loop_.now());
-    me->beat();
+    if (!me->link_.can_resume(peer_received))
+      return me->end(Error{502, "MuxBroken", "the peer has records that were not sent"});
+    me->link_.attach(std::move(connection), peer_received);
+    me->pump();
   });
 }
 
 void MuxOverStream::end(Error why) {
   if (closed_.exchange(true)) return;
   const auto keep = self();
-  timer_.reset();
-  connection_->close();
+  link_.close();
   turns_.clear();
   const auto streams = std::exchange(streams_, {});
   for (const auto& [id, weak] : streams)
@@ -452,9 +439,10 @@ Result<std::unique_ptr<wire::Stream>> MuxOverStream::open() {
 }  // namespace
 
 std::shared_ptr<Mux> Mux::start(std::unique_ptr<wire::Stream> connection, bool dialled, Callbacks callbacks,
-                                Heartbeat::Limits limits) {
-  auto mux = std::make_shared<MuxOverStream>(std::move(connection), dialled, std::move(callbacks), limits);
-  mux->begin();
+                                Link::Limits limits) {
+  run::Loop& loop = connection->loop();
+  auto mux = std::make_shared<MuxOverStream>(loop, dialled, std::move(callbacks), limits);
+  mux->begin(std::move(connection));
   return mux;
 }
 

@@ -91,16 +91,6 @@ Status MuxCore::on_frame(Type type, uint32_t id, uint32_t number, std::string_vi
     case kReset:
       if (streams_.erase(id)) events_.push_back({Event::Kind::reset, id});
       return {};
-    case kPing:
-      frame(kPong, 0, number);
-      return {};
-    case kPong:
-      events_.push_back({Event::Kind::pong, 0, {}, number});
-      return {};
-    case kGoaway:
-      refused_ = true;
-      events_.push_back({Event::Kind::goaway});
-      return {};
     case kPacket:
       break;  // taken before
   }
@@ -111,7 +101,7 @@ Status MuxCore::on_open(uint32_t id, uint32_t number) {
   // The peer's ids have the other parity and only grow.
   if (id == 0 || id % 2 == next_ % 2 || id <= highest_peer_) return broken("stream id " + std::to_string(id));
   highest_peer_ = id;
-  if (refused_ || streams_.size() >= streams_max) {
+  if (streams_.size() >= streams_max) {
     frame(kReset, id, kRefused);
     return {};
   }
@@ -147,7 +137,7 @@ bool MuxCore::next_event(Event& event) {
 }
 
 uint32_t MuxCore::open() {
-  if (refused_ || streams_.size() >= streams_max || next_ > UINT32_MAX - 2) return 0;
+  if (streams_.size() >= streams_max || next_ > UINT32_MAX - 2) return 0;
   const uint32_t id = next_;
   next_ += 2;
   // The peer's window is known only from its WINDOW frame; both sides start with the same constant.
@@ -196,13 +186,6 @@ void MuxCore::consumed(uint32_t id, size_t bytes) {
   frame(kWindow, id, stream.owed);
   stream.receivable += stream.owed;
   stream.owed = 0;
-}
-
-void MuxCore::ping(uint32_t number) { frame(kPing, 0, number); }
-
-void MuxCore::goaway() {
-  refused_ = true;
-  frame(kGoaway, 0, 0);
 }
 
 void MuxCore::close_when_done(uint32_t id) {

@@ -5,8 +5,7 @@
 // Frame: 1 byte type, 4 bytes stream id, 4 bytes number (big endian), then `number` bytes of payload for DATA only.
 //   OPEN      number = the opener's receive window          DATA    number = length of what follows (1 to 16384)
 //   WINDOW    number = bytes the receiver takes further     FINISH  no more data from the sender (half close)
-//   RESET     number = reason, both directions are over     PING, PONG  id 0, number is echoed
-//   GOAWAY    id 0: the sender opens and accepts no more streams
+//   RESET     number = reason, both directions are over
 //   PACKET    id = whom it is for (from), number = length of what follows (1 to 16384): sent once, may be lost
 //
 // Bounds: at most `streams_max` open streams (further OPENs are answered RESET refused); at most `window` bytes
@@ -36,11 +35,10 @@ class MuxCore {
   static constexpr size_t header_bytes = 9;
 
   struct Event {
-    enum class Kind { opened, data, finished, reset, writable, pong, goaway };
+    enum class Kind { opened, data, finished, reset, writable };
     Kind kind;
     uint32_t stream = 0;
     std::string data = {};  // data only
-    uint32_t number = 0;    // pong: what was sent
   };
 
   // Packets in the order of arrival, one behind the other in `bytes`.
@@ -60,7 +58,7 @@ class MuxCore {
   Status feed(std::string_view bytes);
   bool next_event(Event& event);
 
-  // Opens a stream; 0 when the peer said GOAWAY or too many are open.
+  // Opens a stream; 0 when too many are open.
   uint32_t open();
   // How many bytes may be sent on a stream now; 0: wait for `writable`.
   size_t credit(uint32_t stream) const;
@@ -71,8 +69,6 @@ class MuxCore {
   // The reader took `bytes` of received data: the peer may send as many again. Every byte of a data event is given back
   // here once, also when its stream is over by then.
   void consumed(uint32_t stream, size_t bytes);
-  void ping(uint32_t number);
-  void goaway();
   // A ready PACKET frame, appended to `out`; `bytes` are 1 to frame_bytes_max.
   static void append_packet(std::string& out, uint32_t number, std::string_view bytes);
   // What came since the last call; take it after each feed.
@@ -85,7 +81,7 @@ class MuxCore {
   size_t held_bytes() const { return held_; }
 
  private:
-  enum Type : uint8_t { kOpen = 1, kData, kWindow, kFinish, kReset, kPing, kPong, kGoaway, kPacket };
+  enum Type : uint8_t { kOpen = 1, kData, kWindow, kFinish, kReset, kPacket };
   struct Stream {
     uint32_t credit = 0;           // what we may send
     uint32_t receivable = window;  // what the peer may send
@@ -108,7 +104,6 @@ class MuxCore {
   size_t held_ = 0;  // given out in data events and not yet consumed
   uint32_t next_;
   uint32_t highest_peer_ = 0;
-  bool refused_ = false;  // GOAWAY came or was sent
 };
 
 }  // namespace dure::tunnel

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <future>
 #include <mutex>
 #include <thread>
 
@@ -21,6 +22,8 @@ class MuxTest : public testing::Test {
     auto [a, b] = wire::stream_pair(near_loop_.loop(), far_loop_.loop());
     Mux::Callbacks near, far;
     near.on_end = [this](const Error& why) { log_.add("near ended: " + why.reason); };
+    near.on_down = [this](const Error& why) { log_.add("near down: " + why.reason); };
+    far.on_down = [this](const Error& why) { log_.add("far down: " + why.reason); };
     far.on_end = [this](const Error& why) { log_.add("far ended: " + why.reason); };
     far.on_stream = [this](std::unique_ptr<wire::Stream> stream) {
       const std::lock_guard lock(mutex_);
@@ -45,6 +48,20 @@ class MuxTest : public testing::Test {
     }
     return false;
   }
+  // A new connection, between other loops than the first one's.
+  void connect_again() {
+    auto [a, b] = wire::stream_pair(far_loop_.loop(), near_loop_.loop());
+    std::promise<uint64_t> near, far;
+    near_->hold(std::nullopt, [&](std::optional<uint64_t> count) { near.set_value(count.value_or(0)); });
+    const uint64_t near_has = near.get_future().get();
+    far_->hold(near_has, [&](std::optional<uint64_t> count) {
+      EXPECT_TRUE(count);
+      far.set_value(count.value_or(0));
+    });
+    const uint64_t far_has = far.get_future().get();
+    far_->resume(std::move(b), near_has);
+    near_->resume(std::move(a), far_has);
+  }
   std::unique_ptr<wire::Stream> open() {
     auto stream = near_->open();
     EXPECT_TRUE(stream);
@@ -52,7 +69,7 @@ class MuxTest : public testing::Test {
     return std::move(*stream);
   }
 
-  Heartbeat::Limits limits_;
+  Link::Limits limits_;
   run::LoopThread near_loop_{"near"}, far_loop_{"far"};
   wire::Log log_;
   std::mutex mutex_;
@@ -145,9 +162,64 @@ TEST_F(MuxTest, PacketsPassWhileStreamsAreFull) {
   EXPECT_TRUE(eventually([&] { return packets_ == 100; })) << packets_;
 }
 
+// Megabytes both ways while one connection after the other breaks: every byte comes once, in order.
+TEST_F(MuxTest, StreamsGoOnOverTheNextConnection) {
+  constexpr size_t size = 24 << 20;
+  const auto text = [](char first) {
+    std::string out(size, first);
+    for (size_t i = 0; i < size; i += 7) out[i] = static_cast<char>('0' + (i / 7) % 61);
+    return out;
+  };
+  const std::string to_far = text('a'), to_near = text('b');
+  std::string at_far, at_near;
+  std::atomic<size_t> far_size = 0, near_size = 0;
+  auto stream = near_->open();
+  ASSERT_TRUE(stream);
+  (*stream)->start({.on_data =
+                        [&](std::string_view bytes) {
+                          at_near += bytes;
+                          near_size = at_near.size();
+                        },
+                    .on_end = {},
+                    .on_close = {},
+                    .on_drained = {}});
+  (*stream)->write(SharedBytes(to_far));
+  ASSERT_TRUE(log_.wait_for("opened"));
+  held_[0]->start({.on_data =
+                       [&](std::string_view bytes) {
+                         at_far += bytes;
+                         far_size = at_far.size();
+                       },
+                   .on_end = {},
+                   .on_close = {},
+                   .on_drained = {}});
+  held_[0]->write(SharedBytes(to_near));
+  int connections = 1;
+  for (; far_size < size || near_size < size; ++connections) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(connections % 4));
+    connect_again();
+    ASSERT_LT(connections, 20000);
+  }
+  EXPECT_GT(connections, 3);
+  held_.clear();
+  stream->reset();
+  EXPECT_TRUE(at_far == to_far);
+  EXPECT_TRUE(at_near == to_near);
+}
+
+TEST_F(MuxTest, ASessionThatCannotGoOnSaysSo) {
+  std::promise<bool> held;
+  near_->hold(7, [&](std::optional<uint64_t> count) { held.set_value(count.has_value()); });
+  EXPECT_FALSE(held.get_future().get());
+  EXPECT_TRUE(near_->up()) << "and nothing has changed";
+}
+
 class ShortMuxTest : public MuxTest {
  protected:
-  ShortMuxTest() { limits_ = {.quiet = 50ms, .dead = 300ms, .suspect = 100ms}; }
+  ShortMuxTest() {
+    limits_.heartbeat = {.quiet = 50ms, .dead = 300ms, .suspect = 100ms};
+    limits_.patience = 500ms;
+  }
 };
 
 TEST_F(ShortMuxTest, AQuietConnectionLives) {
@@ -157,11 +229,20 @@ TEST_F(ShortMuxTest, AQuietConnectionLives) {
 }
 
 // Half-open: the far end's process hangs (its loop does not run), the socket is as open as ever.
-TEST_F(ShortMuxTest, SilenceEndsIt) {
+TEST_F(ShortMuxTest, SilenceEndsTheConnectionAndNoOtherOneTheStreams) {
   std::promise<void> release;
   auto released = release.get_future().share();
   far_loop_.loop().post([released] { released.wait(); });
+  auto stream = near_->open();
+  ASSERT_TRUE(stream);
+  wire::Log seen;
+  (*stream)->start({.on_data = {}, .on_end = {}, .on_close = [&](Error) { seen.add("closed"); }, .on_drained = {}});
+  EXPECT_TRUE(log_.wait_for("near down: TunnelSilent", std::chrono::seconds(5)));
+  EXPECT_FALSE(near_->up());
+  EXPECT_FALSE(near_->closed());
+  EXPECT_FALSE(seen.wait_for("closed", std::chrono::milliseconds(50)));
   EXPECT_TRUE(log_.wait_for("near ended: TunnelSilent", std::chrono::seconds(5)));
+  EXPECT_TRUE(seen.wait_for("closed", std::chrono::seconds(5)));
   EXPECT_TRUE(near_->closed());
   EXPECT_FALSE(near_->open());
   release.set_value();

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <map>
 #include <mutex>
@@ -69,6 +70,7 @@ class TunnelTest : public testing::Test {
       heard.table = std::move(table);
       heard.changed.notify_all();
     };
+    options.on_change = [this](bool) { ++changes_; };
     options.on_packet = [&heard](std::string_view from, std::string bytes) {
       const std::lock_guard lock(heard.mutex);
       heard.packets.emplace_back(from, std::move(bytes));
@@ -131,6 +133,7 @@ class TunnelTest : public testing::Test {
   std::unique_ptr<wire::Server> server_;
   std::string next_node_;
   std::map<std::string, Heard> heard_;
+  std::atomic<int> changes_ = 0;
   std::map<std::string, std::unique_ptr<AgentTunnel>> agents_;
 };
 
@@ -218,6 +221,59 @@ TEST_F(TunnelTest, AReportInAnotherNodesNameEndsTheTunnelAndIsLogged) {
   set_log_sink(nullptr);
   const std::lock_guard lock(heard_["n1"].mutex);
   for (const NodeView& view : heard_["n1"].table) EXPECT_NE(view.report.wireguard_key, "forged");
+}
+
+// The far end of a stream is not told that the node has another address now.
+TEST_F(TunnelTest, AStreamOutlivesItsConnection) {
+  AgentTunnel& agent = start_agent();
+  auto stream = hub_->dial("n1");
+  ASSERT_TRUE(stream);
+  std::mutex mutex;
+  std::string text;
+  std::atomic<bool> closed = false;
+  (*stream)->start({.on_data =
+                        [&](std::string_view bytes) {
+                          const std::lock_guard lock(mutex);
+                          text += bytes;
+                        },
+                    .on_end = {},
+                    .on_close = [&](Error) { closed = true; },
+                    .on_drained = {}});
+  const auto heard = [&](const std::string& what) {
+    return eventually([&] {
+      const std::lock_guard lock(mutex);
+      return text.find(what) != std::string::npos;
+    });
+  };
+  (*stream)->write(SharedBytes("GET /before HTTP/1.1\r\nhost: n1\r\n\r\n"));
+  EXPECT_TRUE(heard("you asked for /before"));
+  for (int i = 0; i < 5; ++i) {
+    const int before = changes_;
+    agent.network_changed({});  // the address that it sends from is gone
+    (*stream)->write(SharedBytes("GET /after" + std::to_string(i) + " HTTP/1.1\r\nhost: n1\r\n\r\n"));
+    EXPECT_TRUE(heard("you asked for /after" + std::to_string(i)));
+    EXPECT_TRUE(eventually([&] { return changes_ >= before + 2 && agent.connected(); }));
+  }
+  EXPECT_FALSE(closed);
+  EXPECT_TRUE(hub_->connected("n1"));
+  ASSERT_TRUE(get_over(hub_->dial("n1"), "/new"));
+}
+
+// A server that starts anew knows no sessions: streams of the old one end, and the node is back.
+TEST_F(TunnelTest, ANewServerBeginsANewSession) {
+  AgentTunnel& agent = start_agent();
+  auto stream = agent.open_stream();
+  ASSERT_TRUE(stream);
+  std::atomic<bool> closed = false;
+  (*stream)->start({.on_data = {}, .on_end = {}, .on_close = [&](Error) { closed = true; }, .on_drained = {}});
+  const std::string address = "127.0.0.1:" + std::to_string(server_->port());
+  hub_->close();
+  server_.reset();
+  hub_ = std::make_unique<Hub>();
+  listen(address);
+  EXPECT_TRUE(eventually([&] { return closed.load(); }));
+  EXPECT_TRUE(eventually([&] { return hub_->connected("n1") && agent.connected(); }));
+  stream->reset();
 }
 
 TEST_F(TunnelTest, NoCallbackRunsOnceTheTunnelIsDestroyed) {
