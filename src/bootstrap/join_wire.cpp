@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "bootstrap/join_verdicts.h"
 #include "schema/json.h"
+#include "schema/plain.h"
 
 namespace dure::bootstrap {
 namespace {
@@ -45,17 +46,12 @@ std::string newcomer_json(const Newcomer& newcomer) {
   set("machine", fingerprint_text(newcomer.machine));
   set("now", format_time(newcomer.now));
   if (!newcomer.wireguard_key.empty()) set("wireguardKey", newcomer.wireguard_key);
-  Node* networks = out.member(out.root(), "networks");
-  out.make_list(networks);
+  Node* networks = schema::add_list(out, out.root(), "networks");
   for (const MachineNetwork& network : newcomer.networks) {
-    Node* item = out.append(networks);
-    out.make_object(item);
-    out.set(out.member(item, "range"), network.range.text());
-    out.set(out.member(item, "what"), network.what);
+    Node* item = schema::add_row(out, networks, {{"range", network.range.text()}, {"what", network.what}});
     out.set(out.member(item, "host"), network.is_host);
   }
-  Node* missing = out.member(out.root(), "kernelMissing");
-  out.make_list(missing);
+  Node* missing = schema::add_list(out, out.root(), "kernelMissing");
   for (const std::string& one : newcomer.kernel_missing) out.set(out.append(missing), one);
   return schema::to_json(out);
 }

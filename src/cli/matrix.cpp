@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "schema/document.h"
 #include "schema/json.h"
+#include "schema/plain.h"
 
 namespace dure::cli {
 namespace {
@@ -133,9 +134,7 @@ std::string matrix_text(const Matrix& matrix) {
 std::string matrix_json(const Matrix& matrix) {
   schema::Document out;
   auto put = [&](schema::Node* list, auto name, const std::string& from, const std::string* to, const Seen& seen) {
-    schema::Node* one = out.append(list);
-    out.make_object(one);
-    out.set(out.member(one, to ? "from" : "node"), std::string_view(from));
+    schema::Node* one = schema::add_row(out, list, {{to ? "from" : "node", from}});
     if (to) out.set(out.member(one, "to"), std::string_view(*to));
     out.set(out.member(one, "what"), name_of(name));
     out.set(out.member(one, "ok"), seen.ok);
@@ -143,10 +142,8 @@ std::string matrix_json(const Matrix& matrix) {
     if (!seen.ok) out.set(out.member(one, "why"), std::string_view(seen.why));
   };
   out.set(out.member(out.root(), "green"), matrix.is_green());
-  schema::Node* pairs = out.member(out.root(), "pairs");
-  out.make_list(pairs);
-  schema::Node* streams = out.member(out.root(), "streams");
-  out.make_list(streams);
+  schema::Node* pairs = schema::add_list(out, out.root(), "pairs");
+  schema::Node* streams = schema::add_list(out, out.root(), "streams");
   for (size_t from = 0; from < matrix.nodes.size(); ++from) {
     for (size_t to = 0; to < matrix.nodes.size(); ++to)
       for (const Probe probe : kProbes)

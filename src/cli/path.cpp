@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "kinds/views/core_v1.h"
 #include "schema/json.h"
+#include "schema/plain.h"
 
 namespace dure::cli {
 namespace {
@@ -174,30 +175,19 @@ std::string path_matrix_text(const std::vector<NodePathsAnswer>& answers) {
 
 std::string paths_json(const std::vector<NodePathsAnswer>& answers) {
   schema::Document out;
-  schema::Node* list = out.member(out.root(), "paths");
-  out.make_list(list);
+  schema::Node* list = schema::add_list(out, out.root(), "paths");
   for (const NodePathsAnswer& answer : answers)
     for (const PathLine& path : answer.paths) {
-      schema::Node* one = out.append(list);
-      out.make_object(one);
+      schema::Node* one =
+          schema::add_row(out, list, {{"from", path.from}, {"to", path.to}, {"rung", path.rung}, {"via", path.via}});
       const auto member = [&](std::string_view name) { return out.member(one, name); };
-      out.set(member("from"), std::string_view(path.from));
-      out.set(member("to"), std::string_view(path.to));
-      out.set(member("rung"), std::string_view(path.rung));
-      out.set(member("via"), std::string_view(path.via));
       out.set(member("latencyMs"), path.latency_ms);
       out.set(member("loss"), path.loss);
       out.set(member("mtu"), path.mtu);
       out.set(member("seconds"), path.seconds);
-      schema::Node* rungs = out.member(one, "rungs");
-      out.make_list(rungs);
-      for (const RungLine& rung : path.rungs) {
-        schema::Node* to = out.append(rungs);
-        out.make_object(to);
-        out.set(out.member(to, "rung"), std::string_view(rung.rung));
-        out.set(out.member(to, "why"), std::string_view(rung.why));
-        out.set(out.member(to, "message"), std::string_view(rung.message));
-      }
+      schema::Node* rungs = schema::add_list(out, one, "rungs");
+      for (const RungLine& rung : path.rungs)
+        schema::add_row(out, rungs, {{"rung", rung.rung}, {"why", rung.why}, {"message", rung.message}});
     }
   return schema::to_json(out);
 }

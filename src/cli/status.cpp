@@ -11,6 +11,7 @@
 #include "kinds/views/core_v1.h"
 #include "kinds/views/discovery_v1.h"
 #include "schema/json.h"
+#include "schema/plain.h"
 
 namespace dure::cli {
 namespace {
@@ -333,18 +334,11 @@ std::string status_text(const ClusterView& view, const std::vector<StatusLine>& 
 
 std::string status_json(const std::vector<StatusLine>& lines) {
   schema::Document out;
-  schema::Node* list = out.member(out.root(), "lines");
-  out.make_list(list);
-  for (const StatusLine& line : lines) {
-    schema::Node* one = out.append(list);
-    out.make_object(one);
-    for (const auto& [key, value] : {std::pair{"kind", &line.kind},
-                                     {"name", &line.name},
-                                     {"state", &line.state},
-                                     {"why", &line.why},
-                                     {"code", &line.code}})
-      out.set(out.member(one, key), std::string_view(*value));
-  }
+  schema::Node* list = schema::add_list(out, out.root(), "lines");
+  for (const StatusLine& line : lines)
+    schema::add_row(
+        out, list,
+        {{"kind", line.kind}, {"name", line.name}, {"state", line.state}, {"why", line.why}, {"code", line.code}});
   return schema::to_json(out);
 }
 

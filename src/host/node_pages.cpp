@@ -8,6 +8,7 @@
 #include "pki/folder.h"
 #include "schema/document.h"
 #include "schema/json.h"
+#include "schema/plain.h"
 
 namespace dure::host {
 namespace {
@@ -21,16 +22,12 @@ void answer(wire::Exchange& exchange, int status, std::string body, std::string_
 }
 
 void add_certificate(schema::Document& out, schema::Node* list, std::string_view name, WallTime ends) {
-  schema::Node* one = out.append(list);
-  out.make_object(one);
-  out.set(out.member(one, "name"), name);
-  out.set(out.member(one, "ends"), std::string_view(format_time(ends)));
+  schema::add_row(out, list, {{"name", name}, {"ends", format_time(ends)}});
 }
 
 // Of the control plane, where it is, and of the node itself.
 void add_certificates(schema::Document& out, os::Disk& disk, const bootstrap::Places& places) {
-  schema::Node* list = out.member(out.root(), "certificates");
-  out.make_list(list);
+  schema::Node* list = schema::add_list(out, out.root(), "certificates");
   const auto random = os::make_random();
   if (const auto rows = pki::Folder(disk, *random, places.kubernetes).check_expiration())
     for (const auto& row : *rows)

@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 
 #include "base/text.h"
-#include "schema/document.h"
 #include "schema/json.h"
+#include "schema/plain.h"
 
 namespace dure::bootstrap {
 namespace {
@@ -71,15 +71,13 @@ std::string check_report(const std::vector<Finding>& findings, size_t checks) {
 
 std::string findings_json(const std::vector<Finding>& findings) {
   schema::Document out;
-  schema::Node* list = out.member(out.root(), "findings");
-  out.make_list(list);
+  schema::Node* list = schema::add_list(out, out.root(), "findings");
   for (const Finding& finding : findings) {
-    schema::Node* one = out.append(list);
-    out.make_object(one);
-    out.set(out.member(one, "code"), std::string_view(finding.code));
-    out.set(out.member(one, "severity"), name_of(finding.severity));
-    out.set(out.member(one, "sentence"), std::string_view(finding.sentence));
-    out.set(out.member(one, "fix"), std::string_view(finding.fix));
+    schema::Node* one = schema::add_row(out, list,
+                                        {{"code", finding.code},
+                                         {"severity", name_of(finding.severity)},
+                                         {"sentence", finding.sentence},
+                                         {"fix", finding.fix}});
     out.set(out.member(one, "fixable"), !finding.actions.empty());
   }
   return schema::to_json(out);
