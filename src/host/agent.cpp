@@ -20,6 +20,7 @@
 #include "dns/server.h"
 #include "dns/zone.h"
 #include "host/network.h"
+#include "host/network_watch.h"
 #include "host/node_pages.h"
 #include "host/node_paths.h"
 #include "host/runtime_setup.h"
@@ -40,6 +41,9 @@
 
 namespace dure::host {
 namespace {
+
+// Two rooms that may not know each other mean the same annotation.
+static_assert(bootstrap::wireguard_key_annotation == overlay::wireguard_key_annotation);
 
 using bootstrap::AgentSettings;
 using bootstrap::Change;
@@ -161,7 +165,10 @@ class AgentParts final : public Agent {
 
   Status connect() {
     credentials_.user_agent = "dure-agent/" + options_.version;
-    DURE_TRY(uplink_, Uplink::start(loop_.loop(), *executor_, *disk_, options_.places, settings_, credentials_));
+    DURE_TRY(auto links, kernel::open_links());
+    DURE_TRY(watch_, NetworkWatch::start(std::move(links), *executor_));
+    DURE_TRY(uplink_,
+             Uplink::start(loop_.loop(), *executor_, *watch_, *disk_, options_.places, settings_, credentials_));
     // What pods are made of is answered from memory while there is no server (docs/decisions/0060); what the node says
     // of itself is not.
     DURE_TRY(memory_, client::remember(uplink_->client(), *executor_, *disk_, *random_, {options_.places.memory()}));
@@ -199,7 +206,7 @@ class AgentParts final : public Agent {
     };
     options.endpoints = paths_.get();
     if (paths_) options.unreachable = [paths = paths_] { return paths->unreachable(); };
-    DURE_TRY(network_, Network::create(*disk_, journal_, *executor_, std::move(options)));
+    DURE_TRY(network_, Network::create(*disk_, journal_, std::move(options)));
     return {};
   }
 
@@ -207,10 +214,9 @@ class AgentParts final : public Agent {
     if (!paths_) return;
     const overlay::OverlayOptions& network = network_->overlay_options();
     auto key = pki::X25519Key::from_bytes(network.wireguard_key.bytes);
-    const Status started =
-        key ? paths_->start({*uplink_, network_->overlay(), network_->links(), *runner_, *caches_, *jobs_},
-                            std::move(*key), network.wireguard_port)
-            : fail(key.error());
+    const Status started = key ? paths_->start({*uplink_, network_->overlay(), *watch_, *runner_, *caches_, *jobs_},
+                                               std::move(*key), network.wireguard_port)
+                               : fail(key.error());
     if (!started) log(LogLevel::error, "host", "no paths but those of the LAN", {{"why", started.error().message}});
   }
 
@@ -304,7 +310,7 @@ class AgentParts final : public Agent {
     // Without a server everything that is here goes on; with one the first words should not be lost.
     if (!uplink_->wait_connected(2s))
       log(LogLevel::warn, "host", "no connection yet", {{"why", uplink_->tunnel().trouble()}});
-    network_->add_loops(*runner_, *caches_, uplink_->client(), *events_);
+    network_->add_loops(*runner_, *caches_, uplink_->client(), *events_, *watch_);
     start_paths();
     runner_->add(dns::dns_loop(*zone_, *caches_));
     runner_->add(pods_->loop());
@@ -324,6 +330,7 @@ class AgentParts final : public Agent {
   run::LoopThread loop_;                     // all connections of this process
   std::unique_ptr<run::Executor> executor_;  // reconciles and timers
   std::unique_ptr<run::Executor> jobs_;      // what waits for the runtime
+  std::unique_ptr<NetworkWatch> watch_;
   std::unique_ptr<Uplink> uplink_;
   std::unique_ptr<client::Client> memory_;
   std::unique_ptr<client::Caches> caches_;

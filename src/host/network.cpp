@@ -11,9 +11,6 @@ using bootstrap::Change;
 
 namespace {
 
-// Devices change in bursts; a roam is noticed within this time.
-constexpr Duration settle_time = 150ms;
-
 overlay::Backend backend_of(std::string_view network) {
   if (network == "none") return overlay::Backend::none;
   return network == "vxlan" ? overlay::Backend::vxlan : overlay::Backend::wireguard;
@@ -21,14 +18,13 @@ overlay::Backend backend_of(std::string_view network) {
 
 }  // namespace
 
-Network::Network(os::Disk& disk, bootstrap::Journal& journal, run::Executor& executor, NetworkOptions options)
-    : disk_(disk), journal_(journal), gate_(executor), options_(std::move(options)) {}
+Network::Network(os::Disk& disk, bootstrap::Journal& journal, NetworkOptions options)
+    : disk_(disk), journal_(journal), options_(std::move(options)) {}
 
 Network::~Network() { stop(); }
 
-Result<std::unique_ptr<Network>> Network::create(os::Disk& disk, bootstrap::Journal& journal, run::Executor& executor,
-                                                 NetworkOptions options) {
-  std::unique_ptr<Network> out(new Network(disk, journal, executor, std::move(options)));
+Result<std::unique_ptr<Network>> Network::create(os::Disk& disk, bootstrap::Journal& journal, NetworkOptions options) {
+  std::unique_ptr<Network> out(new Network(disk, journal, std::move(options)));
   DURE_CHECK(out->build());
   return out;
 }
@@ -97,7 +93,7 @@ Status Network::prepare_services() {
 }
 
 void Network::add_loops(client::Runner& runner, client::Caches& caches, client::Client& client,
-                        client::EventRecorder& events) {
+                        client::EventRecorder& events, NetworkWatch& watch) {
   runner.add(overlay::overlay_loop(
       *overlay_, caches, client, {options_.settings.node_name, &events, [this](const overlay::Overlay::Synced& synced) {
                                     if (synced.node_ip && options_.ips.set({synced.node_ip->text()}) &&
@@ -105,50 +101,33 @@ void Network::add_loops(client::Runner& runner, client::Caches& caches, client::
                                       options_.on_new_address();
                                   }}));
   runner.add(svcproxy::proxy_loop(*proxy_, caches, options_.unreachable));
-  {
-    const std::lock_guard lock(mutex_);
-    runner_ = &runner;
-    seen_ = picture();
-  }
-  auto watch = links_->watch([this](kernel::LinkEvent) { on_link_event(); });
-  if (watch)
-    watch_ = std::move(*watch);
-  else
-    log(LogLevel::error, "host", "cannot watch the network devices", {{"why", watch.error().message}});
+  watch_ = watch.subscribe([this](const NetworkPicture& network) { look_at(network); });
+  const std::lock_guard lock(mutex_);
+  runner_ = &runner;
 }
 
 void Network::stop() {
   watch_.reset();
-  gate_.close();
   const std::lock_guard lock(mutex_);
   runner_ = nullptr;
-  timer_.reset();
 }
 
-void Network::on_link_event() {
+void Network::look_at(const NetworkPicture& network) {
   const std::lock_guard lock(mutex_);
-  if (!runner_ || timer_) return;
-  timer_ = gate_.after(settle_time, [this] { look(); });
-}
-
-void Network::look() {
-  const std::lock_guard lock(mutex_);
-  timer_.reset();
-  std::string now = picture();
-  if (!runner_ || now == seen_) return;
-  log(LogLevel::info, "host", "this machine's addresses changed", {{"before", seen_}, {"now", now}});
+  std::string now = own_addresses(network);
+  if (runner_ && now != seen_) {
+    log(LogLevel::info, "host", "this machine's addresses changed", {{"before", seen_}, {"now", now}});
+    runner_->enqueue(overlay::overlay_loop_name, overlay::overlay_key());
+  }
   seen_ = std::move(now);
-  runner_->enqueue(overlay::overlay_loop_name, overlay::overlay_key());
 }
 
 // The way out and all addresses that are not the cluster's.
-std::string Network::picture() {
-  std::string out;
-  if (auto way = kernel::find_uplink(*links_, Ip::v4(0x01010101))) out = way->link.name + " " + way->address.text();
-  auto addresses = links_->addresses();
-  if (!addresses) return out;
-  std::ranges::sort(*addresses);
-  for (const kernel::LinkAddress& one : *addresses) {
+std::string Network::own_addresses(const NetworkPicture& network) const {
+  std::string out = network.way_out;
+  std::vector<kernel::LinkAddress> addresses = network.addresses;
+  std::ranges::sort(addresses);
+  for (const kernel::LinkAddress& one : addresses) {
     const Ip& ip = one.address.ip;
     if (ip.v6 || ip.is_loopback() || overlay_options_.cluster_cidr.contains(ip) ||
         overlay_options_.node_cidr.contains(ip) || overlay_options_.service_cidr.contains(ip))

@@ -1,5 +1,5 @@
-// Network: the wiring of a node's network: devices, rules, overlay, service proxy; and the watch over the machine's own
-// addresses, which makes the overlay look again as soon as one changes.
+// Network: the wiring of a node's network: devices, rules, overlay, service proxy. The overlay looks again as soon as
+// one of the machine's own addresses changes.
 //
 // Owner: the agent. Thread: construction and add_loops on one thread.
 #pragma once
@@ -15,9 +15,9 @@
 #include "bootstrap/settings.h"
 #include "client/events.h"
 #include "client/loop.h"
+#include "host/network_watch.h"
 #include "overlay/overlay.h"
 #include "pods/node_ips.h"
-#include "run/gate.h"
 #include "svcproxy/proxy.h"
 
 namespace dure::host {
@@ -34,29 +34,26 @@ struct NetworkOptions {
 class Network {
  public:
   // Everything that needs no server: devices, local addresses, settings of the kernel, written to the journal first.
-  static Result<std::unique_ptr<Network>> create(os::Disk& disk, bootstrap::Journal& journal, run::Executor& executor,
-                                                 NetworkOptions options);
+  static Result<std::unique_ptr<Network>> create(os::Disk& disk, bootstrap::Journal& journal, NetworkOptions options);
   ~Network();
   // The arguments outlive this object, but the runner: nothing is enqueued after `stop`.
-  void add_loops(client::Runner& runner, client::Caches& caches, client::Client& client, client::EventRecorder& events);
+  void add_loops(client::Runner& runner, client::Caches& caches, client::Client& client, client::EventRecorder& events,
+                 NetworkWatch& watch);
   void stop();  // before the runner goes
 
-  kernel::Links& links() { return *links_; }
   overlay::Overlay& overlay() { return *overlay_; }
   const overlay::OverlayOptions& overlay_options() const { return overlay_options_; }
 
  private:
-  Network(os::Disk& disk, bootstrap::Journal& journal, run::Executor& executor, NetworkOptions options);
+  Network(os::Disk& disk, bootstrap::Journal& journal, NetworkOptions options);
   Status build();
   Status record();
   Status prepare_services();
-  void on_link_event();
-  void look();
-  std::string picture();
+  void look_at(const NetworkPicture& network);
+  std::string own_addresses(const NetworkPicture& network) const;
 
   os::Disk& disk_;
   bootstrap::Journal& journal_;
-  run::Gate gate_;
   const NetworkOptions options_;
   overlay::OverlayOptions overlay_options_;
   std::unique_ptr<kernel::Links> links_;
@@ -68,8 +65,7 @@ class Network {
   std::mutex mutex_;
   client::Runner* runner_ = nullptr;
   std::string seen_;  // the machine's addresses when we looked last
-  std::unique_ptr<run::Timer> timer_;
-  std::unique_ptr<kernel::LinkWatch> watch_;
+  std::unique_ptr<NetworkWatch::Subscription> watch_;
 };
 
 }  // namespace dure::host

@@ -25,10 +25,9 @@ using kinds::core_v1::nodes;
 using tunnel::Candidate;
 using tunnel::NodeView;
 
-constexpr Duration settle_time = 150ms;
 constexpr Duration first_site_after = 5s, other_site_after = 60s;
 constexpr size_t own_networks_max = 16;
-constexpr std::string_view key_annotation = "dure.dev/wireguard-key", class_label = "dure.dev/class",
+constexpr std::string_view class_label = "dure.dev/class",
                            control_plane_label = "node-role.kubernetes.io/control-plane", loop_name = "paths";
 const client::Key whole{"", "nodes"};
 
@@ -82,8 +81,7 @@ class NodePathsParted final : public NodePaths, public std::enable_shared_from_t
       const std::lock_guard lock(mutex_);
       paths_ = std::move(paths);
     }
-    look();
-    DURE_TRY(watch_, parts_->links.watch([this](kernel::LinkEvent) { look_soon(); }));
+    watch_ = parts_->watch.subscribe([this](const NetworkPicture& network) { look_at(network); });
     parts_->uplink.on_packet([this](std::string_view node, std::string bytes) {
       const std::lock_guard lock(mutex_);
       if (paths_) paths_->tunnel_packet(node, std::move(bytes));
@@ -119,10 +117,8 @@ class NodePathsParted final : public NodePaths, public std::enable_shared_from_t
       parts_->uplink.on_connected(nullptr);
     }
     std::unique_ptr<overlay::Paths> over;
-    std::unique_ptr<run::Timer> timer;
     const std::lock_guard lock(mutex_);
     stopped_ = true;
-    timer = std::move(timer_);
     over = std::move(paths_);
   }
 
@@ -225,32 +221,16 @@ class NodePathsParted final : public NodePaths, public std::enable_shared_from_t
   }
 
   // links -> ladder
-  void look_soon() {
-    const std::lock_guard lock(mutex_);
-    if (timer_ || stopped_) return;
-    timer_ = parts_->executor.after(settle_time, [weak = weak_from_this()] {
-      if (const auto me = weak.lock()) me->look();
-    });
-  }
-
-  void look() {
-    const auto links = parts_->links.list();
-    const auto addresses = parts_->links.addresses();
-    const auto way = kernel::find_uplink(parts_->links, Ip::v4(0x01010101));
+  void look_at(const NetworkPicture& network) {
     std::vector<IpPrefix> ranges;
     for (const std::string* text : {&settings_.pod_cidr, &settings_.service_cidr, &settings_.node_cidr})
       if (const auto range = IpPrefix::parse(*text)) ranges.push_back(*range);
-    bool changed = false;
+    auto networks = own_networks(network.links, network.addresses, ranges);
     {
       const std::lock_guard lock(mutex_);
-      timer_.reset();
-      if (stopped_ || !links || !addresses) return;
-      auto networks = own_networks(*links, *addresses, ranges);
-      std::string picture = way ? way->link.name + " " + way->address.text() : "";
-      changed = picture != picture_ || networks != networks_;
-      picture_ = std::move(picture);
+      if (stopped_ || (network.way_out == way_out_ && networks == networks_)) return;
+      way_out_ = network.way_out;
       networks_ = std::move(networks);
-      if (!changed) return;
       paths_->network_changed();
     }
     tell_own();
@@ -297,7 +277,8 @@ class NodePathsParted final : public NodePaths, public std::enable_shared_from_t
     std::vector<overlay::Paths::Row> rows;
     for (const NodeView& view : table_) {
       const schema::Object node = cache.get({"", view.node});
-      if (!node || keys[view.node].empty() || client::annotation(node, key_annotation) != view.report.wireguard_key)
+      if (!node || keys[view.node].empty() ||
+          client::annotation(node, overlay::wireguard_key_annotation) != view.report.wireguard_key)
         continue;
       overlay::Paths::Row row{.facts = facts_of(view), .public_key = keys[view.node]};
       row.facts.always_on = is_always_on(node);
@@ -408,9 +389,8 @@ class NodePathsParted final : public NodePaths, public std::enable_shared_from_t
   std::set<std::string> unreachable_;
   std::vector<IpPrefix> networks_;
   std::vector<Ip> servers_;
-  std::string picture_;
+  std::string way_out_;
   bool connected_ = false, stopped_ = false;
-  std::unique_ptr<run::Timer> timer_;
 
   std::mutex moves_mutex_;
   std::set<std::string> moves_;
@@ -418,7 +398,7 @@ class NodePathsParted final : public NodePaths, public std::enable_shared_from_t
 
   std::string wanted_site_;  // of the loop alone
   Monotonic wanted_since_{};
-  std::unique_ptr<kernel::LinkWatch> watch_;
+  std::unique_ptr<NetworkWatch::Subscription> watch_;
 };
 
 }  // namespace

@@ -27,7 +27,7 @@ namespace dure::host {
 struct NodePathsParts {  // all outlive `stop`
   Uplink& uplink;
   overlay::Overlay& overlay;
-  kernel::Links& links;
+  NetworkWatch& watch;
   client::Runner& runner;
   client::Caches& caches;
   run::Executor& executor;  // for timers and what waits

@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
+#include <utility>
 
 #include "base/log.h"
 #include "base/text.h"
 #include "bootstrap/node_identity.h"
-#include "kernel/links.h"
 #include "run/gate.h"
 
 namespace dure::host {
@@ -15,7 +16,6 @@ namespace {
 
 // Of the API server's certificate, whatever address it is reached by.
 constexpr std::string_view kServerName = "kubernetes";
-constexpr Duration kSettle = 50ms;   // one change of the network is many events
 constexpr Duration kKeepAfter = 5s;  // a table that changed is written once it has calmed down
 
 // What callbacks of the tunnel share with the owner; they may come while it is being destroyed.
@@ -78,80 +78,24 @@ struct NetworkFacts {
 
 bool link_local(const Ip& ip) { return ip.v6 && ip.bytes[0] == 0xfe && (ip.bytes[1] & 0xc0) == 0x80; }
 
-Result<NetworkFacts> read_network(kernel::Links& links) {
+NetworkFacts facts_of(const NetworkPicture& network) {
   NetworkFacts facts;
-  DURE_TRY(const auto addresses, links.addresses());
-  for (const kernel::LinkAddress& one : addresses)
+  for (const kernel::LinkAddress& one : network.addresses)
     if (!link_local(one.address.ip)) facts.addresses.push_back(one.address.ip);
-  DURE_TRY(const auto devices, links.list());
-  for (const kernel::Link& link : devices) {
-    const bool has_address = std::any_of(addresses.begin(), addresses.end(), [&](const kernel::LinkAddress& one) {
+  for (const kernel::Link& link : network.links) {
+    const bool has_address = std::ranges::any_of(network.addresses, [&](const kernel::LinkAddress& one) {
       return one.link == link.index && !link_local(one.address.ip);
     });
     if (has_address) facts.routes.push_back(link.name + (link.running ? " up" : " down"));
   }
-  DURE_TRY(const auto routes, links.routes());
-  for (const kernel::Route& route : routes)
+  for (const kernel::Route& route : network.routes)
     if (route.destination.length == 0)
       facts.routes.push_back((route.gateway ? route.gateway->text() : "") + " " + std::to_string(route.link) + " " +
                              std::to_string(route.metric));
-  std::sort(facts.addresses.begin(), facts.addresses.end());
-  std::sort(facts.routes.begin(), facts.routes.end());
+  std::ranges::sort(facts.addresses);
+  std::ranges::sort(facts.routes);
   return facts;
 }
-
-// link events -> facts, once they have settled -> whoever cares
-class NetworkWatch : public std::enable_shared_from_this<NetworkWatch> {
- public:
-  using Changed = std::function<void(const std::vector<Ip>& addresses)>;
-
-  static Result<std::shared_ptr<NetworkWatch>> start(run::Executor& executor, Changed changed) {
-    auto watch = std::make_shared<NetworkWatch>(executor, std::move(changed));
-    DURE_TRY(watch->links_, kernel::open_links());
-    DURE_TRY(watch->seen_, read_network(*watch->links_));
-    DURE_TRY(watch->events_, watch->links_->watch([weak = std::weak_ptr(watch)](kernel::LinkEvent) {
-      if (const auto me = weak.lock()) me->look_soon();
-    }));
-    return watch;
-  }
-  NetworkWatch(run::Executor& executor, Changed changed) : executor_(executor), changed_(std::move(changed)) {}
-
-  void stop() {
-    events_.reset();
-    const std::lock_guard lock(mutex_);
-    stopped_ = true;
-    look_.reset();
-  }
-
- private:
-  void look_soon() {
-    const std::lock_guard lock(mutex_);
-    if (look_ || stopped_) return;
-    look_ = executor_.after(kSettle, [weak = weak_from_this()] {
-      if (const auto me = weak.lock()) me->look();
-    });
-  }
-  void look() {
-    const std::lock_guard lock(mutex_);
-    look_.reset();
-    if (stopped_) return;
-    auto now = read_network(*links_);
-    if (!now) return log(LogLevel::warn, "host", "cannot read the links", {{"why", now.error().message}});
-    if (*now == seen_) return;
-    seen_ = std::move(*now);
-    log(LogLevel::info, "host", "the network changed", {{"addresses", std::to_string(seen_.addresses.size())}});
-    changed_(seen_.addresses);
-  }
-
-  run::Executor& executor_;
-  const Changed changed_;
-  std::unique_ptr<kernel::Links> links_;
-  std::mutex mutex_;
-  NetworkFacts seen_;
-  std::unique_ptr<run::Timer> look_;
-  bool stopped_ = false;
-  std::unique_ptr<kernel::LinkWatch> events_;
-};
 
 class UplinkParts final : public Uplink {
  public:
@@ -161,22 +105,20 @@ class UplinkParts final : public Uplink {
   }
 
   ~UplinkParts() override {
-    if (watch_) watch_->stop();
+    watch_.reset();
     state_->stop();
     gate_.close();
     if (shared_->keep_table) keep_table(*shared_, disk_, places_.peers());
     client_.reset();
   }
 
-  Status build(const bootstrap::AgentSettings& settings, const client::Credentials& credentials) {
+  Status build(NetworkWatch& watch, const bootstrap::AgentSettings& settings, const client::Credentials& credentials) {
     DURE_CHECK(start_tunnel(settings, credentials));
     auto http = wire::HttpClient::over_streams(loop_, std::string(kServerName),
                                                [state = state_](auto done) { done(state->open_stream()); });
     client::Credentials said = credentials;  // who we are says the tunnel's certificate
     client_ = client::connect_over(std::move(http), std::move(said));
-    DURE_TRY(watch_, NetworkWatch::start(gate_, [state = state_](const std::vector<Ip>& addresses) {
-               state->network_changed(addresses);
-             }));
+    watch_ = watch.subscribe([this](const NetworkPicture& network) { look_at(network); });
     return {};
   }
 
@@ -238,6 +180,15 @@ class UplinkParts final : public Uplink {
       over = std::move(tunnel);
     }
   };
+
+  void look_at(const NetworkPicture& network) {
+    NetworkFacts now = facts_of(network);
+    if (now == seen_) return;
+    if (std::exchange(seen_, now)) {
+      log(LogLevel::info, "host", "the network changed", {{"addresses", std::to_string(now.addresses.size())}});
+      state_->network_changed(std::move(now.addresses));
+    }
+  }
 
   static void tell_table(Shared& shared) {
     std::function<void(const std::vector<tunnel::NodeView>&)> tell;
@@ -317,16 +268,18 @@ class UplinkParts final : public Uplink {
   const std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
   const std::shared_ptr<State> state_ = std::make_shared<State>();
   std::unique_ptr<client::Client> client_;
-  std::shared_ptr<NetworkWatch> watch_;
+  std::optional<NetworkFacts> seen_;  // of the watch alone
+  std::unique_ptr<NetworkWatch::Subscription> watch_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Uplink>> Uplink::start(run::Loop& loop, run::Executor& executor, os::Disk& disk,
-                                              const bootstrap::Places& places, const bootstrap::AgentSettings& settings,
+Result<std::unique_ptr<Uplink>> Uplink::start(run::Loop& loop, run::Executor& executor, NetworkWatch& watch,
+                                              os::Disk& disk, const bootstrap::Places& places,
+                                              const bootstrap::AgentSettings& settings,
                                               const client::Credentials& credentials) {
   auto uplink = std::make_unique<UplinkParts>(loop, executor, disk, places);
-  DURE_CHECK(uplink->build(settings, credentials));
+  DURE_CHECK(uplink->build(watch, settings, credentials));
   return uplink;
 }
 

@@ -1,6 +1,7 @@
 // Uplink: the node's one connection to the server and what goes through it: the client of the API, the kubelet API that
-// the server asks, the table of nodes and relayed packets. It watches the machine's links, so that a connection whose
-// address is gone is replaced at once, and keeps the server's addresses on disk, so that one that moved is found again.
+// the server asks, the table of nodes and relayed packets. It looks at the machine's network, so that a connection
+// whose address is gone is replaced at once, and keeps the server's addresses on disk, so that one that moved is found
+// again.
 //
 // Owner: the agent's wiring. Thread: any; callbacks come on `loop` and must not block. Everything made from it goes
 // before it.
@@ -14,6 +15,7 @@
 
 #include "bootstrap/settings.h"
 #include "client/connect.h"
+#include "host/network_watch.h"
 #include "os/disk.h"
 #include "tunnel/agent.h"
 
@@ -21,8 +23,8 @@ namespace dure::host {
 
 class Uplink {
  public:
-  static Result<std::unique_ptr<Uplink>> start(run::Loop& loop, run::Executor& executor, os::Disk& disk,
-                                               const bootstrap::Places& places,
+  static Result<std::unique_ptr<Uplink>> start(run::Loop& loop, run::Executor& executor, NetworkWatch& watch,
+                                               os::Disk& disk, const bootstrap::Places& places,
                                                const bootstrap::AgentSettings& settings,
                                                const client::Credentials& credentials);
   virtual ~Uplink() = default;

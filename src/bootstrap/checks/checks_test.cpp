@@ -11,6 +11,7 @@
 #include "bootstrap/reset.h"
 #include "bootstrap/settings.h"
 #include "kernel/sysctl.h"
+#include "bootstrap/checks/virtualization.h"
 #include "os/disk.h"
 
 namespace dure::bootstrap {
@@ -417,6 +418,31 @@ class MemoryMachine {
   os::MemoryDisk disk;
   StubProbe probe;
 };
+
+TEST(Virtualization, WhatAMachineIsMadeOf) {
+  const struct {
+    const char *path, *text, *kind, *label;
+  } rows[] = {{"/etc/none", "", "", "physical"},
+              {"/run/systemd/container", "lxc\n", "lxc", "container"},
+              {"/run/host/container-manager", "dure-lab\n", "dure-lab", "container"},
+              {"/.dockerenv", "", "docker", "container"},
+              {"/run/.containerenv", "", "podman", "container"},
+              {"/sys/class/dmi/id/sys_vendor", "innotek GmbH\n", "oracle", "vm"},
+              {"/sys/class/dmi/id/product_name", "VMware Virtual Platform\n", "vmware", "vm"},
+              {"/sys/class/dmi/id/sys_vendor", "QEMU\n", "kvm", "vm"},
+              {"/sys/class/dmi/id/product_name", "Virtual Machine\n", "microsoft", "vm"},
+              {"/sys/class/dmi/id/sys_vendor", "Dell Inc.\n", "", "physical"},
+              {"/proc/cpuinfo", "flags : fpu vme hypervisor lahf_lm\n", "vm-other", "vm"}};
+  for (const auto& row : rows) {
+    os::MemoryDisk disk;
+    const std::string path = row.path;
+    ASSERT_TRUE(disk.make_directories("/" + path.substr(1, path.rfind('/') ? path.rfind('/') - 1 : 0)));
+    ASSERT_TRUE(os::write_file_atomic(disk, path, row.text));
+    const Virtualization seen = read_virtualization(disk);
+    EXPECT_EQ(seen.kind, row.kind) << path;
+    EXPECT_EQ(seen.label(), row.label) << path;
+  }
+}
 
 TEST(ReadFacts, AMachineInMemory) {
   MemoryMachine machine;
