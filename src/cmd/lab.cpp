@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "cmd/door.h"
+#include "lab/guest.h"
 #include "lab/lab.h"
 #include "lab/verbs.h"
 
@@ -142,13 +143,19 @@ Door lab_door() {
                       {"node", &flags->node, "Name of the node", true},
                       {"command", &flags->command, "Command and arguments", true}},
             .run = [flags] { return lab::exec(flags->id, flags->node, flags->command); }};
+  Door guest{.name = "guest",
+             .summary = "Inside a virtual machine of a lab: run what the lab asks for",
+             .run = []() -> Result<int> {
+               DURE_CHECK(lab::serve_guest());
+               return 0;
+             }};
   Door kubeconfig{.name = "kubeconfig",
                   .summary = "Print the kubeconfig of a lab, or with --path where it lies",
                   .flags = {id, {"--path", &flags->path_only, "Only its path"}},
                   .run = [flags] { return lab_kubeconfig(*flags); }};
   Door lab{.name = "lab",
            .summary = "A cluster of several nodes on one machine, to learn and to rehearse",
-           .doors = {up, down, status, exec, kubeconfig}};
+           .doors = {up, down, status, exec, kubeconfig, guest}};
   for (const lab::Verb& verb : lab::verbs())
     lab.doors.push_back({.name = verb.name,
                          .summary = verb.summary,

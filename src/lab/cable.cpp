@@ -33,17 +33,6 @@ int64_t now_nanoseconds() {
   return now.tv_sec * 1'000'000'000 + now.tv_nsec;
 }
 
-int open_tap(int pid, const std::string& name) {
-  if (!join_namespaces(pid, {"net"})) return -1;
-  const int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-  ifreq request{};
-  request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
-  strncpy(request.ifr_name, name.c_str(), IFNAMSIZ - 1);
-  if (fd >= 0 && ioctl(fd, TUNSETIFF, &request) == 0) return fd;
-  fprintf(stderr, "cable: %s: %s\n", name.c_str(), strerror(errno));
-  return -1;
-}
-
 // One direction.
 class Lane {
  public:
@@ -143,6 +132,17 @@ int carry(int a, int b, Cable cable, int control) {
 }
 
 }  // namespace
+
+int open_tap(int pid, const std::string& name) {
+  if (!join_namespaces(pid, {"net"})) return -1;
+  const int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  ifreq request{};
+  request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+  strncpy(request.ifr_name, name.c_str(), IFNAMSIZ - 1);
+  if (fd >= 0 && ioctl(fd, TUNSETIFF, &request) == 0) return fd;
+  fprintf(stderr, "cable: %s: %s\n", name.c_str(), strerror(errno));
+  return -1;
+}
 
 int run_cable(const CableEnds& ends, const Cable& cable, int control) {
   prctl(PR_SET_NAME, "dure-lab-cable");

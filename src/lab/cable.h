@@ -17,6 +17,10 @@ struct CableEnds {
   std::string name_a, name_b;
 };
 
+// A TAP device in the network namespace of `pid`, which is joined for it; -1 after saying why on stderr. Frames come
+// with a virtio header. The device is there as long as the descriptor.
+int open_tap(int pid, const std::string& name);
+
 // Makes both devices and carries until the other end of `control` is closed. One byte goes out on `control` when the
 // devices are there; each `Cable` (as bytes) that comes in applies from then on. Answers an exit status.
 int run_cable(const CableEnds& ends, const Cable& cable, int control);

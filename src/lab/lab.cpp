@@ -16,9 +16,11 @@
 #include "base/text.h"
 #include "lab/cgroup.h"
 #include "lab/control.h"
+#include "lab/guest.h"
 #include "lab/process.h"
 #include "lab/skew.h"
 #include "lab/verbs.h"
+#include "lab/vm.h"
 
 namespace dure::lab {
 namespace {
@@ -132,6 +134,21 @@ Result<int> pid_of(const std::string& id, const LabState& state, const std::stri
   return fail(Error{404, "NoSuchNode", "lab \"" + id + "\" has no node \"" + name + "\"; it has " + names});
 }
 
+Status check_for_vms() {
+  if (!kVmArchitecture)
+    return fail(
+        Error{501, "NoVirtualMachines", "nodes of kind vm are there on amd64 only, so far", "use kind: systemd"});
+  if (!on_path(qemu_program))
+    return fail(Error{500, "NoQemu", std::string("nodes of kind vm need ") + qemu_program + ", which is not installed",
+                      "apt install qemu-system-x86"});
+  if (!on_path("mke2fs"))
+    return fail(
+        Error{500, "NoMke2fs", "nodes of kind vm need mke2fs, which is not installed", "apt install e2fsprogs"});
+  if (access("/dev/net/tun", R_OK | W_OK) != 0)
+    return fail(Error{500, "NoTun", "nodes of kind vm need /dev/net/tun, which is not there", "modprobe tun"});
+  return {};
+}
+
 }  // namespace
 
 std::string lab_folder(const std::string& id) {
@@ -153,6 +170,8 @@ Status check_machine(const LabSpec& spec) {
     if (!site.cable.plain() && access("/dev/net/tun", R_OK | W_OK) != 0)
       return fail(
           Error{500, "NoTun", "the cable of " + site.name + " needs /dev/net/tun, which is not there", "modprobe tun"});
+  for (const NodeSpec& node : spec.topology.nodes)
+    if (node.kind == NodeKind::vm) DURE_CHECK(check_for_vms());
   auto child = clone_child(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC, [] { return 0; });
   if (!child)
     return fail(Error{500, "NoNamespaces",
@@ -252,6 +271,14 @@ Result<std::string> change(const std::string& id, const std::vector<std::string>
 Result<int> exec(const std::string& id, const std::string& node, const std::vector<std::string>& arguments) {
   DURE_TRY(const LabState state, status(id));
   DURE_TRY(const int pid, pid_of(id, state, node));
+  if (const LabState::Node* found = state.node(node); found && found->kind == "vm") {
+    GuestCommand command{
+        arguments, {"KUBECONFIG=/etc/kubernetes/admin.conf"}, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+    command.terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    command.start_within = 60s;
+    command.alive = [pid] { return !has_ended(pid); };
+    return run_in_guest(lab_folder(id) + "/nodes/" + node, command);
+  }
   Command command;
   command.arguments = arguments;
   const LabState::Node* found = state.node(node);

@@ -15,8 +15,8 @@ namespace dure::lab {
 std::string lab_folder(const std::string& id);
 
 // One sentence and the fix when this machine cannot hold a lab: not root (NotRoot), no namespaces (NoNamespaces), too
-// little disk (DiskTooSmall), containerd or runc missing (NoContainerRuntime), nft (NoNftables), /dev/net/tun (NoTun).
-// Changes nothing.
+// little disk (DiskTooSmall), containerd or runc missing (NoContainerRuntime), nft (NoNftables), /dev/net/tun (NoTun);
+// for nodes of kind vm also NoQemu, NoMke2fs, NoVirtualMachines. Changes nothing.
 Status check_machine(const LabSpec& spec);
 
 // Starts the supervisor in the background and reports its steps until the lab is up. A lab that is already up is left

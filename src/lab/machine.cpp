@@ -14,8 +14,11 @@
 #include <fstream>
 
 #include "base/text.h"
+#include "lab/guest.h"
+#include "lab/identity.h"
 #include "lab/node.h"
 #include "lab/process.h"
+#include "lab/vm.h"
 
 namespace dure::lab {
 namespace {
@@ -40,15 +43,20 @@ std::string text_of(const std::string& path) {
 Machine::Machine(const LabSpec& lab, const NodeSpec& spec, const std::vector<Hierarchy>& groups)
     : lab_(lab), spec_(spec), groups_(groups), folder_(lab.folder + "/nodes/" + spec.name) {}
 
-Status Machine::switch_on(int init_pid, const std::string& hosts, const std::string& root) {
+Status Machine::switch_on(const Ground& ground, const Plug& plug) {
   std::error_code ignored;
   fs::create_directories(folder_, ignored);
   DURE_CHECK(make_groups(groups_, lab_.id, spec_.name));
+  if (vm()) {
+    skew.clear();  // its clock was of the machine that was switched off
+    DURE_CHECK(make_vm_disk(spec_, folder_, lab_.binary, ground.hosts));
+  }
   int control[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control) != 0) return fail(from_errno("socketpair", errno));
   const int on = 1;
   setsockopt(control[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
-  DURE_TRY(launcher_, clone_child(0, [&] { return launch(init_pid, control[1], hosts, root); }));
+  DURE_TRY(launcher_,
+           clone_child(0, [&] { return vm() ? launch_vm(ground, plug, control[1]) : launch(ground, control[1]); }));
   close(control[1]);
   control_ = control[0];
   DURE_TRY(pid_, await_ready());
@@ -56,19 +64,27 @@ Status Machine::switch_on(int init_pid, const std::string& hosts, const std::str
 }
 
 // In a child that is already inside the lab's pid namespace: pid 1 of the node is its child and dies with it.
-int Machine::launch(int init_pid, int control, const std::string& hosts, const std::string& root) const {
+int Machine::launch(const Ground& ground, int control) const {
   prctl(PR_SET_NAME, "dure-lab-node");
   unblock_signals();
   if (!enter_groups(groups_, lab_.id, spec_.name)) return 1;
-  if (!join_namespaces(init_pid, {"net", "uts", "ipc", "mnt"})) return 1;
+  if (!join_namespaces(ground.init_pid, {"net", "uts", "ipc", "mnt"})) return 1;
   const int log = open((folder_ + "/init.log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  const std::string root = spec_.kind == NodeKind::systemd ? ground.systemd_root : "";
   auto pid = clone_child(kNodeNamespaces, [&] {
     dup2(log, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
-    return run_node({spec_, folder_, lab_.binary, root, hosts, groups_, control});
+    return run_node({spec_, folder_, lab_.binary, root, ground.hosts, groups_, control});
   });
   close(control);
   return pid ? wait_for(*pid) : 1;
+}
+
+// In a child that becomes QEMU.
+int Machine::launch_vm(const Ground& ground, const Plug& plug, int control) const {
+  unblock_signals();
+  if (!enter_groups(groups_, lab_.id, spec_.name)) return 1;
+  return run_vm(spec_, folder_, ground.vm_root, plug, control);
 }
 
 // "ready" with the sender's pid as this process counts it.
@@ -167,7 +183,26 @@ Status Machine::freeze(bool frozen) {
   return {};
 }
 
+Status Machine::set_carrier(bool carrier) const { return set_vm_carrier(folder_, carrier); }
+
+Status Machine::set_address(const Plug& plug) const {
+  DURE_CHECK(inside({"ip", "-4", "address", "flush", "dev", "eth0"}));
+  DURE_CHECK(inside({"ip", "address", "add", plug.address.text(), "dev", "eth0"}));
+  DURE_CHECK(inside({"ip", "route", "replace", "default", "via", plug.gateway.text(), "dev", "eth0", "proto", "dhcp"}));
+  return {};
+}
+
+Status Machine::set_clock(Duration ahead) const {
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(ahead).count();
+  DURE_CHECK(inside({"date", "-s", "@" + std::to_string(time(nullptr) + seconds)}));
+  return {};
+}
+
 Status Machine::await_containerd() const {
+  if (vm()) {
+    DURE_CHECK(inside({"sh", "-c", "until [ -S /run/containerd/containerd.sock ]; do sleep 0.2; done"}));
+    return {};
+  }
   const std::string path = "/proc/" + std::to_string(pid_) + "/root/run/containerd/containerd.sock";
   for (int i = 0; i < 300; ++i) {
     if (access(path.c_str(), F_OK) == 0) return {};
@@ -181,22 +216,38 @@ Result<std::string> Machine::inside(const std::vector<std::string>& arguments) c
   const std::string log = folder_ + "/var-log/bootstrap.log";
   const int output = open(log.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (output < 0) return fail(from_errno("open " + log, errno));
-  Command command;
-  command.arguments = arguments;
-  command.output = output;
-  DURE_TRY(const int status, run_inside(pid_, command));
+  const auto status = run(arguments, output);
   close(output);
+  if (!status) return fail(Error(status.error()).with_context(spec_.name));
   std::string text = text_of(log);
-  if (status != 0)
+  if (*status != 0)
     return fail(Error{
         500, "LabNodeFailed",
-        "on " + spec_.name + ", `" + join(arguments, " ") + "` ended with " + std::to_string(status) + ":\n" + text});
+        "on " + spec_.name + ", `" + join(arguments, " ") + "` ended with " + std::to_string(*status) + ":\n" + text});
   return text;
 }
 
+Result<int> Machine::run(const std::vector<std::string>& arguments, int output) const {
+  if (!vm()) {
+    Command command{arguments};
+    command.output = output;
+    return run_inside(pid_, command);
+  }
+  if (frozen_) return fail(Error{409, "NotPossible", "it is frozen", "dure lab thaw " + spec_.name});
+  GuestCommand command{arguments};
+  command.output = command.errors = output;
+  command.end_within = 120s;
+  command.alive = [this] { return !has_ended(launcher_); };
+  return run_in_guest(folder_, command);
+}
+
 void Machine::write_hosts(const std::string& hosts) const {
-  const std::string root = "/proc/" + std::to_string(pid_) + "/root/etc/hosts";
-  std::ofstream(root) << node_hosts(spec_, hosts);
+  const std::string text = node_hosts(spec_, hosts);
+  if (!vm())
+    std::ofstream("/proc/" + std::to_string(pid_) + "/root/etc/hosts") << text;
+  else if (!frozen_)
+    if (auto done = inside({"sh", "-c", "printf %s \"$1\" > /etc/hosts", "sh", text}); !done)
+      dprintf(STDOUT_FILENO, "%s\n", done.error().message.c_str());
 }
 
 }  // namespace dure::lab

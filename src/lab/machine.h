@@ -7,8 +7,11 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "lab/cgroup.h"
+#include "lab/network.h"
 #include "lab/spec.h"
+#include "lab/vm_root.h"
 
 namespace dure::lab {
 
@@ -16,9 +19,15 @@ class Machine {
  public:
   Machine(const LabSpec& lab, const NodeSpec& spec, const std::vector<Hierarchy>& groups);
 
-  // Namespaces and pid 1, under the lab's pid 1. `hosts` are further lines of its /etc/hosts; `root` is the file system
-  // of a node of kind systemd.
-  Status switch_on(int init_pid, const std::string& hosts, const std::string& root);
+  // What the lab has for all of its nodes.
+  struct Ground {
+    int init_pid = 0;          // of the lab
+    std::string hosts;         // further lines of /etc/hosts
+    std::string systemd_root;  // below nodes of kind systemd
+    VmRoot vm_root;            // below nodes of kind vm
+  };
+  // Namespaces and pid 1, under the lab's pid 1; of a vm its QEMU, which boots for a while from then on.
+  Status switch_on(const Ground& ground, const Plug& plug);
   // As if the plug was pulled: everything in it is killed at once. Its network device is gone.
   void switch_off();
   bool on() const { return pid_ > 0; }
@@ -32,10 +41,16 @@ class Machine {
   void set_environment(const std::vector<std::string>& pairs);
 
   Status freeze(bool frozen);
+  // Of a vm, whose kernel has devices and a clock of its own; the others share the machine's.
+  bool vm() const { return spec_.kind == NodeKind::vm; }
+  Status set_carrier(bool carrier) const;
+  Status set_address(const Plug& plug) const;
+  Status set_clock(Duration ahead) const;
   Status await_containerd() const;
-  // Runs a command to its end and answers its output; "LabNodeFailed" with the output when it fails.
+  // Runs a command to its end and answers its output; "LabNodeFailed" with the output when it fails. Waits for a vm
+  // that boots.
   Result<std::string> inside(const std::vector<std::string>& arguments) const;
-  void write_hosts(const std::string& hosts) const;
+  void write_hosts(const std::string& hosts) const;  // nothing while it is frozen
 
   const NodeSpec& spec() const { return spec_; }
   int pid() const { return pid_; }
@@ -49,10 +64,12 @@ class Machine {
     std::string name;
     std::vector<std::string> arguments;
   };
-  int launch(int init_pid, int control, const std::string& hosts, const std::string& root) const;
+  int launch(const Ground& ground, int control) const;
+  int launch_vm(const Ground& ground, const Plug& plug, int control) const;
   Result<int> await_ready() const;
+  Result<int> run(const std::vector<std::string>& arguments, int output) const;
   void order(const std::string& line) const;
-  bool systemd() const { return spec_.kind == NodeKind::systemd; }
+  bool systemd() const { return spec_.kind != NodeKind::ns; }
   void start_unit(const Service& service) const;
   void control_unit(const std::vector<std::string>& words) const;
 

@@ -286,27 +286,42 @@ Status Network::apply(int pid, const std::string& name, const std::string& rules
   });
 }
 
+Plug Network::plug(const std::string& node) const {
+  const PortState& port = ports_.at(node);
+  const SiteState& site = sites_.at(port.site);
+  return {site.pids[0],
+          port.device,
+          mac_for(id_ + "/" + node),
+          {*Ip::parse(port.address), site.spec->subnet.length},
+          site.spec->gateway()};
+}
+
 Status Network::plug_in(const std::string& node, int node_pid) {
   const PortState& port = ports_.at(node);
   const SiteState& site = sites_.at(port.site);
+  const Plug plug = this->plug(node);
   return run_in_child([&]() -> Status {
     DURE_TRY(Inside router, Inside::of(site.pids[0]));
+    if (is_vm(node)) {
+      DURE_CHECK(enslave(router, port.device));
+      return port.plugged ? Status() : router.up(port.device, false);
+    }
     DURE_TRY(Inside inside, Inside::of(node_pid));
     kernel::VethOptions veth;
     veth.name = port.device;
     veth.peer_name = "eth0";
     veth.peer_namespace = &inside.ns();
     veth.mac = mac_for(id_ + "/port/" + node);
-    veth.peer_mac = mac_for(id_ + "/" + node);
+    veth.peer_mac = plug.mac;
     // After a power cut: the kernel takes the old namespace's devices away in its own time.
     DURE_CHECK(router.links().remove(port.device));
     DURE_CHECK(router.links().create_veth(veth));
     DURE_CHECK(enslave(router, port.device));
     if (!port.plugged) DURE_CHECK(router.up(port.device, false));
     DURE_CHECK(inside.up("lo"));
-    DURE_CHECK(inside.address("eth0", {*Ip::parse(port.address), site.spec->subnet.length}));
+    DURE_CHECK(inside.address("eth0", plug.address));
     DURE_CHECK(inside.up("eth0"));
-    return inside.route(everywhere(), "eth0", site.spec->gateway());
+    return inside.route(everywhere(), "eth0", plug.gateway);
   });
 }
 
@@ -322,9 +337,10 @@ Result<std::string> Network::roam(const std::string& node, int node_pid, const s
   DURE_CHECK(run_in_child([&]() -> Status {
     DURE_TRY(Inside old_router, Inside::of(from.pids[0]));
     DURE_TRY(Inside new_router, Inside::of(there.pids[0]));
-    DURE_TRY(Inside inside, Inside::of(node_pid));
     DURE_CHECK(old_router.change(port.device, {.up = false, .master = 0}));
     DURE_CHECK(old_router.change(port.device, {.move_to = &new_router.ns()}));
+    if (is_vm(node)) return enslave(new_router, port.device);
+    DURE_TRY(Inside inside, Inside::of(node_pid));
     DURE_CHECK(inside.forget("eth0"));
     DURE_CHECK(enslave(new_router, port.device));
     DURE_CHECK(inside.address("eth0", {*free, there.spec->subnet.length}));

@@ -19,6 +19,15 @@
 
 namespace dure::lab {
 
+// Where a node's network device is plugged in: a port of a router's bridge, and what the device is to be.
+struct Plug {
+  int router_pid = 0;
+  std::string device;  // the port's name, on the router's side
+  Mac mac;             // of the node's side
+  IpPrefix address;
+  Ip gateway;
+};
+
 class Network {
  public:
   // `folder`: rules are written there, so that a person can read them.
@@ -26,11 +35,13 @@ class Network {
 
   // Internet, routers, LANs and uplinks; `init_pid` is the lab's pid 1.
   Status build(int init_pid);
-  // eth0 in the node's namespace, where the node stands now; also after it was switched off and on.
+  // eth0 in the node's namespace, where the node stands now; also after it was switched off and on. A vm brings its
+  // port itself (`plug`) and sets its own addresses: here the port joins the LAN.
   Status plug_in(const std::string& node, int node_pid);
+  Plug plug(const std::string& node) const;
 
   // Puts the node's cable into another site: the node sees its carrier go and come, same device, same MAC; it gets an
-  // address and a default route there. Answers the address.
+  // address and a default route there (a vm is told by `plug`). Answers the address.
   Result<std::string> roam(const std::string& node, int node_pid, const std::string& site);
   Status set_plugged(const std::string& node, bool plugged);
   Status set_cable(const std::string& site, const Cable& cable);
@@ -69,6 +80,7 @@ class Network {
 
  private:
   Status build_internet();
+  bool is_vm(const std::string& node) const { return topology_.node(node)->kind == NodeKind::vm; }
   Status build_site(SiteState& site);
   Status start_routers(SiteState& site);
   Status make_lan(const SiteState& site, size_t router);

@@ -17,6 +17,7 @@
 #include <fstream>
 
 #include "base/text.h"
+#include "lab/identity.h"
 #include "lab/process.h"
 #include "lab/systemd_root.h"
 
@@ -76,64 +77,25 @@ class SetUp {
     if (!overlay("etc", "/etc") || !overlay("usr-local", "/usr/local") || !bind("var-log", "/var/log") ||
         !bind("opt", "/opt") || !bind("var-lib", "/var/lib"))
       return false;
-    for (const char* path :
-         {"/var/lib/containerd", "/opt/cni/bin", "/etc/cni/net.d", "/etc/containerd", "/usr/local/bin"})
-      fs::create_directories(path);
+    for (const char* path : {"/var/lib/containerd", "/usr/local/bin"}) fs::create_directories(path);
     if (!step("/run", mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64m")) ||
         !step("/tmp", mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=512m")))
       return false;
-    identity_files();
+    identity();
     return true;
   }
 
   bool own_root() {
     if (!enter_systemd_root(init_.root, init_.state, init_.binary)) return false;
-    for (const char* path : {"/opt/cni/bin", "/etc/cni/net.d", "/etc/containerd"}) fs::create_directories(path);
-    identity_files();
+    identity();
     return true;
   }
 
-  void identity_files() {
-    std::ofstream("/etc/hostname") << init_.node.name << "\n";
-    std::ofstream("/etc/hosts") << node_hosts(init_.node, init_.hosts);
-    fs::remove("/etc/resolv.conf");
-    std::ofstream("/etc/resolv.conf") << "# the lab has no way out\n";
-    fs::remove("/etc/machine-id");
-    char id[40];
-    snprintf(id, sizeof id, "%016llx%016llx\n", static_cast<unsigned long long>(fnv1a_64(init_.state)),
-             static_cast<unsigned long long>(fnv1a_64(init_.node.name)));
-    std::ofstream("/etc/machine-id") << id;
+  void identity() {
+    write_identity("", init_.node, init_.state, init_.hosts);
     // Nodes share the machine's DMI; whoever compares product UUIDs must know that this is no machine of its own.
     fs::create_directories("/run/host");
     std::ofstream("/run/host/container-manager") << "dure-lab\n";
-    std::ofstream("/etc/containerd/config.toml") << containerd_config();
-  }
-
-  static const char* containerd_config() {
-    return R"(version = 2
-root = "/var/lib/containerd"
-state = "/run/containerd"
-oom_score = 0
-disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
-  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.tracing.processor.v1.otlp",
-  "io.containerd.internal.v1.tracing"]
-[grpc]
-  address = "/run/containerd/containerd.sock"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "dure.dev/pause:1"
-  restrict_oom_score_adj = true
-  disable_apparmor = true
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/opt/cni/bin"
-    conf_dir = "/etc/cni/net.d"
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "overlayfs"
-    default_runtime_name = "runc"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-        SystemdCgroup = false
-)";
   }
 
   bool kernel_views() {
@@ -248,10 +210,6 @@ class Services {
 };
 
 }  // namespace
-
-std::string node_hosts(const NodeSpec& node, const std::string& further_lines) {
-  return "127.0.0.1 localhost\n" + node.address + " " + node.name + "\n" + further_lines;
-}
 
 int run_node(const NodeInit& init) {
   prctl(PR_SET_NAME, "dure-node");

@@ -26,9 +26,6 @@ struct NodeInit {
   int control = -1;               // stream socket: orders come in, "ready" goes out once
 };
 
-// The text of a node's /etc/hosts.
-std::string node_hosts(const NodeSpec& node, const std::string& further_lines);
-
 // Never returns while the node lives; the exit status is that of a failed set-up.
 int run_node(const NodeInit& init);
 

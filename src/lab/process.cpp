@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 
 #include "base/text.h"
 #include "lab/cgroup.h"
@@ -100,6 +101,14 @@ int wait_for(int pid) {
   while (waitpid(pid, &status, 0) < 0)
     if (errno != EINTR) return 255;
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+bool has_ended(int pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string text;
+  std::getline(file, text);
+  const size_t at = text.rfind(')');
+  return at == std::string::npos || at + 2 >= text.size() || text[at + 2] == 'Z' || text[at + 2] == 'X';
 }
 
 Status run_in_child(const std::function<Status()>& work) {

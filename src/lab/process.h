@@ -35,6 +35,8 @@ struct Command {
 Result<int> spawn(const Command& command);
 // Waits; 128 + signal when it was killed.
 int wait_for(int pid);
+// Has ended, or was killed, though perhaps it is not reaped yet.
+bool has_ended(int pid);
 // Runs `work` in a child, which may have threads and join namespaces, and answers what it answered there.
 Status run_in_child(const std::function<Status()>& work);
 // Runs the command inside all namespaces of `pid` and its cgroup, in a clean environment, and waits.

@@ -9,8 +9,12 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/time.h"
 
 namespace dure::lab {
+
+// `by`: "+2h", "-90s"; "0": none. "BadRequest".
+Result<Duration> skew_time(std::string_view by);
 
 // `by`: "+2h", "-90s"; "0": none. What a process must find in its environment. "BadRequest", "NoFaketime".
 Result<std::vector<std::pair<std::string, std::string>>> skewed_environment(std::string_view by);

@@ -18,7 +18,8 @@ void read_line(const std::string& line, LabState& state) {
   if (key == "ends") words >> state.ends_at_seconds;
   if (key == "node") {
     LabState::Node node;
-    words >> node.name >> node.address >> node.pid >> node.server >> node.bare >> node.site >> node.condition;
+    words >> node.name >> node.address >> node.pid >> node.server >> node.bare >> node.site >> node.condition >>
+        node.kind;
     state.nodes.push_back(std::move(node));
   }
   if (key == "site") {
@@ -48,7 +49,7 @@ Status write_state(const std::string& folder, const LabState& state) {
        << "\nends " << state.ends_at_seconds << "\n";
   for (const LabState::Node& node : state.nodes)
     text << "node " << node.name << " " << node.address << " " << node.pid << " " << node.server << " " << node.bare
-         << " " << node.site << " " << node.condition << "\n";
+         << " " << node.site << " " << node.condition << " " << node.kind << "\n";
   for (const LabState::Site& site : state.sites)
     text << "site " << site.name << " " << site.subnet << " " << site.nat << " " << site.public_address << " "
          << site.cable << "\n";

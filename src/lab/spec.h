@@ -29,6 +29,7 @@ struct LabState {
     int pid = 0;  // of its pid 1, as the machine counts; 0: switched off
     bool server = false, bare = false;
     std::string site, condition;  // condition: "on", or what is not as usual: "off", "frozen", "unplugged", "skew=2h"
+    std::string kind = "ns";
   };
   struct Site {
     std::string name, subnet, nat, public_address, cable;  // cable: "plain", "delay=30ms,loss=1%"

@@ -14,8 +14,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "lab/lab.h"
-#include "lab/process.h"
+#include "lab/cache.h"
+#include "lab/vm_root.h"
 
 namespace dure::lab {
 namespace {
@@ -23,9 +23,19 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kPackages =
-    "systemd,systemd-sysv,dbus,containerd,runc,iproute2,nftables,procps,iputils-ping,wireguard-go,"
+    "systemd,systemd-sysv,dbus,containerd,runc,iproute2,nftables,procps,iputils-ping,wireguard-go,kmod,busybox-static,"
     "libssl3,libnghttp2-14,libyaml-0-2,libstdc++6";  // the last line: what dure is linked with
-                                                     // linked with
+
+// A kernel for nodes of kind vm, without what the package would install beside it to make an initrd: ours is smaller.
+constexpr const char* kTakeKernel =
+    R"sh(chroot "$1" sh -euc 'cd /tmp
+image=$(apt-cache depends linux-image-cloud-amd64 | sed -n "s/.*Depends: \(linux-image[^ ]*\)/\1/p" | head -n 1)
+apt-get -q download "$image"
+dpkg-deb -x linux-image*.deb kernel
+mv kernel/boot/vmlinuz-* /boot/vmlinuz
+mv kernel/lib/modules /usr/lib/modules
+rm -r kernel linux-image*.deb
+depmod -a "$(ls /usr/lib/modules)"')sh";
 
 // What would act on the machine instead of the node (its kernel's settings and devices), or wait for a terminal.
 constexpr const char* kMasked[] = {"console-getty.service",
@@ -53,12 +63,6 @@ constexpr const char* kMasked[] = {"console-getty.service",
                                    "dpkg-db-backup.timer",
                                    "fstrim.timer",
                                    "e2scrub_all.timer"};
-
-std::string last_lines(const std::string& path) {
-  std::ifstream file(path);
-  std::string text((std::istreambuf_iterator<char>(file)), {});
-  return text.size() > 600 ? text.substr(text.size() - 600) : text;
-}
 
 bool step(const std::string& what, int result) {
   if (result == 0) return true;
@@ -101,30 +105,20 @@ void prepare_changes(const std::string& changes, const std::string& program) {
 
 }  // namespace
 
-std::string cache_folder() {
-  if (const char* set = getenv("DURE_LAB_CACHE")) return set;
-  return fs::path(lab_folder("x")).parent_path().string() + "/cache";
-}
-
 Result<std::string> systemd_root(const std::function<void(const std::string&)>& progress) {
-  const std::string root = cache_folder() + "/systemd", fresh = root + ".new", log = cache_folder() + "/systemd.log";
+  const std::string root = cached("debian", std::string(kPackages) + kTakeKernel), fresh = root + ".new";
   std::error_code error;
   if (fs::exists(root, error)) return root;
-  fs::create_directories(cache_folder(), error);
+  const CacheLock lock;
+  if (fs::exists(root, error)) return root;
   fs::remove_all(fresh, error);
   progress("a Debian root file system with systemd is made once, in " + root + "; this takes a minute or two");
-  Command command{{"mmdebstrap", "--variant=minbase", std::string("--include=") + kPackages,
-                   "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
-                   "--dpkgopt=path-exclude=/usr/share/locale/*", "bookworm", fresh}};
-  command.output = open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  DURE_TRY(const int pid, spawn(command));
-  const int status = wait_for(pid);
-  close(command.output);
-  if (status == 127)
-    return fail(Error{500, "NoMmdebstrap", "nodes of kind systemd need mmdebstrap, which is not installed",
-                      "apt install mmdebstrap"});
-  if (status != 0)
-    return fail(Error{500, "RootNotMade", "mmdebstrap ended with " + std::to_string(status) + ":\n" + last_lines(log)});
+  std::vector<std::string> words{"mmdebstrap", "--variant=minbase", std::string("--include=") + kPackages};
+  for (const char* part : {"doc", "man", "locale"})
+    words.push_back("--dpkgopt=path-exclude=/usr/share/" + std::string(part) + "/*");
+  if (kVmArchitecture) words.push_back(std::string("--customize-hook=") + kTakeKernel);
+  words.insert(words.end(), {"bookworm", fresh});
+  DURE_CHECK(run_maker(words, "mmdebstrap", "NoMmdebstrap"));
   fs::rename(fresh, root, error);
   if (error) return fail(from_errno("rename " + fresh, error.value()));
   return root;

@@ -9,11 +9,9 @@
 
 namespace dure::lab {
 
-// $DURE_LAB_CACHE, or `cache` beside the labs' folders.
-std::string cache_folder();
-
 // The folder of the root file system; made first when it is not there, which takes a minute or two and a Debian mirror.
-// Errors: NoMmdebstrap, RootNotMade with the last lines of what mmdebstrap said.
+// It has a kernel and its modules, too, for nodes of kind vm (vm_root.h). Errors: NoMmdebstrap, RootNotMade with the
+// last lines of what mmdebstrap said.
 Result<std::string> systemd_root(const std::function<void(const std::string&)>& step);
 
 // In a node's pid 1, with its own mounts: makes `root` (with changes in `state`/root) the node's root. Answers false

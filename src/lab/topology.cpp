@@ -74,6 +74,22 @@ std::string_view name_of(Nat nat) {
   return "?";
 }
 
+std::string_view name_of(NodeKind kind) {
+  return kind == NodeKind::vm ? "vm" : kind == NodeKind::systemd ? "systemd" : "ns";
+}
+
+std::optional<int64_t> mebibytes(std::string_view amount) {
+  constexpr std::pair<std::string_view, int64_t> units[] = {
+      {"Mi", 1 << 20}, {"Gi", 1 << 30}, {"M", 1'000'000}, {"G", 1'000'000'000}, {"", 1}};
+  for (const auto& [unit, bytes] : units) {
+    if (!amount.ends_with(unit)) continue;
+    const auto count = parse_int(amount.substr(0, amount.size() - unit.size()));
+    if (!count || *count < 0 || *count > (int64_t{1} << 50) / bytes) return {};
+    return *count * bytes >> 20;
+  }
+  return {};
+}
+
 std::string Cable::text() const {
   std::string out;
   if (delay.count() > 0) out += " delay=" + format_duration(delay);

@@ -61,17 +61,21 @@ struct SiteSpec {
 enum class NodeKind : uint8_t {
   ns,       // namespaces on the machine's own files; the lab keeps its services
   systemd,  // the same with a Debian of its own and systemd as pid 1: to try what installs services
+  vm,       // a whole machine under QEMU: its own kernel (WireGuard, cgroup v2) and clock
 };
+std::string_view name_of(NodeKind kind);
 
 struct NodeSpec {
   std::string name;     // also the host name
   std::string site;     // where it stands at first
   std::string address;  // there; filled in by the reader when not given
   NodeKind kind = NodeKind::ns;
-  bool server = false;                    // runs the control plane (and an agent)
-  bool bare = false;                      // only a machine with containerd: to try `dure join` by hand
-  std::string cpu = "2", memory = "2Gi";  // what the agent reports: /proc shows the whole machine
-  std::string node_class;                 // label dure.dev/class: always-on, remote or laptop; may be empty
+  bool server = false;  // runs the control plane (and an agent)
+  bool bare = false;    // only a machine with containerd: to try `dure join` by hand
+  // What the agent reports: /proc shows the whole machine. A vm really has it; its defaults are 1 and 1Gi.
+  std::string cpu = "2", memory = "2Gi";
+  std::string disk = "8Gi";  // of a vm, taken as it is written to
+  std::string node_class;    // label dure.dev/class: always-on, remote or laptop; may be empty
 };
 
 struct Topology {
@@ -86,10 +90,14 @@ struct Topology {
 };
 
 constexpr size_t topology_sites_max = 16, topology_nodes_max = 64, topology_bytes_max = 64 << 10;
+constexpr size_t topology_vms_max = 4;  // each takes a core while it boots
 constexpr uint16_t api_port = 6443;
 
 // "BadTopology" with one line per finding.
 Result<Topology> read_topology(std::string_view text);
+
+// Of an amount such as 768Mi, 2Gi, 2G or 2147483648; none when it is not one.
+std::optional<int64_t> mebibytes(std::string_view amount);
 
 // One site "lan" behind a home router: node1 is the server, all are workers; the last `bare` ones have not joined.
 Topology one_lan(int nodes, int bare = 0);

@@ -185,6 +185,7 @@ class Reader {
   void read_node(const At& at) {
     NodeSpec node;
     node.name = name_at(at);
+    node.cpu = node.memory = node.disk = "";
     fields(at, {{"site", [&](const At& one) { node.site = std::string(text(one)); }},
                 {"address", [&](const At& one) { node.address = std::string(text(one)); }},
                 {"kind", [&](const At& one) { read_kind(one, node.kind); }},
@@ -192,9 +193,11 @@ class Reader {
                 {"bare", [&](const At& one) { node.bare = yes(one); }},
                 {"class", [&](const At& one) { node.node_class = one_of(one, {"always-on", "remote", "laptop"}); }},
                 {"cpu", [&](const At& one) { amount(one, node.cpu); }},
-                {"memory", [&](const At& one) { amount(one, node.memory); }}});
+                {"memory", [&](const At& one) { amount(one, node.memory); }},
+                {"disk", [&](const At& one) { amount(one, node.disk); }}});
     if (node.site.empty()) say(at, "needs a site");
     if (node.server && node.bare) say(at, "a bare node cannot be the server");
+    size_up(at, node);
     if (out_.nodes.size() == topology_nodes_max) return say(at, fmt::format("more than {} nodes", topology_nodes_max));
     lines_.emplace_back("node " + node.name, at.node);
     out_.nodes.push_back(std::move(node));
@@ -202,10 +205,23 @@ class Reader {
 
   void read_kind(const At& at, NodeKind& out) {
     const std::string_view kind = text(at);
-    out = kind == "systemd" ? NodeKind::systemd : NodeKind::ns;
-    if (kind == "vm") return say(at, "nodes of kind vm are not built yet; there are ns and systemd");
-    if (kind != "ns" && kind != "systemd")
-      say(at, fmt::format("\"{}\" is not a kind of node; there are ns and systemd", kind));
+    out = kind == "vm" ? NodeKind::vm : kind == "systemd" ? NodeKind::systemd : NodeKind::ns;
+    if (kind != name_of(out)) say(at, fmt::format("\"{}\" is not a kind of node; there are ns, systemd and vm", kind));
+  }
+
+  // What was not said, and what a virtual machine can be made with.
+  void size_up(const At& at, NodeSpec& node) {
+    const bool vm = node.kind == NodeKind::vm;
+    if (!vm && !node.disk.empty()) say({at.node, at.below("disk")}, "only a node of kind vm has a disk of its own");
+    const NodeSpec usual;
+    if (node.cpu.empty()) node.cpu = vm ? "1" : usual.cpu;
+    if (node.memory.empty()) node.memory = vm ? "1Gi" : usual.memory;
+    if (node.disk.empty()) node.disk = usual.disk;
+    if (!vm) return;
+    const auto processors = parse_int(node.cpu), memory = mebibytes(node.memory), disk = mebibytes(node.disk);
+    if (!processors || *processors < 1 || *processors > 8) say({at.node, at.below("cpu")}, "a vm has 1 to 8");
+    if (!memory || *memory < 512 || *memory > (64 << 10)) say({at.node, at.below("memory")}, "a vm has 512Mi to 64Gi");
+    if (!disk || *disk < 1024 || *disk > (256 << 10)) say({at.node, at.below("disk")}, "a vm has 1Gi to 256Gi");
   }
 
   std::string one_of(const At& at, const std::vector<std::string>& allowed) {
@@ -286,6 +302,10 @@ class Reader {
   void check_server(const yaml_node_t* root) {
     const auto servers =
         std::count_if(out_.nodes.begin(), out_.nodes.end(), [](const NodeSpec& n) { return n.server; });
+    const auto vms =
+        std::count_if(out_.nodes.begin(), out_.nodes.end(), [](const NodeSpec& n) { return n.kind == NodeKind::vm; });
+    if (static_cast<size_t>(vms) > topology_vms_max)
+      return say({root, "nodes"}, fmt::format("more than {} of kind vm", topology_vms_max));
     const auto bare = std::count_if(out_.nodes.begin(), out_.nodes.end(), [](const NodeSpec& n) { return n.bare; });
     if (servers > 1) return say({root, "nodes"}, "more than one server is not possible yet");
     if (servers == 0 && static_cast<size_t>(bare) < out_.nodes.size())

@@ -71,7 +71,19 @@ TEST(Topology, FindingsNameLineAndField) {
 TEST(Topology, KindsOfNodes) {
   const std::string head = "sites:\n  a: {subnet: 10.0.0.0/24}\nnodes:\n  n: {site: a, server: yes, kind: ";
   EXPECT_EQ(read_topology(head + "systemd}\n")->nodes[0].kind, NodeKind::systemd);
-  EXPECT_THAT(refusal(head + "vm}\n"), HasSubstr("nodes.n.kind: nodes of kind vm are not built yet"));
+  const auto vm = read_topology(head + "vm, disk: 20Gi}\n");
+  ASSERT_TRUE(vm) << vm.error().message;
+  EXPECT_EQ(vm->nodes[0].kind, NodeKind::vm);
+  EXPECT_EQ(vm->nodes[0].disk, "20Gi");
+  EXPECT_EQ(vm->nodes[0].memory, "1Gi") << "half of what the others say they have";
+  EXPECT_THAT(refusal(head + "vm, cpu: 100m}\n"), HasSubstr("nodes.n.cpu: a vm has 1 to 8"));
+  EXPECT_THAT(refusal(head + "vm, memory: 64Mi, disk: 1Mi}\n"),
+              ::testing::AllOf(HasSubstr("nodes.n.memory: a vm has 512Mi"), HasSubstr("nodes.n.disk: a vm has 1Gi")));
+  EXPECT_THAT(refusal(head + "ns, disk: 20Gi}\n"), HasSubstr("nodes.n.disk: only a node of kind vm"));
+  EXPECT_THAT(refusal(head + "robot}\n"), HasSubstr("there are ns, systemd and vm"));
+  std::string many = head + "vm}\n";
+  for (const char* name : {"a1", "a2", "a3", "a4"}) many += std::string("  ") + name + ": {site: a, kind: vm}\n";
+  EXPECT_THAT(refusal(many), HasSubstr("more than 4 of kind vm"));
 }
 
 TEST(Topology, AllFindingsComeAtOnce) {

@@ -8,9 +8,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
+
+#include <fmt/format.h>
 
 #include "base/text.h"
 #include "lab/forwarder.h"
@@ -39,18 +43,9 @@ int lab_init() {
   }
 }
 
-// Killed, though perhaps not reapable yet.
-bool is_dead(int pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text;
-  std::getline(file, text);
-  const size_t at = text.rfind(')');
-  return at == std::string::npos || at + 2 >= text.size() || text[at + 2] == 'Z' || text[at + 2] == 'X';
-}
-
 std::vector<std::string> agent_flags(const NodeSpec& spec) {
-  std::vector<std::string> out{"--node-name",    spec.name, "--node-ip",         spec.address,
-                               "--capacity-cpu", spec.cpu,  "--capacity-memory", spec.memory};
+  std::vector<std::string> out{"--node-name", spec.name, "--node-ip", spec.address};
+  if (spec.kind != NodeKind::vm) out.insert(out.end(), {"--capacity-cpu", spec.cpu, "--capacity-memory", spec.memory});
   if (!spec.node_class.empty()) out.insert(out.end(), {"--node-labels", "dure.dev/class=" + spec.node_class});
   return out;
 }
@@ -69,7 +64,7 @@ World::World(const LabSpec& spec, std::function<void(const std::string&)> step)
 Status World::build() {
   DURE_TRY(groups_, hierarchies());
   remove_groups(groups_, spec_.id, 10);  // of an earlier lab whose supervisor was killed
-  DURE_CHECK(find_root());
+  DURE_CHECK(find_roots());
   DURE_CHECK(start_init());
   DURE_CHECK(network_.build(init_pid_));
   step_("internet and " + std::to_string(spec_.topology.sites.size()) +
@@ -79,17 +74,30 @@ Status World::build() {
   return open_door();
 }
 
-Status World::find_root() {
-  for (const NodeSpec& node : spec_.topology.nodes) {
-    if (node.kind != NodeKind::systemd || !root_.empty()) continue;
-    DURE_TRY(root_, systemd_root(step_));
+Status World::find_roots() {
+  auto some = [&](NodeKind kind) {
+    return std::ranges::any_of(spec_.topology.nodes, [&](const NodeSpec& node) { return node.kind == kind; });
+  };
+  if (some(NodeKind::systemd)) {
+    DURE_TRY(ground_.systemd_root, systemd_root(step_));
+  }
+  if (some(NodeKind::vm)) {
+    DURE_TRY(ground_.vm_root, vm_root(step_));
   }
   return {};
 }
 
-const std::string& World::root_of(const Machine& machine) const {
-  static const std::string none;
-  return machine.spec().kind == NodeKind::systemd ? root_ : none;
+Status World::switch_on(Machine& machine) {
+  ground_.init_pid = init_pid_;
+  ground_.hosts = hosts();
+  DURE_CHECK(machine.switch_on(ground_, network_.plug(machine.spec().name)));
+  return network_.plug_in(machine.spec().name, machine.pid());
+}
+
+// A vm does not see whether the router's end of its cable is up.
+Status World::set_plugged(Machine& machine, bool plugged) {
+  DURE_CHECK(network_.set_plugged(machine.spec().name, plugged));
+  return machine.vm() && !machine.frozen() ? machine.set_carrier(plugged) : Status();
 }
 
 Status World::start_init() {
@@ -105,23 +113,39 @@ Status World::start_init() {
 Status World::switch_on_all() {
   for (const NodeSpec& node : spec_.topology.nodes) {
     Machine& machine = machines_.emplace_back(spec_, node, groups_);
-    DURE_CHECK(machine.switch_on(init_pid_, hosts(), root_of(machine)));
-    DURE_CHECK(network_.plug_in(node.name, machine.pid()));
+    DURE_CHECK(switch_on(machine));
     machine.add_service("containerd", {"containerd", "--config", "/etc/containerd/config.toml"});
   }
-  for (const Machine& machine : machines_) DURE_CHECK(machine.await_containerd());
-  step_(std::to_string(machines_.size()) + " nodes; containerd answers on each");
+  size_t booting = 0;
+  for (const Machine& machine : machines_)
+    if (machine.vm() && !machine.spec().server)
+      ++booting;
+    else
+      DURE_CHECK(machine.await_containerd());
+  step_(fmt::format("{} nodes; containerd answers on each{}", machines_.size(),
+                    booting ? fmt::format(" but {} that still boot", booting) : ""));
+  return {};
+}
+
+// Those that take their time.
+Status World::await_vms() {
+  for (const Machine& machine : machines_)
+    if (machine.vm() && !machine.spec().server) {
+      DURE_CHECK(machine.await_containerd());
+      step_(machine.spec().name + " has booted; containerd answers");
+    }
   return {};
 }
 
 Status World::start_cluster() {
   const NodeSpec* server = spec_.topology.server();
-  if (!server) return {};
+  if (!server) return await_vms();
   DURE_TRY(Machine* const first, machine(server->name));
   DURE_CHECK(start_server(*first));
   DURE_TRY(const std::string join_command,
            first->inside({"dure", "token", "create", "--print-join-command", "--wait", "30s"}));
   step_("the control plane on " + server->name + " is ready");
+  DURE_CHECK(await_vms());
   for (Machine& machine : machines_)
     if (!machine.spec().server && !machine.spec().bare) DURE_CHECK(join_cluster(machine, join_command));
   return {};
@@ -179,6 +203,8 @@ Status World::open_door() {
   DURE_TRY(Machine* const server, machine(spec->name));
   DURE_TRY(door_pid_, clone_child(0, [&] {
              unblock_signals();
+             const Network::PortState& port = network_.port(spec->name);
+             if (server->vm()) return forward(door_fd_, network_.site(port.site).pids[0], port.address, api_port);
              return forward(door_fd_, server->pid(), "127.0.0.1", api_port);
            }));
   return write_kubeconfig(*server);
@@ -186,7 +212,8 @@ Status World::open_door() {
 
 // The node's admin.conf with the forwarded port as the server.
 Status World::write_kubeconfig(const Machine& server) const {
-  std::ifstream in(server.folder() + "/etc/kubernetes/admin.conf");
+  DURE_TRY(const std::string text, server.inside({"cat", "/etc/kubernetes/admin.conf"}));
+  std::istringstream in(text);
   std::ofstream out(spec_.folder + "/kubeconfig");
   fs::permissions(spec_.folder + "/kubeconfig", fs::perms::owner_read | fs::perms::owner_write);
   for (std::string line; std::getline(in, line);) {
@@ -194,11 +221,11 @@ Status World::write_kubeconfig(const Machine& server) const {
     if (at != std::string::npos) line = line.substr(0, at) + "server: https://127.0.0.1:" + std::to_string(api_port_);
     out << line << "\n";
   }
-  if (!in.eof() || !out) return fail(internal("cannot write " + spec_.folder + "/kubeconfig"));
+  if (!out) return fail(internal("cannot write " + spec_.folder + "/kubeconfig"));
   return {};
 }
 
-bool World::alive() const { return kill(init_pid_, 0) == 0 && !is_dead(init_pid_); }
+bool World::alive() const { return !has_ended(init_pid_); }
 
 int World::end() {
   // A frozen process does not die of SIGKILL before it thaws.
@@ -240,8 +267,8 @@ void World::fill(LabState& state) const {
   for (const Machine& machine : machines_) {
     const NodeSpec& spec = machine.spec();
     const Network::PortState& port = network_.port(spec.name);
-    state.nodes.push_back(
-        {spec.name, port.address, machine.pid(), spec.server, spec.bare, port.site, condition(machine)});
+    state.nodes.push_back({spec.name, port.address, machine.pid(), spec.server, spec.bare, port.site,
+                           condition(machine), std::string(name_of(spec.kind))});
   }
   for (const SiteSpec& spec : spec_.topology.sites) {
     const Network::SiteState& site = network_.site(spec.name);

@@ -44,14 +44,16 @@ class World {
  private:
   Status start_init();
   Status switch_on_all();
+  Status await_vms();
   Status start_cluster();
   Status start_server(Machine& machine);
   Status join_cluster(Machine& machine, const std::string& join_command);
   Status open_door();
   Status write_kubeconfig(const Machine& server) const;
   std::string hosts() const;
-  Status find_root();
-  const std::string& root_of(const Machine& machine) const;
+  Status find_roots();
+  Status switch_on(Machine& machine);
+  Status set_plugged(Machine& machine, bool plugged);
   Result<Machine*> machine(const std::string& name);
   Result<Machine*> running(const std::string& name);
   Status known_site(const std::string& name) const;
@@ -65,7 +67,7 @@ class World {
   Network network_;
   std::vector<Hierarchy> groups_;
   std::list<Machine> machines_;
-  std::string root_;  // of nodes of kind systemd; empty: there are none
+  Machine::Ground ground_;
   int init_pid_ = 0, door_fd_ = -1, door_pid_ = 0, api_port_ = 0;
 };
 

@@ -65,7 +65,7 @@ Result<std::string> World::unplug(const std::string& node, bool plugged) {
   DURE_TRY([[maybe_unused]] Machine* const found, running(node));
   if (network_.port(node).plugged == plugged)
     return fmt::format("{} is {} already", node, plugged ? "plugged in" : "unplugged");
-  DURE_CHECK(network_.set_plugged(node, plugged));
+  DURE_CHECK(set_plugged(*found, plugged));
   return fmt::format("{}: its network cable is {}", node, plugged ? "plugged in" : "pulled");
 }
 
@@ -94,9 +94,9 @@ Result<std::string> World::heal(const std::string& a, const std::string& b) {
   size_t healed = network_.cuts().size() - cuts.size();
   if (healed > 0) DURE_CHECK(network_.set_cuts(cuts));
   if (a.empty())
-    for (const Machine& one : machines_)
+    for (Machine& one : machines_)
       if (!network_.port(one.spec().name).plugged && one.on() && !one.frozen()) {
-        DURE_CHECK(network_.set_plugged(one.spec().name, true));
+        DURE_CHECK(set_plugged(one, true));
         ++healed;
       }
   if (healed == 0) return std::string("nothing was cut");
@@ -109,7 +109,13 @@ Result<std::string> World::roam(const std::string& node, const std::string& site
   const std::string from = network_.port(node).site;
   if (from == site) return fmt::format("{} is in {} already, with address {}", node, site, network_.port(node).address);
   if (!network_.port(node).plugged) return fail(not_possible(node + " is unplugged", "dure lab heal " + node));
+  if (moving->frozen()) return fail(not_possible(node + " is frozen", "dure lab thaw " + node));
+  if (moving->vm()) DURE_CHECK(moving->set_carrier(false));
   DURE_TRY(const std::string address, network_.roam(node, moving->pid(), site));
+  if (moving->vm()) {
+    DURE_CHECK(moving->set_carrier(true));
+    DURE_CHECK(moving->set_address(network_.plug(node)));
+  }
   return fmt::format("{} went from {} to {} and has address {} there", node, from, site, address);
 }
 
@@ -157,9 +163,9 @@ Result<std::string> World::kill_service(const std::string& node, const std::stri
 Result<std::string> World::start(const std::string& node) {
   DURE_TRY(Machine* const found, machine(node));
   if (found->on()) return node + " is on already";
-  DURE_CHECK(found->switch_on(init_pid_, hosts(), root_of(*found)));
-  DURE_CHECK(network_.plug_in(node, found->pid()));
+  DURE_CHECK(switch_on(*found));
   DURE_CHECK(network_.set_plugged(node, true));
+  if (found->vm()) found->write_hosts(hosts());  // its disk kept those of yesterday
   found->start_services();
   DURE_CHECK(found->await_containerd());
   if (found->spec().server) DURE_CHECK(open_door());
@@ -170,9 +176,10 @@ Result<std::string> World::freeze(const std::string& node, bool frozen) {
   DURE_TRY(Machine* const found, running(node));
   if (found->frozen() == frozen) return fmt::format("{} is {} already", node, frozen ? "frozen" : "awake");
   // The kernel of a frozen node would still answer pings: a lid that is closed takes the link down too.
-  if (frozen) DURE_CHECK(network_.set_plugged(node, false));
+  if (frozen) DURE_CHECK(set_plugged(*found, false));
   DURE_CHECK(found->freeze(frozen));
-  if (!frozen) DURE_CHECK(network_.set_plugged(node, true));
+  if (!frozen) DURE_CHECK(set_plugged(*found, true));
+  if (!frozen && found->vm()) found->write_hosts(hosts());
   return fmt::format("{} {}", node, frozen ? "sleeps, as with its lid closed" : "is awake again");
 }
 
@@ -195,6 +202,12 @@ Result<std::string> World::skew(const std::string& node, const std::string& by) 
   DURE_TRY(Machine* const found, running(node));
   if (found->spec().kind == NodeKind::systemd)
     return fail(not_possible(node + " is of kind systemd: its own root has no libfaketime", "skew a node of kind ns"));
+  if (found->vm()) {
+    DURE_TRY(const Duration ahead, skew_time(by));
+    DURE_CHECK(found->set_clock(ahead));
+    found->skew = ahead == Duration::zero() ? "" : by;
+    return found->skew.empty() ? node + ": its clock is right again" : fmt::format("{}: its clock is {} off", node, by);
+  }
   DURE_TRY(const auto environment, skewed_environment(by));
   std::vector<std::string> pairs;
   for (const auto& [name, value] : environment) pairs.push_back(name + "=" + value);

@@ -7,11 +7,17 @@ export dure=${DURE-$PWD/build/release/dure} lab=test-$$
 kubectl=$(newest_kubectl)
 export kubectl
 
-skip() { echo "$*"; exit 77; }
+skip() { skipped=$*; echo "$*"; exit 77; }
 [[ $EUID -eq 0 ]] || skip "needs root"
 [[ -x $dure ]] || { echo "build/release/dure is not there; run ./test or cmake --preset release && ninja -C build/release"; exit 1; }
 [[ -n $kubectl ]] || skip "no kubectl on the PATH"
 command -v containerd > /dev/null || skip "no containerd"
+
+# For nodes of kind systemd and vm: what they are made from is made once, in a minute or two, and kept for later tests.
+lab_needs_roots() {
+  export DURE_LAB_CACHE=${DURE_LAB_CACHE-/var/lib/dure-lab/cache}
+  lab_roots=yes
+}
 
 lab_up() { lab_start "$1" --nodes "$1" --bare "${2-0}" "${@:3}"; }
 lab_up_topology() { lab_start "$2" "$1"; }
@@ -22,7 +28,7 @@ lab_start() {  # NODES-THAT-BECOME-READY ARGUMENT...
   export DURE_LAB_FOLDER
   trap lab_end EXIT
   echo "kubectl: $kubectl $("$kubectl" version --client 2> /dev/null | head -n 1)"
-  "$dure" lab up --name "$lab" --max-minutes 20 "${@:2}" || lab_logs_and_fail
+  "$dure" lab up --name "$lab" --max-minutes 20 "${@:2}" 2> >(tee "$DURE_LAB_FOLDER/error" >&2) || lab_logs_and_fail
   KUBECONFIG=$("$dure" lab kubeconfig --name "$lab" --path)
   export KUBECONFIG
   tools/import_busybox "$dure" "$lab" > /dev/null || exit 1
@@ -30,6 +36,8 @@ lab_start() {  # NODES-THAT-BECOME-READY ARGUMENT...
 }
 
 lab_logs_and_fail() {
+  # Without a Debian mirror there are no such nodes.
+  if [[ -n ${lab_roots-} ]] && grep -qE 'RootNotMade|mmdebstrap ended' "$DURE_LAB_FOLDER/error"; then skip "the nodes' root file system could not be made: $(grep -m 1 '^E: ' "$DURE_LAB_FOLDER/error")"; fi
   tail -n 30 "$DURE_LAB_FOLDER/$lab"/supervisor.log "$DURE_LAB_FOLDER/$lab"/nodes/*/var-log/*.log 2> /dev/null
   exit 1
 }
@@ -37,9 +45,10 @@ lab_logs_and_fail() {
 lab_end() {
   local status=$?
   if ((status)) && [[ -n ${DURE_LAB_KEEP_LOGS-} ]]; then cp -r "$DURE_LAB_FOLDER/$lab/nodes" "$DURE_LAB_KEEP_LOGS" 2> /dev/null; fi
-  if ((status)); then tail -n 15 "$DURE_LAB_FOLDER/$lab"/nodes/*/var-log/dure-*.log 2> /dev/null; fi
+  if ((status && status != 77)); then tail -n 15 "$DURE_LAB_FOLDER/$lab"/nodes/*/var-log/dure-*.log 2> /dev/null; fi
   "$dure" lab down --name "$lab" || status=1
   rm -rf "$DURE_LAB_FOLDER"
+  if ((status == 77)); then echo "$skipped"; fi
   exit $status
 }
 
