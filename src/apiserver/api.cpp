@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include "apiserver/api_state.h"
+#include "apiserver/auth/decision.h"
+#include "apiserver/auth/user.h"
 #include "apiserver/codec.h"
 #include "apiserver/path.h"
 #include "kinds/kinds.h"
@@ -18,30 +20,6 @@ std::vector<const schema::Resource*> resources_of(const ApiOptions& options) {
   std::vector<const schema::Resource*> all;
   for (const schema::Resource* resource : kinds::resources()) all.push_back(resource);
   return all;
-}
-
-std::string refusal(const User& user, const Attributes& a) {
-  if (!a.is_resource()) return fmt::format("User \"{}\" cannot {} path \"{}\"", user.name, a.verb, a.path);
-  const std::string resource =
-      a.subresource.empty() ? std::string(a.resource) : fmt::format("{}/{}", a.resource, a.subresource);
-  std::string text =
-      fmt::format("User \"{}\" cannot {} resource \"{}\" in API group \"{}\"", user.name, a.verb, resource, a.group);
-  text += a.namespace_.empty() ? " at the cluster scope" : fmt::format(" in the namespace \"{}\"", a.namespace_);
-  return text;
-}
-
-Error refused(const User& user, const Attributes& a, const std::string& reason) {
-  std::string why = refusal(user, a);
-  if (!reason.empty()) why += ": " + reason;
-  if (!a.is_resource()) return dure::forbidden("forbidden: " + why);
-  std::string qualified(a.resource);
-  if (!a.group.empty()) qualified.append(".").append(a.group);
-  if (!a.name.empty()) qualified += fmt::format(" \"{}\"", a.name);
-  Error error = dure::forbidden(fmt::format("{} is forbidden: {}", qualified, why));
-  error.details_group = a.group;
-  error.details_kind = a.resource;
-  error.details_name = a.name;
-  return error;
 }
 
 bool is_collection(std::string_view verb) { return verb == "list" || verb == "watch" || verb == "deletecollection"; }
@@ -59,11 +37,6 @@ Attributes attributes_of(const ApiRequest& request) {
   a.label_selector = request.list.label_selector;
   a.field_selector = request.list.field_selector;
   return a;
-}
-
-const User& nobody() {
-  static const User user{.name = "system:anonymous", .groups = {"system:unauthenticated"}};
-  return user;
 }
 
 // Does the URL fit the resource: scope, verb, subresource.
@@ -159,11 +132,11 @@ Verdict Api::State::judge(const User& user, const Attributes& attributes) const 
 }
 
 Status Api::State::authorize(const ApiRequest& request) const {
-  const User& user = request.user ? *request.user : nobody();
+  const User& user = request.user ? *request.user : *anonymous_user();
   const Attributes attributes = attributes_of(request);
   const Verdict verdict = judge(user, attributes);
   if (verdict.allowed) return {};
-  return fail(refused(user, attributes, verdict.reason));
+  return fail(refused_request(user, attributes, verdict.reason));
 }
 
 uint64_t Api::State::random() {

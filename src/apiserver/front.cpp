@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "apiserver/auth/decision.h"
+#include "apiserver/auth/user.h"
 #include "apiserver/front_state.h"
 #include "apiserver/peek.h"
 #include "base/text.h"
@@ -45,14 +47,8 @@ Result<PatchType> patch_type(std::string_view content_type) {
                              "application/strategic-merge-patch+json, application/apply-patch+yaml"));
 }
 
-const std::shared_ptr<const User>& anonymous() {
-  static const auto user =
-      std::make_shared<const User>(User{.name = "system:anonymous", .groups = {"system:unauthenticated"}});
-  return user;
-}
-
 Result<std::shared_ptr<const User>> who(const Front::State& state, const wire::Request& request) {
-  return state.options.authenticate ? state.options.authenticate(request) : anonymous();
+  return state.options.authenticate ? state.options.authenticate(request) : anonymous_user();
 }
 
 bool is_known_method(std::string_view method) {
@@ -198,10 +194,7 @@ void Front::State::serve(ExchangePtr exchange) {
     return serve_resource(shared_from_this(), exchange, *route, std::move(query), std::move(*user), fallback);
   Attributes attributes{.verb = route->verb, .path = route->path};
   if (const Verdict verdict = api.judge(**user, attributes); !verdict.allowed)
-    return answer_error(
-        *exchange, fallback,
-        dure::forbidden(fmt::format("forbidden: User \"{}\" cannot {} path \"{}\"{}{}", (*user)->name, route->verb,
-                                    route->path, verdict.reason.empty() ? "" : ": ", verdict.reason)));
+    return answer_error(*exchange, fallback, refused_request(**user, attributes, verdict.reason));
   if (serve_extra(*this, exchange, route->path, *user, false)) return;
   if (!serve_path(shared_from_this(), exchange, *route)) answer_error(*exchange, fallback, no_such_resource());
 }

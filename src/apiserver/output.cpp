@@ -282,10 +282,6 @@ Rendered render_document(const Output& output, const Document& document, const S
   return {as_text(output, encode_json(document)), output.format == Output::Format::yaml ? yaml_type : json_type};
 }
 
-Rendered render_status(const Output& output, const Error& error) {
-  return render_json_text(output, status_json(error));
-}
-
 Rendered render_json_text(const Output& output, std::string json) {
   if (output.format == Output::Format::protobuf) {
     const std::string version = json_text(json_member(json, "apiVersion")), kind = json_text(json_member(json, "kind"));

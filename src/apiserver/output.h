@@ -41,8 +41,6 @@ struct Rendered {
 
 Rendered render_object(const Output& output, const StoredObject& object, WallTime now);
 Rendered render_document(const Output& output, const schema::Document& document, const Served* served, WallTime now);
-Rendered render_status(const Output& output,
-                       const Error& error);  // a Status object; JSON unless protobuf was asked for
 Rendered render_json_text(const Output& output, std::string json);  // a ready-made meta object
 
 // A list piece by piece; ends when `next` answers false. The pieces are the whole body one after the other.

@@ -29,7 +29,6 @@ class LabelSelector {
   static Result<LabelSelector> parse(std::string_view text);
   bool empty() const { return requirements_.empty(); }
   bool matches(const LabelList& labels) const;
-  const std::vector<Requirement>& requirements() const { return requirements_; }
 
  private:
   std::vector<Requirement> requirements_;

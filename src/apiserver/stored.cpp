@@ -58,11 +58,6 @@ SharedBytes stored_json(const SharedBytes& value) {
   return stored_json(value.view()).empty() ? SharedBytes{} : value.slice(4);
 }
 
-size_t spliced_size(std::string_view value, store::Revision revision) {
-  char buffer[24];
-  return value.size() - 4 + splice_head.size() + digits(revision, buffer).size() + 1;
-}
-
 void append_spliced(std::string& out, std::string_view value, store::Revision revision, std::string_view head) {
   const std::string_view json = stored_json(value);
   if (json.empty()) {

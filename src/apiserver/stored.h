@@ -23,7 +23,6 @@ SharedBytes make_stored(schema::Document& object);
 std::string_view stored_json(std::string_view value);
 SharedBytes stored_json(const SharedBytes& value);
 
-size_t spliced_size(std::string_view value, store::Revision revision);
 // `head`: when the JSON starts with it, it is written as a lone brace (list items go without kind and apiVersion).
 void append_spliced(std::string& out, std::string_view value, store::Revision revision, std::string_view head = {});
 std::string spliced(std::string_view value, store::Revision revision);

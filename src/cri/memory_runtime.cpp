@@ -635,12 +635,6 @@ void MemoryRuntime::lose_power() {
   state_->end_listeners({503, "Unavailable", "the container runtime went away"});
 }
 
-void MemoryRuntime::forget_everything() {
-  std::lock_guard lock(state_->mutex);
-  state_->containers.clear();
-  state_->sandboxes.clear();
-}
-
 void MemoryRuntime::fail_next(const std::string& method, Error error, int times) {
   std::lock_guard lock(state_->mutex);
   for (int i = 0; i < times; ++i) state_->failures[method].push_back(error);

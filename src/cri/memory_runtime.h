@@ -47,7 +47,6 @@ class MemoryRuntime : public Runtime {
   void end_container(const std::string& id, int exit_code, const std::string& reason = {});  // it died by itself
   void set_down(bool down);  // the runtime process is away: calls answer Unavailable, containers go on
   void lose_power();         // everything stopped at once; images and records stay
-  void forget_everything();  // the state folder was wiped
   void fail_next(const std::string& method, Error error, int times = 1);
   void set_network_ready(bool ready);
 

@@ -44,7 +44,6 @@ class Writer {
 
   std::string_view bytes() const { return buffer_; }
   size_t size() const { return buffer_.size(); }
-  size_t message_begin() const { return begin_; }
   void clear() { buffer_.clear(); }
 
  private:

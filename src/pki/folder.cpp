@@ -263,12 +263,6 @@ Result<Authority> Folder::authority() const {
   return Authority::from_pem(certificate, key);
 }
 
-Result<Authority> Folder::front_proxy_authority() const {
-  DURE_TRY(const std::string certificate, read("pki/front-proxy-ca.crt"));
-  DURE_TRY(const std::string key, read("pki/front-proxy-ca.key"));
-  return Authority::from_pem(certificate, key);
-}
-
 Result<PrivateKey> Folder::service_account_key() const {
   DURE_TRY(const std::string key, read("pki/sa.key"));
   return PrivateKey::from_pem(key);

@@ -59,7 +59,6 @@ class Folder {
   Result<std::vector<ExpirationRow>> check_expiration() const;
 
   Result<Authority> authority() const;  // ca
-  Result<Authority> front_proxy_authority() const;
   Result<PrivateKey> service_account_key() const;
   Result<std::string> read(std::string_view relative_path) const;  // "pki/ca.crt"
   std::string path(std::string_view relative_path) const;

@@ -49,10 +49,6 @@ std::vector<Change> History::after(Revision revision, size_t most) const {
   return out;
 }
 
-size_t History::count_after(Revision revision) const {
-  return static_cast<size_t>(changes_.end() - first_after(revision));
-}
-
 std::map<std::string, RecordRef, std::less<>> History::then(Revision revision, std::string_view start,
                                                             std::string_view end) const {
   std::map<std::string, RecordRef, std::less<>> held;

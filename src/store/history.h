@@ -30,7 +30,6 @@ class History {
   Revision forgotten() const { return forgotten_; }
   // Up to about `most` changes after `revision`, never a part of a revision.
   std::vector<Change> after(Revision revision, size_t most) const;
-  size_t count_after(Revision revision) const;
   // What the keys in [start, end) that have changed since `revision` held then; null: nothing.
   std::map<std::string, RecordRef, std::less<>> then(Revision revision, std::string_view start,
                                                      std::string_view end) const;

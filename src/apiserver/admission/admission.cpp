@@ -17,13 +17,6 @@ std::unexpected<Error> refuse(const AdmissionRequest& request, std::string_view 
   return fail(refused_object(asked.resource->group, asked.resource->plural, asked.name, why));
 }
 
-std::string random_suffix(const std::function<uint64_t()>& random) {
-  constexpr std::string_view alphabet = "bcdfghjklmnpqrstvwxz2456789";
-  std::string out;
-  for (int i = 0; i < 5; ++i) out += alphabet[random() % alphabet.size()];
-  return out;
-}
-
 Status keep_system_namespaces(AdmissionRequest& request) {
   if (!is_write_of(request, "DELETE", "", "namespaces")) return {};
   const std::string& name = request.request->name;

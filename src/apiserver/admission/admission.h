@@ -52,6 +52,5 @@ bool is_write_of(const AdmissionRequest& request, std::string_view operation, st
                  std::string_view resource, std::string_view subresource = {});
 // 403 for the object of the request.
 std::unexpected<Error> refuse(const AdmissionRequest& request, std::string_view why);
-std::string random_suffix(const std::function<uint64_t()>& random);  // five characters, upstream's alphabet
 
 }  // namespace dure::apiserver::admission
