@@ -3,15 +3,6 @@
 namespace dure::controllers {
 namespace {
 
-Node* item_of(Node* status, std::string_view type) {
-  Node* list = status ? status->find("conditions") : nullptr;
-  for (Node* item = list ? list->first() : nullptr; item; item = item->next()) {
-    const Node* name = item->find("type");
-    if (name && name->string() == type) return item;
-  }
-  return nullptr;
-}
-
 std::string text(const Node* item, std::string_view field) {
   const Node* node = item->find(field);
   return std::string(node ? node->string() : std::string_view{});
@@ -33,8 +24,17 @@ std::string_view second_field(SecondTime second) {
 
 }  // namespace
 
+Node* condition_of(Node* status, std::string_view type) {
+  Node* list = status ? status->find("conditions") : nullptr;
+  for (Node* item = list ? list->first() : nullptr; item; item = item->next()) {
+    const Node* name = item->find("type");
+    if (name && name->string() == type) return item;
+  }
+  return nullptr;
+}
+
 std::optional<Condition> find_condition(const Node* status, std::string_view type) {
-  const Node* item = item_of(const_cast<Node*>(status), type);
+  const Node* item = condition_of(const_cast<Node*>(status), type);
   if (!item) return {};
   return Condition{std::string(type),
                    text(item, "status"),
@@ -63,8 +63,7 @@ bool set_condition(Document& document, Node* status, const Condition& condition,
   };
   set("type", condition.type);
   set("status", condition.status);
-  set(second_field(second).empty() ? "lastTransitionTime" : second_field(second),
-      second_field(second).empty() ? transition : time);
+  if (second != SecondTime::none) set(second_field(second), time);
   set("lastTransitionTime", transition);
   set("reason", condition.reason);
   set("message", condition.message);
@@ -72,7 +71,7 @@ bool set_condition(Document& document, Node* status, const Condition& condition,
 }
 
 bool remove_condition(Document& document, Node* status, std::string_view type) {
-  Node* item = item_of(status, type);
+  Node* item = condition_of(status, type);
   if (!item) return false;
   Node* list = status->find("conditions");
   document.erase(list, item);

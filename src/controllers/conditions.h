@@ -14,6 +14,8 @@ struct Condition {
 };
 
 std::optional<Condition> find_condition(const Node* status, std::string_view type);
+// The condition itself, for members that only some kinds have; null when there is none.
+Node* condition_of(Node* status, std::string_view type);
 bool is_condition_true(const Node* status, std::string_view type);
 
 // Which second time a kind's conditions carry.

@@ -3,6 +3,7 @@
 #include "controllers/control_plane_node.h"
 #include "controllers/daemon_set.h"
 #include "controllers/deployment.h"
+#include "controllers/disruption.h"
 #include "controllers/endpoints.h"
 #include "controllers/garbage_collector.h"
 #include "controllers/job.h"
@@ -28,6 +29,8 @@ void add_all(client::Runner& runner, client::Client&, client::Caches& caches, Op
   runner.add(job(client, caches));
   runner.add(job_orphans(client, caches));
   runner.add(ttl_after_finished(client, caches));
+
+  runner.add(disruption(client, caches));
 
   runner.add(endpoint_slice(client, caches));
   runner.add(endpoints(client, caches));

@@ -135,9 +135,9 @@ class Namespaces {
                    const char* good_message) {
       const Condition condition = bad ? Condition{type, "True", bad_reason, std::move(bad_message)}
                                       : Condition{type, "False", good_reason, good_message};
-      const auto old = find_condition(status.node(), type);
-      if (old && old->message != condition.message) replace_message(next, status.mutable_node(), condition);
       set_condition(next, status.mutable_node(), condition, now, SecondTime::none);
+      // It keeps a condition whose reason did not change; counts in the message do change.
+      next.set(next.member(condition_of(status.mutable_node(), type), "message"), std::string_view(condition.message));
     };
     set("NamespaceDeletionDiscoveryFailure", false, "", "", "ResourcesDiscovered",
         "All resources successfully discovered");
@@ -156,16 +156,6 @@ class Namespaces {
     auto written = client_.update(core::namespaces, next, "status");
     if (!written) return fail(std::move(written).error());
     return {};
-  }
-
-  // set_condition keeps a condition whose reason did not change; counts in the message do change.
-  static void replace_message(Document& next, Node* status, const Condition& condition) {
-    Node* list = status->find("conditions");
-    for (Node* item = list ? list->first() : nullptr; item; item = item->next()) {
-      const Node* type = item->find("type");
-      if (type && type->string() == condition.type)
-        next.set(next.member(item, "message"), std::string_view(condition.message));
-    }
   }
 
   Outcome finalize(const Key& key) {
