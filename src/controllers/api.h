@@ -38,4 +38,11 @@ using schema::Object;
 
 using Enqueue = std::function<void(Key)>;
 
+// What the answer to a write means for its loop: an object that is gone needs no more.
+template <class Answer>
+Outcome outcome_of(Answer written) {
+  if (written || written.error().code == 404) return Outcome::done();
+  return Outcome::failed(std::move(written).error());
+}
+
 }  // namespace dure::controllers

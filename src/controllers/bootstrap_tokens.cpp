@@ -35,11 +35,6 @@ std::string merge_patch(const std::map<std::string, std::optional<std::string>>&
   return R"({"data":{)" + body + "}}";
 }
 
-Outcome outcome_of(Status done) {
-  if (done || done.error().code == 404) return Outcome::done();
-  return Outcome::failed(std::move(done).error());
-}
-
 Status status_of(Result<Object> written) {
   if (!written) return fail(std::move(written).error());
   return {};
@@ -120,7 +115,8 @@ class Cleaner {
  private:
   Status remember(const Object& secret, WallTime end) {
     const std::string id = value_of(secret, "token-id"), key = value_of(secret, "token-secret");
-    if (!keys_.digest || id.empty() || key.empty()) return {};
+    // A Secret of another name is no token of that id, and its id may be anything.
+    if (!keys_.digest || key.empty() || client::name_of(secret) != "bootstrap-token-" + id) return {};
     const std::string row = base64_encode(format_time(end) + " " + keys_.digest(id, key));
     const Object memory = secrets_.get(expired_tokens);
     if (!memory) return make_memory(id, row);

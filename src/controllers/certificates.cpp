@@ -33,11 +33,6 @@ bool is_decided(const Csr& csr) {
 
 Result<std::string> request_pem(const Csr& csr) { return base64_decode(csr.spec().request()); }
 
-Outcome outcome_of(Result<Object> written) {
-  if (written || written.error().code == 404) return Outcome::done();
-  return Outcome::failed(std::move(written).error());
-}
-
 class Approver {
  public:
   Approver(Client& client, Caches& caches, ReadRequest read_request, MachineOfProof machine_of_proof)
@@ -288,9 +283,7 @@ LoopSpec certificate_sweeper(Client& client, Caches& caches) {
     if (!since) return Outcome::done();
     const Duration left = *since + keep - executor.wall_now();
     if (left > Duration::zero()) return Outcome::after(left);
-    Status removed = client.remove(certificates::certificatesigningrequests, key);
-    if (removed || removed.error().code == 404) return Outcome::done();
-    return Outcome::failed(std::move(removed).error());
+    return outcome_of(client.remove(certificates::certificatesigningrequests, key));
   };
   return spec;
 }

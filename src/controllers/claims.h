@@ -29,7 +29,7 @@ void enqueue_owners(const Object& child, std::string_view kind, const Cache& own
 
 // Appends a controller reference to `owner` to the metadata of `object`.
 void set_controller(Document& object, const Resource& owner_resource, const Object& owner);
-// Removes every owner reference with one of `uids`; answers whether there was one.
+// Removes the owner references with this uid; answers whether there was one.
 bool drop_owner(Document& object, std::string_view uid);
 bool drop_finalizer(Document& object, std::string_view finalizer);
 void add_finalizer(Document& object, std::string_view finalizer);

@@ -372,6 +372,43 @@ TEST(NodesLife, ANewcomerKeepsItsTaintUntilItIsReady) {
   EXPECT_TRUE(core::Node(world.server.get(core::nodes, "n1")).spec().taints().empty());
 }
 
+// kubectl writes no timeAdded.
+TEST(NodesLife, ATaintOfAPersonLeavesPodsTheirTime) {
+  World world;
+  world.add_node("n1");
+  world.server.make(core::pods,
+                    R"({"metadata":{"name":"p"},"spec":{"nodeName":"n1","containers":[{"name":"c","image":"i"}],
+      "tolerations":[{"key":"repair","operator":"Exists","effect":"NoExecute","tolerationSeconds":60}]}})");
+  world.converge();
+  auto pass = [&](Duration time) {
+    for (Duration done = Duration::zero(); done < time; done += 5s) {
+      world.renew_lease("n1");
+      world.pass(5s, 5s);
+    }
+  };
+  world.server.patch(core::nodes, "n1", R"({"spec":{"taints":[{"key":"repair","effect":"NoExecute"}]}})");
+  pass(50s);
+  EXPECT_EQ(world.living().size(), 1u);
+  pass(30s);
+  EXPECT_EQ(world.living().size(), 0u);
+}
+
+TEST(NodesLife, ANodeThatSaysItIsNotReadyKnowsItsPodsItself) {
+  World world;
+  world.add_node("n1");
+  world.server.make(core::pods,
+                    R"({"metadata":{"name":"p"},"spec":{"nodeName":"n1","tolerations":[{"operator":"Exists"}],
+      "containers":[{"name":"c","image":"i"}]}})");
+  world.converge();
+  world.server.patch(core::nodes, "n1", R"({"status":{"conditions":[{"type":"Ready","status":"False"}]}})", "status");
+  for (int i = 0; i < 6; ++i) {
+    world.renew_lease("n1");
+    world.settle();
+    EXPECT_TRUE(is_ready(core::Pod(world.server.get(core::pods, "p"))));
+    world.pass(5s, 5s);
+  }
+}
+
 TEST(NodesLife, CordonIsATaint) {
   World world;
   world.add_node("n1");
@@ -411,6 +448,24 @@ TEST(PodSweeping, PodsOfAGoneNodeGo) {
   EXPECT_NE(world.server.get(core::pods, "p"), nullptr);
   world.pass(40s);
   EXPECT_EQ(world.server.get(core::pods, "p"), nullptr);
+}
+
+TEST(PodSweeping, EachTimeANodeGoesItHasItsGrace) {
+  World world;
+  auto come_and_go = [&] {
+    world.add_node("n1");
+    world.server.make(core::pods,
+                      R"({"metadata":{"name":"p"},"spec":{"nodeName":"n1","containers":[{"name":"c","image":"i"}]}})");
+    world.converge();
+    world.nodes.clear();
+    world.server.remove(core::nodes, "n1");
+    world.pass(30s);
+    EXPECT_NE(world.server.get(core::pods, "p"), nullptr);
+    world.pass(30s);
+    EXPECT_EQ(world.server.get(core::pods, "p"), nullptr);
+  };
+  come_and_go();
+  come_and_go();
 }
 
 TEST(PodSweeping, FinishedOnesBeyondTheNumber) {
@@ -480,6 +535,18 @@ TEST_F(BootstrapTokens, SignClusterInfoAsLongAsTheyLive) {
   world.server.executor.advance(2h);
   EXPECT_EQ(info("jws-kubeconfig-aaaaaa"), "");
   EXPECT_EQ(info("jws-kubeconfig-bbbbbb"), "bbbbbb/s3cret/other");
+}
+
+TEST_F(BootstrapTokens, GoWhateverTheySayTheirIdIs) {
+  const std::string end = base64_encode(format_time(world.server.executor.wall_now() + 1h));
+  world.server.make(core::secrets,
+                    fmt::format(R"({{"metadata":{{"name":"bootstrap-token-odd"}},"type":"bootstrap.kubernetes.io/token",
+      "data":{{"token-id":"{}","token-secret":"{}","expiration":"{}"}}}})",
+                                base64_encode("\",\"x y"), base64_encode("s3cret"), end),
+                    "kube-system");
+  world.settle();
+  world.server.executor.advance(2h);
+  EXPECT_EQ(world.server.get(core::secrets, "bootstrap-token-odd", "kube-system"), nullptr);
 }
 
 TEST_F(BootstrapTokens, AreRememberedWhenTheyExpireButOnlyTheLatest) {

@@ -20,8 +20,7 @@ LoopSpec control_plane_node(Client& client, Caches& caches, std::string node_nam
     if (!node || core::Node(node).metadata().labels().contains(control_plane_label)) return Outcome::done();
     Document patch;
     patch.set(patch.member(patch.member(patch.member(patch.root(), "metadata"), "labels"), control_plane_label), "");
-    auto written = client.patch(core::nodes, key, client::PatchType::merge, schema::to_json(patch));
-    return written ? Outcome::done() : Outcome::failed(std::move(written).error());
+    return outcome_of(client.patch(core::nodes, key, client::PatchType::merge, schema::to_json(patch)));
   };
   return spec;
 }

@@ -44,11 +44,6 @@ void pin(core::PodSpec spec, std::string_view node) {
 
 bool is_surging(const core::Pod& pod) { return pod.metadata().deletionTimestamp().empty() && !is_finished(pod); }
 
-bool is_older(const Object& a, const Object& b) {
-  const std::string_view a_time = client::meta_string(a, "creationTimestamp");
-  const std::string_view b_time = client::meta_string(b, "creationTimestamp");
-  return a_time != b_time ? a_time < b_time : client::name_of(a) < client::name_of(b);
-}
 
 bool is_current(const Object& pod, const std::string& hash) { return client::label(pod, revision_hash_label) == hash; }
 

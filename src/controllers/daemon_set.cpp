@@ -6,6 +6,7 @@
 
 #include "controllers/claims.h"
 #include "controllers/daemon_plan.h"
+#include "controllers/pod_control.h"
 #include "controllers/pod_facts.h"
 #include "controllers/pod_template.h"
 #include "controllers/revisions.h"
@@ -78,7 +79,9 @@ class DaemonSets {
     DURE_CHECK(update_status(view));
     if (!acted) return fail(std::move(acted).error());
     if (presence.look_again) return Outcome::after(*presence.look_again);
-    return until_next_available(view);
+    const auto next =
+        until_next_available(mine(set, selector), apps::DaemonSet(set).spec().minReadySeconds(), view.now);
+    return next ? Outcome::after(*next) : Outcome::done();
   }
 
   std::vector<Object> mine(const Object& set, const Selector& selector) const {
@@ -103,28 +106,12 @@ class DaemonSets {
       events_->warning(about, "FailedDaemonPod",
                        "Found failed daemon pod " + client::key_of(pod).text() + " on node " + node_of(pod) +
                            ", will try to kill it");
-    Status made = slow_start(std::min(plan.create_on.size(), burst_max), [&](size_t i) -> Status {
+    Status made = slow_start(std::min(plan.create_on.size(), burst_max), [&](size_t i) {
       const Document pod = daemon_pod(view.daemon_set, plan.create_on[i], view.hash);
-      auto created = client_.create(core::pods, pod, client::namespace_of(view.daemon_set));
-      if (created) {
-        events_->normal(about, "SuccessfulCreate", "Created pod: " + std::string(client::name_of(*created)));
-        return {};
-      }
-      events_->warning(about, "FailedCreate", "Error creating: " + created.error().message);
-      return fail(std::move(created).error());
+      return make_pod(client_, *events_, about, pod, client::namespace_of(view.daemon_set));
     });
-    for (const Object& pod : plan.remove) {
-      client::DeleteOptions options;
-      options.precondition_uid = std::string(client::uid_of(pod));
-      Status removed = client_.remove(core::pods, client::key_of(pod), options);
-      if (removed) {
-        events_->normal(about, "SuccessfulDelete", "Deleted pod: " + std::string(client::name_of(pod)));
-      } else if (removed.error().code != 404) {
-        events_->warning(about, "FailedDelete", "Error deleting: " + removed.error().message);
-        if (made) made = std::move(removed);
-      }
-    }
-    return made;
+    Status removed = remove_pods(client_, *events_, about, plan.remove);
+    return made ? removed : made;
   }
 
   // Keeps the revisions that pods run and the newest `revisionHistoryLimit` others.
@@ -167,17 +154,6 @@ class DaemonSets {
     auto written = client_.update(apps::daemonsets, next, "status");
     if (!written) return fail(std::move(written).error());
     return {};
-  }
-
-  Outcome until_next_available(const DaemonView& view) const {
-    const int64_t min_ready = apps::DaemonSet(view.daemon_set).spec().minReadySeconds();
-    std::optional<Duration> soonest;
-    for (const auto& [node, pods] : view.pods)
-      for (const Object& pod : pods) {
-        const auto wait = until_available(core::Pod(pod), min_ready, view.now);
-        if (wait && (!soonest || *wait < *soonest)) soonest = wait;
-      }
-    return soonest ? Outcome::after(*soonest) : Outcome::done();
   }
 
   Client& client_;

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "controllers/claims.h"
 #include "controllers/deployment_sync.h"
+#include "controllers/pod_control.h"
 #include "controllers/pod_template.h"
 
 namespace dure::controllers {
@@ -126,9 +127,7 @@ Status DeploymentSync::creation_failed(const Error& error, const std::string& ha
     DURE_CHECK(update_status(std::move(next)));
     return fail(error);
   }
-  const bool namespace_leaves = std::any_of(error.causes.begin(), error.causes.end(),
-                                            [](const Cause& cause) { return cause.reason == "NamespaceTerminating"; });
-  if (namespace_leaves) return fail(error);
+  if (is_namespace_leaving(error)) return fail(error);
   const std::string message = "Failed to create new replica set \"" + name + "\": " + error.message;
   if (has_deadline()) {
     Document next = deployment_->clone();

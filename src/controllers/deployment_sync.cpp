@@ -7,11 +7,6 @@
 namespace dure::controllers {
 namespace {
 
-bool is_older(const Object& a, const Object& b) {
-  const std::string_view a_time = client::meta_string(a, "creationTimestamp");
-  const std::string_view b_time = client::meta_string(b, "creationTimestamp");
-  return a_time != b_time ? a_time < b_time : client::name_of(a) < client::name_of(b);
-}
 
 int64_t wanted(const Object& set) { return apps::ReplicaSet(set).spec().replicas(); }
 

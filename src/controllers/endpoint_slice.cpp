@@ -48,6 +48,7 @@ class EndpointSlices {
     const std::string name(client::name_of(node)), zone(client::label(node, zone_label));
     {
       std::lock_guard lock(mutex_);
+      if (!nodes_.get({{}, name})) return void(zones_.erase(name));
       auto [at, is_new] = zones_.try_emplace(name, zone);
       if (!is_new && at->second == zone) return;
       at->second = zone;

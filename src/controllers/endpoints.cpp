@@ -46,11 +46,6 @@ class EndpointsLoop {
   // Made by this loop, also by one before the label existed.
   static bool is_managed(const Object& endpoints) { return client::label(endpoints, managed_by_label) == manager; }
 
-  static Outcome outcome_of(Status status) {
-    if (status || status.error().code == 404) return Outcome::done();
-    return Outcome::failed(std::move(status).error());
-  }
-
   static bool is_same(const Object& before, const Document& after) {
     const auto part = [](const Node* root, std::string_view key) { return root->find("metadata")->find(key); };
     return schema::equal(before->root()->find("subsets"), after.root()->find("subsets")) &&

@@ -91,8 +91,7 @@ class Collector {
     } else {
       done = judge(kept, object);
     }
-    if (done || done.error().code == 404) return Outcome::done();
-    return Outcome::failed(std::move(done).error());
+    return outcome_of(std::move(done));
   }
 
  private:

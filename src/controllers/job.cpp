@@ -7,6 +7,7 @@
 #include "controllers/claims.h"
 #include "controllers/conditions.h"
 #include "controllers/job_plan.h"
+#include "controllers/pod_control.h"
 #include "controllers/pod_facts.h"
 #include "controllers/pod_template.h"
 
@@ -153,16 +154,7 @@ class JobSync {
   }
 
   Status create(const Document& pod) {
-    auto made = tools_.client.create(core::pods, pod, client::namespace_of(job_));
-    if (made) {
-      tools_.events.normal(EventAbout::object(job_), "SuccessfulCreate",
-                           "Created pod: " + std::string(client::name_of(*made)));
-      return {};
-    }
-    for (const Cause& cause : made.error().causes)
-      if (cause.reason == "NamespaceTerminating") return {};
-    tools_.events.warning(EventAbout::object(job_), "FailedCreate", "Error creating: " + made.error().message);
-    return fail(std::move(made).error());
+    return make_pod(tools_.client, tools_.events, EventAbout::object(job_), pod, client::namespace_of(job_));
   }
 
   // Superfluous and suspended pods did not fail: they are no longer tracked when they are deleted.
@@ -172,18 +164,7 @@ class JobSync {
   }
 
   Status remove(const std::vector<Object>& pods) {
-    Status worst;
-    for (const Object& pod : pods) {
-      client::DeleteOptions options;
-      options.precondition_uid = std::string(client::uid_of(pod));
-      Status removed = tools_.client.remove(core::pods, client::key_of(pod), options);
-      if (removed)
-        tools_.events.normal(EventAbout::object(job_), "SuccessfulDelete",
-                             "Deleted pod: " + std::string(client::name_of(pod)));
-      else if (removed.error().code != 404 && worst)
-        worst = std::move(removed);
-    }
-    return worst;
+    return remove_pods(tools_.client, tools_.events, EventAbout::object(job_), pods);
   }
 
   // Three steps, each safe to be the last one this process does.
@@ -415,9 +396,7 @@ LoopSpec job_orphans(Client& client, Caches& caches) {
     }
     Document changed = pod->clone();
     drop_finalizer(changed, job_tracking);
-    auto written = client.update(core::pods, changed);
-    if (written || written.error().code == 404) return Outcome::done();
-    return Outcome::failed(std::move(written).error());
+    return outcome_of(client.update(core::pods, changed));
   };
   return spec;
 }
@@ -441,9 +420,7 @@ LoopSpec ttl_after_finished(Client& client, Caches& caches) {
     options.propagation = client::Propagation::foreground;
     options.precondition_uid = std::string(client::uid_of(job));
     options.precondition_resource_version = std::string(client::resource_version_of(job));
-    Status removed = client.remove(batch::jobs, key, options);
-    if (removed || removed.error().code == 404) return Outcome::done();
-    return Outcome::failed(std::move(removed).error());
+    return outcome_of(client.remove(batch::jobs, key, options));
   };
   return spec;
 }

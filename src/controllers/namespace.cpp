@@ -59,7 +59,7 @@ class Namespaces {
     if (!has_our_finalizer(space)) return Outcome::done();
     const Left left = empty_out(key.name);
     Status told = tell(space, left);
-    if (!told) return told.error().code == 404 ? Outcome::done() : Outcome::failed(std::move(told).error());
+    if (!told) return outcome_of(std::move(told));
     if (!left.empty()) return Outcome::after(look_again);
     return finalize(key);
   }
@@ -160,7 +160,7 @@ class Namespaces {
 
   Outcome finalize(const Key& key) {
     auto live = client_.get(core::namespaces, key);
-    if (!live) return live.error().code == 404 ? Outcome::done() : Outcome::failed(std::move(live).error());
+    if (!live) return outcome_of(std::move(live));
     Document next = (*live)->clone();
     core::NamespaceSpec spec = core::Namespace(next).mutable_spec();
     std::vector<std::string> others;
@@ -168,9 +168,7 @@ class Namespaces {
       if (name != finalizer) others.emplace_back(name);
     spec.clear_finalizers();
     for (const std::string& name : others) spec.add_finalizers(name);
-    auto written = client_.update(core::namespaces, next, "finalize");
-    if (written || written.error().code == 404) return Outcome::done();
-    return Outcome::failed(std::move(written).error());
+    return outcome_of(client_.update(core::namespaces, next, "finalize"));
   }
 
   struct Content {

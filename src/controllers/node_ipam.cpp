@@ -42,9 +42,7 @@ class NodeIpam {
       if (spec.podCIDR().empty()) spec.set_podCIDR(part->text());
       spec.add_podCIDRs(part->text());
     }
-    auto written = client_.update(core::nodes, next);
-    if (written || written.error().code == 404) return Outcome::done();
-    return Outcome::failed(std::move(written).error());
+    return outcome_of(client_.update(core::nodes, next));
   }
 
  private:

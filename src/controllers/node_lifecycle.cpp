@@ -51,7 +51,6 @@ class Nodes {
     pods_.add_index("node", by_node);
   }
 
-  // Only what makes a difference now: a renewal is noticed when its grace would have ended.
   static void keys_of_lease(const Object& lease, const Enqueue& enqueue) {
     if (client::namespace_of(lease) == lease_namespace) enqueue({{}, std::string(client::name_of(lease))});
   }
@@ -77,7 +76,8 @@ class Nodes {
       auto written = client_.update(core::nodes, next);
       if (!written) return Outcome::failed(std::move(written).error());
     }
-    if (is_silent || condition_status(next, "Ready") == "False")
+    // A node that says itself that it is not ready is alive, and knows best about its pods.
+    if (is_silent)
       if (Status marked = mark_pods_not_ready(key.name); !marked) return Outcome::failed(std::move(marked).error());
     if (taints.look_again) return Outcome::after(*taints.look_again);
     return Outcome::after(is_silent ? silence_look : left);
@@ -121,26 +121,19 @@ class Nodes {
     for (const char* type : {"Ready", "MemoryPressure", "DiskPressure", "PIDPressure"}) {
       const auto old = find_condition(status, type);
       if (old && old->status == "Unknown") continue;
-      const std::string heartbeat = old ? heartbeat_of(status, type) : std::string();
+      const std::string heartbeat = old ? heartbeat_of(condition_of(status, type)) : std::string();
       set_condition(node, status,
                     {type, "Unknown", old ? "NodeStatusUnknown" : "NodeStatusNeverUpdated",
                      old ? "Kubelet stopped posting node status." : "Kubelet never posted node status."},
                     executor_.wall_now(), SecondTime::none);
-      if (!heartbeat.empty()) keep_heartbeat(node, status, type, heartbeat);
+      if (!heartbeat.empty()) core::NodeCondition(&node, condition_of(status, type)).set_lastHeartbeatTime(heartbeat);
       changed = true;
     }
     return changed;
   }
 
-  static std::string heartbeat_of(const Node* status, std::string_view type) {
-    for (const core::NodeCondition condition : core::NodeStatus(status).conditions())
-      if (condition.type() == type) return std::string(condition.lastHeartbeatTime());
-    return {};
-  }
-
-  static void keep_heartbeat(Document& node, Node* status, std::string_view type, const std::string& time) {
-    for (core::NodeCondition condition : core::NodeStatus(&node, status).mutable_conditions())
-      if (condition.type() == type) condition.set_lastHeartbeatTime(time);
+  static std::string heartbeat_of(const Node* condition) {
+    return std::string(core::NodeCondition(condition).lastHeartbeatTime());
   }
 
   Taints set_taints(Document& node) const {
@@ -158,6 +151,7 @@ class Nodes {
                    : drop_taint(node, "node.kubernetes.io/unschedulable", "NoSchedule");
     const std::string ready = condition_status(node, "Ready");
     const WallTime now = executor_.wall_now();
+    changed |= note_times(node, now);
     if (ready == "True" || ready.empty()) {
       changed |= drop_taint(node, not_ready, "NoExecute");
       changed |= drop_taint(node, unreachable, "NoExecute");
@@ -171,6 +165,17 @@ class Nodes {
           out.look_again ? drop_taint(node, unreachable, "NoExecute") : add_taint(node, unreachable, "NoExecute", now);
     }
     return out;
+  }
+
+  // Tolerations for a time count from timeAdded, which people's tools do not write.
+  static bool note_times(Document& node, WallTime now) {
+    bool changed = false;
+    for (core::Taint taint : core::Node(node).mutable_spec().mutable_taints()) {
+      if (taint.effect() != "NoExecute" || !taint.timeAdded().empty()) continue;
+      taint.set_timeAdded(format_time(now));
+      changed = true;
+    }
+    return changed;
   }
 
   // How long the eviction of a silent node waits at least; absent: not at all.

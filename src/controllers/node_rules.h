@@ -9,9 +9,8 @@
 
 namespace dure::controllers {
 
-// A toleration of the pod that tolerates the taint; a view of nothing when there is none.
 bool tolerates(const core::Toleration& toleration, const core::Taint& taint);
-bool is_tolerated(const core::PodSpec& pod, const core::Taint& taint);
+bool is_tolerated(const core::PodSpec& pod, const core::Taint& taint);  // by one of the pod's tolerations
 // nodeSelector and required node affinity.
 bool matches_affinity(const core::PodSpec& pod, const Object& node);
 
@@ -27,7 +26,7 @@ Duration silence_allowed(const Document& node);
 // at least two other places than the server's (topology.kubernetes.io/zone) and none of them is.
 bool is_cut_off(const std::vector<Object>& nodes);
 
-// Set of taints without those that `same` key and effect; answers whether something changed.
+// A taint is known by its key and effect. Both answer whether something changed.
 bool add_taint(Document& node, std::string_view key, std::string_view effect, std::optional<WallTime> added);
 bool drop_taint(Document& node, std::string_view key, std::string_view effect);
 bool has_taint(const core::NodeSpec& spec, std::string_view key, std::string_view effect);

@@ -4,6 +4,7 @@
 #include "controllers/deployment_plan.h"
 #include "controllers/job_plan.h"
 #include "controllers/node_rules.h"
+#include "controllers/pod_control.h"
 #include "controllers/pod_facts.h"
 #include "controllers/pod_template.h"
 #include "controllers/selector.h"

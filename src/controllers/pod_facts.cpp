@@ -43,6 +43,20 @@ bool is_available(const core::Pod& pod, int64_t min_ready_seconds, WallTime now)
   return is_ready(pod) && !until_available(pod, min_ready_seconds, now);
 }
 
+std::optional<Duration> until_next_available(const std::vector<Object>& pods, int64_t min_ready_seconds, WallTime now) {
+  std::optional<Duration> soonest;
+  for (const Object& pod : pods)
+    if (const auto wait = until_available(core::Pod(pod), min_ready_seconds, now))
+      soonest = std::min(soonest.value_or(*wait), *wait);
+  return soonest;
+}
+
+bool is_older(const Object& a, const Object& b) {
+  const std::string_view a_time = client::meta_string(a, "creationTimestamp");
+  const std::string_view b_time = client::meta_string(b, "creationTimestamp");
+  return a_time != b_time ? a_time < b_time : client::name_of(a) < client::name_of(b);
+}
+
 std::vector<Object> active_pods(const std::vector<Object>& pods) {
   std::vector<Object> active;
   for (const Object& pod : pods)

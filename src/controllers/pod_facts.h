@@ -17,7 +17,10 @@ std::optional<WallTime> ready_changed_at(const core::Pod& pod);
 bool is_available(const core::Pod& pod, int64_t min_ready_seconds, WallTime now);
 // Time until a ready pod becomes available; absent when it is available or not ready.
 std::optional<Duration> until_available(const core::Pod& pod, int64_t min_ready_seconds, WallTime now);
+// Time until the next of these becomes available: with minReadySeconds nothing happens then but time passing.
+std::optional<Duration> until_next_available(const std::vector<Object>& pods, int64_t min_ready_seconds, WallTime now);
 std::vector<Object> active_pods(const std::vector<Object>& pods);
+bool is_older(const Object& a, const Object& b);  // by creation, then by name
 // Condition `type` of a pod; a view of nothing when it has none.
 core::PodCondition pod_condition(const core::Pod& pod, std::string_view type);
 

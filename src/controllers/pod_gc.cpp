@@ -37,8 +37,9 @@ class PodGc {
     if (is_finished(pod)) enqueue({{}, std::string(terminated_key)});
   }
 
-  void keys_of_node(const Object& node, const Enqueue& enqueue) const {
+  void keys_of_node(const Object& node, const Enqueue& enqueue) {
     const Object now = nodes_.get(client::key_of(node));
+    if (now) forget(std::string(client::name_of(node)));
     if (now && !is_out_of_service(now)) return;
     for (const Object& pod : pods_.by_index("node", client::name_of(node))) enqueue(client::key_of(pod));
   }
@@ -53,7 +54,6 @@ class PodGc {
       return is_leaving ? force_delete(pod, "Deleting a terminating pod that was never scheduled") : Outcome::done();
     const Object node = nodes_.get({{}, node_name});
     if (node) {
-      forget(node_name);
       if (is_leaving && is_out_of_service(node) && !is_ready_node(node))
         return force_delete(pod, "Deleting a terminating pod on a node that is out of service");
       return Outcome::done();
@@ -93,14 +93,12 @@ class PodGc {
                     {"DisruptionTarget", "True", "DeletionByPodGC", std::string(why)}, executor_.wall_now(),
                     SecondTime::none);
       auto told = client_.update(core::pods, next, "status");
-      if (!told) return told.error().code == 404 ? Outcome::done() : Outcome::failed(std::move(told).error());
+      if (!told) return outcome_of(std::move(told));
     }
     client::DeleteOptions options;
     options.grace_period_seconds = 0;
     options.precondition_uid = std::string(client::uid_of(pod));
-    Status removed = client_.remove(core::pods, client::key_of(pod), options);
-    if (removed || removed.error().code == 404) return Outcome::done();
-    return Outcome::failed(std::move(removed).error());
+    return outcome_of(client_.remove(core::pods, client::key_of(pod), options));
   }
 
   Outcome trim_terminated() {

@@ -119,15 +119,4 @@ bool equal_templates(const Node* a, const Node* b, std::string_view hash_label) 
   return same_labels(a_meta ? a_meta->find("labels") : nullptr, b_meta ? b_meta->find("labels") : nullptr, hash_label);
 }
 
-Status slow_start(size_t count, const std::function<Status(size_t)>& act) {
-  size_t done = 0;
-  for (size_t batch = 1; done < count; batch *= 2) {
-    Status worst;
-    for (const size_t end = std::min(done + batch, count); done < end; ++done)
-      if (Status one = act(done); !one && worst) worst = std::move(one);
-    if (!worst) return worst;
-  }
-  return {};
-}
-
 }  // namespace dure::controllers

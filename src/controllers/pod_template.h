@@ -20,8 +20,4 @@ std::string template_hash(const Node* pod_template, std::optional<int64_t> colli
 // Two pod templates are equal but for the label `hash_label`, which the owner adds.
 bool equal_templates(const Node* a, const Node* b, std::string_view hash_label);
 
-// Creates or deletes in batches of 1, 2, 4, ...; stops at the first batch with a failure, so that a refused template
-// costs a few requests and not hundreds. `act` answers the error of one. The first error is the answer.
-Status slow_start(size_t count, const std::function<Status(size_t index)>& act);
-
 }  // namespace dure::controllers

@@ -1,10 +1,10 @@
 #include "controllers/replica_set.h"
 
-#include <algorithm>
 #include <memory>
 
 #include "controllers/claims.h"
 #include "controllers/conditions.h"
+#include "controllers/pod_control.h"
 #include "controllers/pod_facts.h"
 #include "controllers/pod_template.h"
 
@@ -43,7 +43,8 @@ class ReplicaSets {
     Status updated = update_status(set, now_mine, managed);
     if (!managed) return Outcome::failed(std::move(managed).error());
     if (!updated) return Outcome::failed(std::move(updated).error());
-    return until_next_available(view, now_mine);
+    const auto next = until_next_available(now_mine, view.spec().minReadySeconds(), executor_.wall_now());
+    return next ? Outcome::after(*next) : Outcome::done();
   }
 
  private:
@@ -66,41 +67,14 @@ class ReplicaSets {
   Status make(const Object& set, int64_t count) {
     const Document pod = pod_from_template(apps::ReplicaSet(set).spec().template_(), apps::replicasets, set);
     const EventAbout about = EventAbout::object(set);
-    return slow_start(static_cast<size_t>(count), [&](size_t) -> Status {
-      auto made = client_.create(core::pods, pod, client::namespace_of(set));
-      if (made) {
-        events_->normal(about, "SuccessfulCreate", "Created pod: " + std::string(client::name_of(*made)));
-        return {};
-      }
-      if (is_namespace_leaving(made.error())) return {};
-      events_->warning(about, "FailedCreate", "Error creating: " + made.error().message);
-      return fail(std::move(made).error());
-    });
-  }
-
-  // Nothing can be made there any more; that is no failure of the ReplicaSet.
-  static bool is_namespace_leaving(const Error& error) {
-    return std::any_of(error.causes.begin(), error.causes.end(),
-                       [](const Cause& cause) { return cause.reason == "NamespaceTerminating"; });
+    return slow_start(static_cast<size_t>(count),
+                      [&](size_t) { return make_pod(client_, *events_, about, pod, client::namespace_of(set)); });
   }
 
   Status remove(const Object& set, const std::vector<Object>& pods, int64_t count) {
     std::vector<Object> order = in_deletion_order(pods, relatives(set), executor_.wall_now());
-    const EventAbout about = EventAbout::object(set);
-    Status worst;
-    for (int64_t i = 0; i < count; ++i) {
-      const Object& pod = order[static_cast<size_t>(i)];
-      client::DeleteOptions options;
-      options.precondition_uid = std::string(client::uid_of(pod));
-      Status removed = client_.remove(core::pods, client::key_of(pod), options);
-      if (removed) {
-        events_->normal(about, "SuccessfulDelete", "Deleted pod: " + std::string(client::name_of(pod)));
-      } else if (removed.error().code != 404) {
-        events_->warning(about, "FailedDelete", "Error deleting: " + removed.error().message);
-        if (worst) worst = std::move(removed);
-      }
-    }
-    return worst;
+    order.resize(static_cast<size_t>(count));
+    return remove_pods(client_, *events_, EventAbout::object(set), order);
   }
 
   // Pods of every ReplicaSet with the same controller: of one Deployment.
@@ -149,16 +123,6 @@ class ReplicaSets {
     if (find_condition(status, "ReplicaFailure")) return;
     const char* reason = have < wanted ? "FailedCreate" : "FailedDelete";
     set_condition(next, status, {"ReplicaFailure", "True", reason, managed.error().message}, now, SecondTime::none);
-  }
-
-  // With minReadySeconds nothing happens when a pod becomes available but time passing.
-  Outcome until_next_available(const apps::ReplicaSet& set, const std::vector<Object>& pods) const {
-    std::optional<Duration> soonest;
-    for (const Object& pod : pods) {
-      const auto wait = until_available(core::Pod(pod), set.spec().minReadySeconds(), executor_.wall_now());
-      if (wait && (!soonest || *wait < *soonest)) soonest = wait;
-    }
-    return soonest ? Outcome::after(*soonest) : Outcome::done();
   }
 
   Client& client_;

@@ -18,11 +18,10 @@ std::function<void(const Object&, const Enqueue&)> namespace_of_named(std::strin
   };
 }
 
-Outcome outcome_of(Result<Object> written) {
-  // Somebody else made it, or the namespace began to leave meanwhile.
-  if (written || written.error().is("AlreadyExists") || written.error().code == 404 || written.error().code == 403)
-    return Outcome::done();
-  return Outcome::failed(std::move(written).error());
+// Somebody else made it, or the namespace began to leave meanwhile.
+Outcome outcome_of_making(Result<Object> written) {
+  if (!written && (written.error().is("AlreadyExists") || written.error().code == 403)) return Outcome::done();
+  return outcome_of(std::move(written));
 }
 
 }  // namespace
@@ -43,7 +42,7 @@ LoopSpec service_account(Client& client, Caches& caches) {
     auto metadata = core::ServiceAccount(account).mutable_metadata();
     metadata.set_name(account_name);
     metadata.set_namespace(key.name);
-    return outcome_of(client.create(core::serviceaccounts, account, key.name));
+    return outcome_of_making(client.create(core::serviceaccounts, account, key.name));
   };
   return spec;
 }
@@ -73,7 +72,8 @@ LoopSpec root_ca_publisher(Client& client, Caches& caches, std::string ca_pem) {
                              "The cluster's certificate authority: verifies the API server at its in-cluster address.");
     view.clear_data();
     view.set_data("ca.crt", ca_pem);
-    return outcome_of(existing ? client.update(core::configmaps, map) : client.create(core::configmaps, map, key.name));
+    return outcome_of_making(existing ? client.update(core::configmaps, map)
+                                      : client.create(core::configmaps, map, key.name));
   };
   return spec;
 }

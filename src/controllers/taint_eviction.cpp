@@ -67,7 +67,7 @@ class Evictions {
     if (!tolerated) return Duration::zero();
     if (!seconds) return {};
     const WallTime now = executor_.wall_now();
-    const WallTime since = parse_time(taint.timeAdded()).value_or(now);
+    const WallTime since = parse_time(taint.timeAdded()).value_or(now);  // node_lifecycle writes it in a moment
     return since + std::chrono::seconds(*seconds) - now;
   }
 
@@ -80,12 +80,10 @@ class Evictions {
         {"DisruptionTarget", "True", "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint"},
         executor_.wall_now(), SecondTime::none);
     auto told = client_.update(core::pods, next, "status");
-    if (!told) return told.error().code == 404 ? Outcome::done() : Outcome::failed(std::move(told).error());
+    if (!told) return outcome_of(std::move(told));
     client::DeleteOptions options;
     options.precondition_uid = std::string(client::uid_of(pod));
-    Status removed = client_.remove(core::pods, client::key_of(pod), options);
-    if (removed || removed.error().code == 404) return Outcome::done();
-    return Outcome::failed(std::move(removed).error());
+    return outcome_of(client_.remove(core::pods, client::key_of(pod), options));
   }
 
   Client& client_;
