@@ -6,7 +6,7 @@
 #include <set>
 
 #include "pods/plan.h"
-#include "pods/resources.h"
+#include "schema/quantity.h"
 
 namespace dure::pods {
 
@@ -19,8 +19,7 @@ namespace {
 int64_t request_of(const Container& c, std::string_view what) {
   const auto requests = c.resources().requests();
   const auto limits = c.resources().limits();
-  if (requests.contains(what)) return quantity_milli(requests.get(what)).value_or(0);
-  return limits.contains(what) ? quantity_milli(limits.get(what)).value_or(0) : 0;
+  return schema::Quantity::read(requests.contains(what) ? requests.get(what) : limits.get(what)).milli();
 }
 
 // Sum of the containers and sidecars, or the largest init container beside the sidecars before it.
@@ -32,10 +31,8 @@ int64_t request_of(const Pod& pod, std::string_view what) {
     if (is_sidecar(c)) sidecars += own;
     largest_init = std::max(largest_init, sidecars + (is_sidecar(c) ? 0 : own));
   }
-  int64_t total = std::max(sum + sidecars, largest_init);
-  const auto overhead = pod.spec().overhead();
-  if (overhead.contains(what)) total += quantity_milli(overhead.get(what)).value_or(0);
-  return total;
+  const int64_t total = std::max(sum + sidecars, largest_init);
+  return total + schema::Quantity::read(pod.spec().overhead().get(what)).milli();
 }
 
 using HostPort = std::tuple<std::string, std::string, int64_t>;  // protocol, address, port

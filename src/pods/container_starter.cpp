@@ -53,10 +53,6 @@ Status ContainerStarter::prepare_sandbox_folders(const Pod& pod) {
 
 Status ContainerStarter::create_sandbox(const schema::Object& object, const RuntimePod& runtime, uint32_t attempt) {
   const Pod pod(object);
-  const std::string uid(pod.metadata().uid());
-  const auto remember = [&](std::optional<Waiting> why) {
-    memories_.with(uid, [&](PodMemory& memory) { memory.sandbox_error = std::move(why); });
-  };
   if (Status made = prepare_sandbox_folders(pod); !made) {
     parts_.events.warning(about_pod(object), "FailedCreatePodSandBox", made.error().message);
     return made;
@@ -79,10 +75,8 @@ Status ContainerStarter::create_sandbox(const schema::Object& object, const Runt
   if (!answer) {
     parts_.events.warning(about_pod(object), "FailedCreatePodSandBox",
                           fmt::format("Failed to create pod sandbox: {}", answer.error().message));
-    remember(Waiting{"FailedCreatePodSandBox", answer.error().message});
     return fail(std::move(answer).error());
   }
-  remember(std::nullopt);
   return {};
 }
 
@@ -97,13 +91,15 @@ Result<Environment> ContainerStarter::make_environment(const schema::Object& obj
                                                        const std::vector<std::string>& ips) {
   const Pod pod(object);
   EnvironmentSources sources;
-  std::optional<Error> broken;  // the API did not answer: that is not the same as "not there"
+  std::optional<Error> broken;                  // the API did not answer: that is not the same as "not there"
+  std::map<std::string, schema::Object> asked;  // each object once, however many variables are taken from it
   const auto lookup = [&](const client::Resource& resource) {
     return [&](std::string_view namespace_, std::string_view name) -> schema::Object {
+      const auto [at, is_new] = asked.try_emplace(fmt::format("{}/{}", resource.plural, name));
+      if (!is_new) return at->second;
       auto found = parts_.client.get(resource, {std::string(namespace_), std::string(name)});
-      if (found) return *found;
-      if (found.error().code != 404) broken = found.error();
-      return nullptr;
+      if (!found && found.error().code != 404) broken = found.error();
+      return at->second = found ? *found : nullptr;
     };
   };
   sources.config_map = lookup(kinds::core_v1::configmaps);
@@ -117,11 +113,11 @@ Result<Environment> ContainerStarter::make_environment(const schema::Object& obj
 }
 
 Result<std::vector<MountRow>> ContainerStarter::make_mounts(const schema::Object& object, const Container& container,
+                                                            const Environment& variables,
                                                             const std::vector<std::string>& ips, uint32_t attempt) {
   const Pod pod(object);
   const std::string uid(pod.metadata().uid());
   DURE_TRY(auto paths, parts_.volumes.mount(object));
-  DURE_TRY(Environment variables, make_environment(object, container, ips));
   std::vector<MountRow> rows;
   bool has_hosts = false;
   for (VolumeMount mount : container.volumeMounts()) {
@@ -170,7 +166,7 @@ Result<schema::Document> ContainerStarter::create_request(const schema::Object& 
   facts.node_memory = options_.node_memory;
   facts.oom_score_adj_min = options_.oom_score_adj_min;
   DURE_TRY(facts.environment, make_environment(object, container, ips));
-  DURE_TRY(facts.mounts, make_mounts(object, container, ips, what.attempt));
+  DURE_TRY(facts.mounts, make_mounts(object, container, facts.environment, ips, what.attempt));
   if (run_as_non_root(pod, container)) {
     const auto user = run_as_user(pod, container);
     if (user == 0) return fail(bad_request("container's runAsUser breaks non-root policy"));

@@ -31,13 +31,13 @@ class ContainerStarter {
   std::string hosts_path(const std::string& uid) const;
 
  private:
-  struct Prepared;
   Status prepare_sandbox_folders(const kinds::core_v1::Pod& pod);
   DnsConfig node_dns() const;
   Result<Environment> make_environment(const schema::Object& pod, const kinds::core_v1::Container& container,
                                        const std::vector<std::string>& ips);
   Result<std::vector<MountRow>> make_mounts(const schema::Object& pod, const kinds::core_v1::Container& container,
-                                            const std::vector<std::string>& ips, uint32_t attempt);
+                                            const Environment& variables, const std::vector<std::string>& ips,
+                                            uint32_t attempt);
   Answer failed(const schema::Object& pod, const std::string& name, const char* reason, const std::string& why);
   Result<schema::Document> create_request(const schema::Object& pod, const kinds::core_v1::Container& container,
                                           const RuntimePod& runtime, const StartContainer& what,

@@ -100,15 +100,7 @@ TEST(Fields, MapsAreWrittenAsFiles) {
   EXPECT_FALSE(field_value(Pod(pod), "spec.nothing", {}, {}));
 }
 
-TEST(Resources, QuantitiesAndClasses) {
-  EXPECT_EQ(quantity_milli("100m"), 100);
-  EXPECT_EQ(quantity_milli("1.5"), 1500);
-  EXPECT_EQ(quantity_milli("1Gi"), (1ll << 30) * 1000);
-  EXPECT_EQ(quantity_milli("1e3"), 1000000);
-  EXPECT_EQ(quantity_milli("1n"), 1) << "rounded up";
-  EXPECT_EQ(quantity_value("64Mi"), 64 << 20);
-  EXPECT_FALSE(quantity_milli("x"));
-  EXPECT_FALSE(quantity_milli("1Q"));
+TEST(Resources, Classes) {
   const auto qos = [](const std::string& resources) {
     const schema::Object pod = pod_of(R"("containers":[{"name":"c","resources":)" + resources + "}]");
     return std::string(qos_class(Pod(pod)));

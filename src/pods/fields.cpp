@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/text.h"
-#include "pods/resources.h"
+#include "schema/quantity.h"
 
 namespace dure::pods {
 
@@ -115,9 +115,9 @@ Result<std::string> resource_value(const Pod& pod, std::string_view container_na
   const Amount amount = amount_of(container, what, node);
   int64_t milli = limit ? amount.node_default : 0;
   const std::string_view text = limit ? amount.limit : amount.request;
-  if (!text.empty()) milli = quantity_milli(text).value_or(0);
-  int64_t unit = divisor.empty() || divisor == "0" ? 1000 : quantity_milli(divisor).value_or(1000);
-  if (unit <= 0) unit = 1000;
+  if (!text.empty()) milli = schema::Quantity::read(text).milli();
+  int64_t unit = schema::Quantity::read(divisor).milli();
+  if (unit <= 0) unit = 1000;  // none, or "0": whole ones
   return std::to_string((milli + unit - 1) / unit);
 }
 

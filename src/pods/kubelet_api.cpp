@@ -237,7 +237,8 @@ class KubeletApi : public std::enable_shared_from_this<KubeletApi> {
     schema::Document request(v1::ExecSyncRequest::schema_type());
     v1::ExecSyncRequest out(request);
     out.set_container_id(*id);
-    for (std::string_view word : split(query_of(exchange).get("cmd"), ' ')) out.add_cmd(word);
+    const std::string command = query_of(exchange).get("cmd");
+    for (std::string_view word : split(command, ' ')) out.add_cmd(word);
     out.set_timeout(60);
     auto answered = pods_.parts().runtime.call("ExecSync", request, 65s);
     if (!answered) return answer_error(exchange, answered.error());

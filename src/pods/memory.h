@@ -41,9 +41,7 @@ struct ContainerMemory {
 };
 
 struct PodMemory {
-  std::string uid;
   std::map<std::string, ContainerMemory> containers;  // by container name
-  std::optional<Waiting> sandbox_error;
   Duration sandbox_backoff = Duration::zero();
   bool finished = false;  // volumes and the sandbox of an ended or deleted pod are gone
   std::optional<std::string> rejected_reason, rejected_message;  // refused by the node

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <optional>
 
 #include "base/log.h"
 #include "client/object_meta.h"
@@ -12,6 +13,7 @@
 #include "kinds/views/core_v1.h"
 #include "run/gate.h"
 #include "schema/json.h"
+#include "schema/quantity.h"
 
 namespace dure::pods {
 
@@ -25,11 +27,11 @@ namespace {
 constexpr const char* lease_namespace = "kube-node-lease";
 constexpr Duration unready_pause_min = 100ms, unready_pause_max = 1s;
 
-std::string kibibytes(int64_t bytes) { return fmt::format("{}Ki", bytes / 1024); }
-
-std::string cpu_text(int64_t milli) {
-  return milli % 1000 == 0 ? std::to_string(milli / 1000) : fmt::format("{}m", milli);
+// In the canonical form that the API keeps: what is written otherwise would differ from it at every look.
+std::string bytes_text(int64_t bytes) {
+  return schema::Quantity::of(bytes / 1024 * 1024, schema::Quantity::Format::binary_si).text();
 }
+std::string cpu_text(int64_t milli) { return schema::Quantity::of_milli(milli).text(); }
 
 void set_apis(schema::Document& document, std::string_view api_version, std::string_view kind) {
   document.set(document.member(document.root(), "apiVersion"), api_version);
@@ -121,19 +123,19 @@ class Writer {
     const NodeCapacity own = node_capacity(machine_, options_);
     auto status = out_.mutable_status();
     // Free space moves all the time; the first word stands unless it is far off, or every look would be a write.
-    std::string storage = kibibytes(own.ephemeral_storage_bytes);
+    std::string storage = bytes_text(own.ephemeral_storage_bytes);
     if (!options_.ephemeral_storage_bytes && before_.status().capacity().contains("ephemeral-storage"))
       storage = before_.status().capacity().get("ephemeral-storage");
-    std::string storage_left = std::to_string(own.allocatable_ephemeral_storage);
+    std::string storage_left = schema::Quantity::of(own.allocatable_ephemeral_storage).text();
     if (!options_.ephemeral_storage_bytes && before_.status().allocatable().contains("ephemeral-storage"))
       storage_left = before_.status().allocatable().get("ephemeral-storage");
     status.set_capacity("cpu", cpu_text(own.cpu_milli));
     status.set_capacity("ephemeral-storage", storage);
-    status.set_capacity("memory", kibibytes(own.memory_bytes));
+    status.set_capacity("memory", bytes_text(own.memory_bytes));
     status.set_capacity("pods", std::to_string(options_.pods_max));
     status.set_allocatable("cpu", cpu_text(own.cpu_milli));
     status.set_allocatable("ephemeral-storage", storage_left);
-    status.set_allocatable("memory", kibibytes(own.allocatable_memory));
+    status.set_allocatable("memory", bytes_text(own.allocatable_memory));
     status.set_allocatable("pods", std::to_string(options_.pods_max));
   }
 
@@ -329,13 +331,16 @@ struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
     const RuntimeFacts facts = read_runtime_facts(runtime);
     const MachineFacts machine = read_machine_facts(disk, options.state_folder);
     schema::Object known;
-    {
+    if (!must_read.exchange(false)) {
       std::lock_guard lock(mutex);
       known = node;
     }
     if (!known) {
       const schema::Document wanted = node_document(machine, facts, options, executor.wall_now(), nullptr);
-      DURE_TRY(known, register_node(wanted));
+      auto read = register_node(wanted);
+      must_read = !read;
+      if (!read) return fail(std::move(read).error());
+      known = *read;
       remember_addresses(known);
     }
     const schema::Document wanted = node_document(machine, facts, options, executor.wall_now(), known);
@@ -344,8 +349,7 @@ struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
     if (!patch.empty()) {
       auto answer = client.patch(kinds::core_v1::nodes, node_key(), client::PatchType::merge, patch, "status");
       if (!answer) {
-        std::lock_guard lock(mutex);
-        node = nullptr;  // gone or changed: read it again next time
+        must_read = true;  // gone or changed
         return fail(std::move(answer).error());
       }
       known = *answer;
@@ -447,9 +451,14 @@ struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
   }
 
   void renew_and_again() {
+    const Monotonic begun = executor.now();
     Status done = renew();
     if (!done && done.error().code == 409) done = renew();  // with what is there now
     if (!done) log(LogLevel::warn, "node", "renew the node's lease", {{"error", done.error().message}});
+    if (done) {
+      const auto last = std::exchange(renewed_from, begun);
+      if (last && executor.now() - *last > 2 * options.lease_interval) must_read = true, look_and_again();
+    }
     const Duration next = done ? options.lease_interval : std::min<Duration>(options.lease_interval, 2s);
     std::lock_guard lock(mutex);
     lease_timer = executor.after(next, [weak = weak_from_this()] {
@@ -468,7 +477,9 @@ struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
   std::mutex mutex;
   schema::Object node, lease;
   Monotonic reported_at;
+  std::optional<Monotonic> renewed_from;  // when the last renewal that came through had begun
   std::atomic<bool> is_ready{false};
+  std::atomic<bool> must_read{true};  // the Node as we know it may be out of date
   bool looking = false, asked = false;
   Duration unready_pause = unready_pause_min;
   std::unique_ptr<run::Timer> look_timer, lease_timer;

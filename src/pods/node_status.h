@@ -2,7 +2,9 @@
 //
 // Registers the Node (adopting one that is there), renews the Lease every 10 s, looks at the machine every 10 s (until
 // it is Ready after 0.1 s, 0.2 s and so on, up to every second), and writes the status when it changed, otherwise every
-// 5 min. Ready follows the container runtime and its network. Owner: the host's wiring. Thread: any; work runs as jobs.
+// 5 min. After a silence (no Lease for two intervals) it reads the Node again: the server may have given it up
+// meanwhile. Ready follows the container runtime and its network. Owner: the host's wiring. Thread: any; work runs as
+// jobs.
 #pragma once
 
 #include <map>
@@ -26,7 +28,7 @@ struct NodeTaint {
 
 struct NodeOptions {
   std::string name;
-  std::string hostname;                                    // empty: the name
+  std::string hostname;  // empty: the name
   // InternalIPs, the first is the node's address. Empty: not known yet, and the Node is not Ready.
   NodeIps ips;
   std::map<std::string, std::string> labels, annotations;  // beside the well-known ones

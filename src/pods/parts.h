@@ -89,9 +89,7 @@ class Memories {
   template <class Change>
   auto with(const std::string& uid, Change change) {
     std::lock_guard lock(mutex_);
-    PodMemory& memory = memories_[uid];
-    memory.uid = uid;
-    return change(memory);
+    return change(memories_[uid]);
   }
   PodMemory snapshot(const std::string& uid) const {
     std::lock_guard lock(mutex_);

@@ -47,17 +47,9 @@ class Planner {
     return sandbox_->ips.empty() && !pod_.spec().hostNetwork();
   }
 
-  bool restarts_after(const RuntimeContainer& container, std::string_view hash_now) const {
-    if (policy_ == "Never") return false;
-    const ContainerMemory* memory = memory_of(memory_, container.name);
-    if (memory && memory->restart_id == container.id) return true;
-    if (container.hash != hash_now) return true;
-    return policy_ != "OnFailure" || container.exit_code != 0 || container.state != ContainerState::exited;
-  }
-
   bool wants_to_run(const Container& container) const {
     const RuntimeContainer* newest = runtime_.newest(container.name());
-    return !newest || restarts_after(*newest, container_hash(container)) ||
+    return !newest || starts_again(pod_, container, false, *newest, memory_) ||
            (newest->state != ContainerState::exited && policy_ != "Never");
   }
 
@@ -140,7 +132,7 @@ class Planner {
         ++kept;
         kill_when_unfit(c, *newest, policy_ != "Never");
       } else if (!newest || newest->state == ContainerState::created || newest->state == ContainerState::unknown ||
-                 restarts_after(*newest, container_hash(c))) {
+                 starts_again(pod_, c, false, *newest, memory_)) {
         ++kept;
         start(c, false, newest && newest->state == ContainerState::exited ? newest : nullptr, newest);
       }
@@ -229,6 +221,18 @@ Plan plan(const Pod& pod, const RuntimePod& runtime, const PodMemory& memory, Wa
   return Planner(pod, runtime, memory, now, limits).run();
 }
 
+bool starts_again(const Pod& pod, const Container& container, bool init, const RuntimeContainer& ended,
+                  const PodMemory& memory) {
+  if (init && is_sidecar(container)) return true;
+  const std::string_view policy = pod.spec().restartPolicy();
+  if (policy == "Never") return false;
+  if (init) return ended.exit_code != 0;
+  const ContainerMemory* known = memory_of(memory, ended.name);
+  if (known && known->restart_id == ended.id) return true;
+  if (ended.hash != container_hash(container)) return true;
+  return policy != "OnFailure" || ended.exit_code != 0 || ended.state != ContainerState::exited;
+}
+
 Backoff next_backoff(const Backoff& before, WallTime now, const PlanLimits& limits) {
   const bool fresh = before.delay <= Duration::zero() || now - before.updated > limits.backoff_forget;
   return {fresh ? limits.backoff_first : std::min(before.delay * 2, limits.backoff_max), now};
@@ -242,20 +246,6 @@ std::string container_hash(const Container& container) {
   append_canonical(text, container.node() ? container.node()->find("name") : nullptr);
   append_canonical(text, container.node() ? container.node()->find("image") : nullptr);
   return fmt::format("{:x}", fnv1a_32(text));
-}
-
-std::string_view phase_text(Phase phase) {
-  switch (phase) {
-    case Phase::pending:
-      return "Pending";
-    case Phase::running:
-      return "Running";
-    case Phase::succeeded:
-      return "Succeeded";
-    case Phase::failed:
-      return "Failed";
-  }
-  return "Unknown";
 }
 
 bool initialized(const Pod& pod, const RuntimePod& runtime, const PodMemory& memory) {

@@ -48,13 +48,14 @@ Plan plan(const kinds::core_v1::Pod& pod, const RuntimePod& runtime, const PodMe
 // The back-off after one more restart at `now`.
 Backoff next_backoff(const Backoff& before, WallTime now, const PlanLimits& limits = {});
 
+// Whether a container that has ended is started again: sidecars always, init containers until they have succeeded, the
+// others by the pod's policy.
+bool starts_again(const kinds::core_v1::Pod& pod, const kinds::core_v1::Container& container, bool init,
+                  const RuntimeContainer& ended, const PodMemory& memory);
+
 bool is_sidecar(const kinds::core_v1::Container& container);
 // Identity of a container's spec: changes of it restart the container (only the image may change in a running pod).
 std::string container_hash(const kinds::core_v1::Container& container);
-
-enum class Phase { pending, running, succeeded, failed };
-// The phase the statuses add up to; `terminal` phases never change again.
-std::string_view phase_text(Phase phase);
 
 // All init containers ended well (sidecars: have started).
 bool initialized(const kinds::core_v1::Pod& pod, const RuntimePod& runtime, const PodMemory& memory);

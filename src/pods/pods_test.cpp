@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "cri/memory_runtime.h"
+#include "pods/node_status.h"
 #include "pods/testing/world.h"
 
 namespace dure::pods {
@@ -420,6 +421,53 @@ TEST(Pods, WithoutRuntimeEventsTheRelistFindsEnds) {
   w.runtime.end_container(w.runtime.running().at(0).id, 1);
   w.pass(3s);
   EXPECT_EQ(w.api.containers("web"), "main: running ready=true restarts=1\n");
+}
+
+TEST(Nodes, ComeBackAtOnceAfterTheServerGaveThemUp) {
+  run::VirtualExecutor executor;
+  testing::TestApi api(executor);
+  bool cut = false;
+  int requests = 0;
+  apiserver::ApiGuards guards;
+  guards.authorize = [&](const apiserver::User& user, const apiserver::Attributes&) {
+    ++requests;
+    return apiserver::Verdict{!cut || user.name != "system:node:n1", ""};
+  };
+  api.api.set_guards(std::move(guards));
+  cri::MemoryRuntime runtime(executor, {});
+  os::MemoryDisk disk;
+  const auto agent = plane::in_process_client(api.api, std::make_shared<apiserver::User>(apiserver::User{.name = "system:node:n1"}), executor);
+  NodeOptions options;
+  options.name = "n1";
+  options.ips = {"192.0.2.10"};
+  options.memory_bytes = 4ll << 30;
+  options.ephemeral_storage_bytes = 100ll << 30;
+  NodeStatus status(*agent, runtime, executor, executor, disk, options);
+  status.start();
+  const auto pass = [&](Duration time) {
+    executor.advance(time);
+    executor.run_until_idle();
+  };
+  const auto ready = [&] {
+    auto node = api.client->get(kinds::core_v1::nodes, {"", "n1"});
+    for (auto c : kinds::core_v1::Node(*node).status().conditions())
+      if (c.type() == "Ready") return std::string(c.status());
+    return std::string("none");
+  };
+  pass(15s);
+  ASSERT_EQ(ready(), "True");
+  cut = true;
+  pass(60s);
+  ASSERT_TRUE(api.client->patch(kinds::core_v1::nodes, {"", "n1"}, client::PatchType::strategic,
+                                R"({"status":{"conditions":[{"type":"Ready","status":"Unknown","reason":"NodeStatusUnknown","message":"x"}]}})", "status"));
+  ASSERT_EQ(ready(), "Unknown");
+  cut = false;
+  pass(5s);
+  EXPECT_EQ(ready(), "True");
+  // At rest the Lease is renewed, and nothing else is asked or written.
+  requests = 0;
+  pass(60s);
+  EXPECT_LE(requests, 7);
 }
 
 }  // namespace

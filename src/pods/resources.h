@@ -2,17 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string_view>
 
 #include "kinds/views/core_v1.h"
 
 namespace dure::pods {
-
-// A quantity ("100m", "1Gi", "1e3", "0.5") in thousandths; parts finer than that are rounded up. Saturates.
-std::optional<int64_t> quantity_milli(std::string_view text);
-// In whole units, rounded up.
-std::optional<int64_t> quantity_value(std::string_view text);
 
 // "Guaranteed", "Burstable" or "BestEffort".
 std::string_view qos_class(const kinds::core_v1::Pod& pod);

@@ -122,7 +122,6 @@ void RuntimeState::add_sandbox_details(RuntimeSandbox& sandbox) {
   auto answer = runtime_.call("PodSandboxStatus", request, 30s);
   if (!answer) return;
   const v1::PodSandboxStatus status = v1::PodSandboxStatusResponse(*answer).status();
-  sandbox.host_network = status.linux().namespaces().options().network() == 2;
   if (!status.network().ip().empty()) sandbox.ips.emplace_back(status.network().ip());
   for (v1::PodIP ip : status.network().additional_ips()) sandbox.ips.emplace_back(ip.ip());
   std::lock_guard lock(mutex_);

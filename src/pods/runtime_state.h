@@ -40,7 +40,6 @@ struct RuntimeSandbox {
   std::string id;
   uint32_t attempt = 0;
   bool ready = false;
-  bool host_network = false;
   WallTime created_at;
   std::vector<std::string> ips;
   friend bool operator==(const RuntimeSandbox&, const RuntimeSandbox&) = default;

@@ -24,8 +24,6 @@ namespace {
 constexpr std::array own_conditions{"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady",
                                     "PodScheduled"};
 
-std::string time_text(WallTime time) { return format_time(time); }
-
 // Works out one pod's status.
 class Writer {
  public:
@@ -69,7 +67,7 @@ class Writer {
   }
 
   void finish() {
-    out_.set_startTime(old_.startTime().empty() ? time_text(memory_.first_seen) : std::string(old_.startTime()));
+    out_.set_startTime(old_.startTime().empty() ? format_time(memory_.first_seen) : std::string(old_.startTime()));
     out_.set_qosClass(qos_class(pod_));
     if (pod_.metadata().generation() > 0) out_.set_observedGeneration(pod_.metadata().generation());
     if (!old_.nominatedNodeName().empty()) out_.set_nominatedNodeName(old_.nominatedNodeName());
@@ -98,10 +96,10 @@ class Writer {
     out.set_reason(reason);
     if (!c.message.empty()) out.set_message(c.message);
     if (c.started_at.nanoseconds > 0)
-      out.set_startedAt(time_text(c.started_at));
+      out.set_startedAt(format_time(c.started_at));
     else
-      out.set_startedAt(time_text(c.created_at));
-    out.set_finishedAt(time_text(c.finished_at.nanoseconds > 0 ? c.finished_at : c.created_at));
+      out.set_startedAt(format_time(c.created_at));
+    out.set_finishedAt(format_time(c.finished_at.nanoseconds > 0 ? c.finished_at : c.created_at));
     out.set_containerID(container_id(c));
   }
 
@@ -138,15 +136,18 @@ class Writer {
     out.set_imageID(newest ? std::string_view(newest->image_id) : std::string_view());
     bool ready = false, started = false;
     const Waiting* waiting = waiting_of(spec.name());
+    const bool has_ended = newest && newest->state == Running::exited;
+    // Nobody waits for what will not be started again, whatever its last start ran into.
+    if (has_ended && !starts_again(pod_, spec, init, *newest, memory_)) waiting = nullptr;
     if (newest && newest->state == Running::running) {
-      out.mutable_state().mutable_running().set_startedAt(time_text(newest->started_at));
+      out.mutable_state().mutable_running().set_startedAt(format_time(newest->started_at));
       started = has_started(spec, *newest);
       ready = started && (!init || is_sidecar(spec)) && is_ready(spec, *newest);
-    } else if (facts_.ended && (!newest || newest->state != Running::exited)) {
+    } else if (facts_.ended && !has_ended && (newest || (!init && initialized_))) {
       set_lost(out);
     } else if (waiting && !facts_.ended) {
       set_waiting(out.mutable_state(), waiting->reason, waiting->message);
-      if (newest && newest->state == Running::exited) last = newest;
+      if (has_ended) last = newest;
     } else if (newest && newest->state != Running::created) {
       set_terminated(out.mutable_state().mutable_terminated(), *newest);
       ready = init && !is_sidecar(spec) && newest->exit_code == 0;
@@ -246,7 +247,7 @@ class Writer {
     schema::Document& document = document_;
     document.set_null(document.member(out.mutable_node(), "lastProbeTime"));
     const bool same = !old.empty() && old.status() == status && !old.lastTransitionTime().empty();
-    out.set_lastTransitionTime(same ? std::string(old.lastTransitionTime()) : time_text(now_));
+    out.set_lastTransitionTime(same ? std::string(old.lastTransitionTime()) : format_time(now_));
   }
 
   void conditions() {

@@ -24,7 +24,7 @@ schema::Object pod_of(const std::string& spec, const std::string& status = "{}")
 
 RuntimePod runtime_of(ContainerState state, int exit_code = 0, uint32_t attempt = 0) {
   RuntimePod out;
-  out.sandboxes.push_back({"s", 0, true, false, now - 60s, {"10.0.0.5"}});
+  out.sandboxes.push_back({"s", 0, true, now - 60s, {"10.0.0.5"}});
   RuntimeContainer c;
   c.id = "c1";
   c.name = "a";
@@ -116,6 +116,30 @@ TEST(Status, AnEndedPodHasNoContainerInDoubt) {
   EXPECT_THAT(schema::to_json(document), HasSubstr("ContainerStatusUnknown"));
 }
 
+TEST(Status, WhatIsNotStartedAgainIsNotWaiting) {
+  PodMemory memory;
+  memory.containers["a"].waiting = Waiting{"RunContainerError", "no such program"};
+  const auto seen = [&](const std::string& policy) {
+    const schema::Object pod = pod_of(R"("restartPolicy":")" + policy + "\"," + one);
+    const schema::Document document = status_of(pod, runtime_of(ContainerState::exited, 128), memory);
+    const PodStatus status(document);
+    const auto state = status.containerStatuses().front().state();
+    return std::string(status.phase()) + (state.has_waiting() ? " waiting " : " ended ") + std::string(state.waiting().reason());
+  };
+  EXPECT_EQ(seen("Never"), "Failed ended ") << "phase and container say the same";
+  EXPECT_EQ(seen("OnFailure"), "Running waiting RunContainerError");
+  EXPECT_EQ(seen("Always"), "Running waiting RunContainerError");
+}
+
+TEST(Status, ContainersThatNeverHadTheirTurnAreNotLost) {
+  const schema::Object pod = pod_of(R"("restartPolicy":"Never","initContainers":[{"name":"a","image":"i:1"},{"name":"b","image":"i:1"}],"containers":[{"name":"c","image":"i:1"}])");
+  RuntimePod runtime = runtime_of(ContainerState::exited, 1);
+  const schema::Document document = status_of(pod, runtime, {}, {.ended = true});
+  EXPECT_EQ(PodStatus(document).phase(), "Failed");
+  EXPECT_THAT(schema::to_json(document), Not(HasSubstr("ContainerStatusUnknown")));
+  EXPECT_EQ(PodStatus(document).containerStatuses().front().state().waiting().reason(), "PodInitializing");
+}
+
 TEST(Status, ReadinessGatesAreWaitedFor) {
   const std::string gated = R"("readinessGates":[{"conditionType":"x/y"}],)" + one;
   const std::string json = schema::to_json(status_of(pod_of(gated), runtime_of(ContainerState::running)));
@@ -159,7 +183,7 @@ TEST(NodeDocument, ReadyFollowsTheRuntimeAndItsNetwork) {
   runtime.network_ready = true;
   const schema::Document ready = node_document(machine, runtime, options, now, nullptr);
   EXPECT_THAT(schema::to_json(ready), HasSubstr(R"("reason":"KubeletReady","message":"kubelet is posting ready status")"));
-  EXPECT_THAT(schema::to_json(ready), HasSubstr(R"("allocatable":{"cpu":"4","ephemeral-storage":"9663676416","memory":"8286208Ki","pods":"110"})"));
+  EXPECT_THAT(schema::to_json(ready), HasSubstr(R"("allocatable":{"cpu":"4","ephemeral-storage":"9663676416","memory":"8092Mi","pods":"110"})"));
   EXPECT_THAT(schema::to_json(ready), HasSubstr(R"("addresses":[{"type":"InternalIP","address":"192.0.2.1"},{"type":"Hostname","address":"n1"}])"));
 }
 
