@@ -147,6 +147,11 @@ Status for_each_inside(int parent, const std::string& name, const std::string& s
   const int fd = ::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return fail(from_errno("open " + shown, errno));
   DIR* dir = ::fdopendir(fd);
+  if (!dir) {
+    const int why = errno;
+    ::close(fd);
+    return fail(from_errno("open " + shown, why));
+  }
   Status done;
   while (const dirent* entry = ::readdir(dir)) {
     const std::string inner = entry->d_name;

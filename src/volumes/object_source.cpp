@@ -1,8 +1,10 @@
 #include "volumes/object_source.h"
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <set>
+#include <utility>
 
 #include "base/log.h"
 #include "client/object_meta.h"
@@ -10,8 +12,13 @@
 namespace dure::volumes {
 
 namespace {
-constexpr Duration watch_again_after = 2s;
-}
+
+constexpr Duration watch_again_first = 2s, watch_again_max = 30s;
+
+// A server that is away comes back; one that does not allow it will not.
+bool is_refusal(const Error& error) { return error.code == 401 || error.code == 403 || error.code == 405; }
+
+}  // namespace
 
 struct ObjectSource::State : std::enable_shared_from_this<ObjectSource::State> {
   using Id = std::pair<std::string, client::Key>;  // qualified resource name
@@ -39,6 +46,7 @@ struct ObjectSource::State : std::enable_shared_from_this<ObjectSource::State> {
     std::shared_ptr<Sink> sink;
     std::unique_ptr<client::Watch> watch;
     std::unique_ptr<run::Timer> timer;
+    Duration pause = watch_again_first;
   };
 
   State(client::Client& client, run::Executor& executor, run::Executor& jobs,
@@ -69,7 +77,13 @@ struct ObjectSource::State : std::enable_shared_from_this<ObjectSource::State> {
     auto found = entries.find(id);
     if (found == entries.end() || found->second.generation != generation || closed) return;
     found->second.watched = false;
-    found->second.timer = executor.after(watch_again_after, [weak = weak_from_this(), id] {
+    watch_again(id, found->second);
+  }
+
+  // With the lock held.
+  void watch_again(const Id& id, Entry& entry) {
+    const Duration pause = std::exchange(entry.pause, std::min(entry.pause * 2, watch_again_max));
+    entry.timer = executor.after(pause, [weak = weak_from_this(), id] {
       auto self = weak.lock();
       if (!self) return;
       self->jobs.post([weak, id] {
@@ -84,8 +98,9 @@ struct ObjectSource::State : std::enable_shared_from_this<ObjectSource::State> {
     if (auto found = entries.find(id); found != entries.end()) tell(found->second.users);
   }
 
-  // Asks for the object now and tries to watch it from there; true when it is known afterwards.
-  bool refresh(const Id& id) {
+  // Asks for the object now and tries to watch it from there, later again when that is not possible yet. What was
+  // heard is the answer, also when somebody else asks at the same time and has the last word about the entry.
+  Result<schema::Object> refresh(const Id& id) {
     const client::Resource* resource = nullptr;
     uint64_t generation = 0;
     std::unique_ptr<client::Watch> old;
@@ -93,7 +108,7 @@ struct ObjectSource::State : std::enable_shared_from_this<ObjectSource::State> {
     {
       std::lock_guard lock(mutex);
       auto found = entries.find(id);
-      if (found == entries.end() || closed) return false;
+      if (found == entries.end() || closed) return fail(unavailable("nobody uses this object any more"));
       resource = found->second.resource;
       generation = found->second.generation = ++generations;
       old = std::move(found->second.watch);
@@ -104,8 +119,9 @@ struct ObjectSource::State : std::enable_shared_from_this<ObjectSource::State> {
     options.namespace_ = id.second.namespace_;
     options.field_selector = "metadata.name=" + id.second.name;
     auto list = client.list(*resource, options);
-    if (!list) return refresh_by_get(id, generation, *resource);
-    store(id, generation, list->items.empty() ? nullptr : list->items.front());
+    if (!list) return refresh_by_get(id, generation, *resource, list.error());
+    const schema::Object object = list->items.empty() ? nullptr : list->items.front();
+    store(id, generation, object);
     options.resource_version = list->resource_version;
     auto sink = std::make_shared<Sink>();
     sink->state = weak_from_this();
@@ -114,24 +130,31 @@ struct ObjectSource::State : std::enable_shared_from_this<ObjectSource::State> {
     auto watch = client.watch(*resource, options, *sink);
     std::lock_guard lock(mutex);
     auto found = entries.find(id);
-    if (watch && found != entries.end() && found->second.generation == generation && !closed) {
-      found->second.watch = std::move(*watch);
-      found->second.sink = std::move(sink);
-      found->second.watched = true;
+    if (found == entries.end() || found->second.generation != generation || closed) return object;
+    Entry& entry = found->second;
+    if (watch) {
+      entry.watch = std::move(*watch);
+      entry.sink = std::move(sink);
+      entry.watched = true;
+      entry.pause = watch_again_first;
+    } else if (!is_refusal(watch.error())) {
+      watch_again(id, entry);
     }
-    return true;
+    return object;
   }
 
-  bool refresh_by_get(const Id& id, uint64_t generation, const client::Resource& resource) {
+  Result<schema::Object> refresh_by_get(const Id& id, uint64_t generation, const client::Resource& resource,
+                                        const Error& why_not_listed) {
     auto object = client.get(resource, id.second);
-    if (!object && object.error().code != 404) {
-      std::lock_guard lock(mutex);
-      if (auto found = entries.find(id); found != entries.end()) found->second.known = false;
-      last_error = object.error();
-      return false;
-    }
-    store(id, generation, object ? *object : nullptr);
-    return true;
+    const bool known = object || object.error().code == 404;
+    if (known) store(id, generation, object ? *object : nullptr);
+    std::lock_guard lock(mutex);
+    auto found = entries.find(id);
+    const bool ours = found != entries.end() && found->second.generation == generation && !closed;
+    if (ours && !known) found->second.known = false;
+    if (ours && !is_refusal(why_not_listed)) watch_again(id, found->second);
+    if (known) return object ? *object : nullptr;
+    return fail(std::move(object).error());
   }
 
   void store(const Id& id, uint64_t generation, schema::Object object) {
@@ -150,7 +173,6 @@ struct ObjectSource::State : std::enable_shared_from_this<ObjectSource::State> {
   const Duration stale_after;
   mutable std::mutex mutex;
   std::map<Id, Entry> entries;
-  Error last_error;
   uint64_t generations = 0;
   bool closed = false;
 };
@@ -180,11 +202,13 @@ Result<schema::Object> ObjectSource::get(const client::Resource& resource, const
     const bool fresh = entry.known && (entry.watched || state_->executor.now() - entry.asked_at < state_->stale_after);
     if (fresh && entry.object) return entry.object;
   }
-  const bool known = state_->refresh(id);
+  auto asked = state_->refresh(id);
+  if (asked) return asked;
+  // Somebody else may have had more luck meanwhile.
   std::lock_guard lock(state_->mutex);
-  State::Entry& entry = state_->entries[id];
-  if (known || entry.known) return entry.object;
-  return fail(state_->last_error);
+  const auto found = state_->entries.find(id);
+  if (found != state_->entries.end() && found->second.known) return found->second.object;
+  return asked;
 }
 
 void ObjectSource::release(const std::string& user) {

@@ -1,5 +1,6 @@
 // ObjectSource: the ConfigMaps and Secrets that volumes of this node's pods are made of, each watched by name as long
-// as somebody uses it: a node may not list them all. Where watching is not allowed it asks again after `stale_after`.
+// as somebody uses it: a node may not list them all. A watch that ended is begun again, after 2 s and growing pauses
+// while the server is away; where watching is not allowed it asks again after `stale_after`.
 //
 // Thread: any; `get` may block on one request.
 #pragma once

@@ -188,17 +188,19 @@ struct Volumes::State : std::enable_shared_from_this<Volumes::State> {
     pods[std::string(client::uid_of(object))].object = object;
   }
 
+  schema::Object remembered(const std::string& uid) {
+    std::lock_guard lock(mutex);
+    auto found = pods.find(uid);
+    return found == pods.end() ? nullptr : found->second.object;
+  }
+
   // Contents changed or a token is due: writes the volumes again. Blocks.
   void refresh(const std::string& uid) {
-    schema::Object object;
-    {
-      std::lock_guard lock(mutex);
-      auto found = pods.find(uid);
-      if (found != pods.end()) object = found->second.object;
-    }
-    if (!object) return;
+    if (!remembered(uid)) return;
     auto order = lock_of(uid);
     std::lock_guard in_order(*order);
+    const schema::Object object = remembered(uid);
+    if (!object) return;  // unmounted while we waited for our turn
     for (Volume volume : Pod(object).spec().volumes()) {
       if (!has_payload(volume)) continue;
       if (auto done = set_up(object, volume); !done)

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <future>
+#include <thread>
 
 #include "pods/testing/world.h"
 #include "volumes/files.h"
@@ -196,6 +198,86 @@ TEST(Volumes, ObjectsAreWatchedOnlyWhileUsed) {
   EXPECT_EQ(source.size(), 1u);
   source.release("u");
   EXPECT_EQ(source.size(), 0u);
+}
+
+// The API with somebody in the way.
+class Between : public client::Client {
+ public:
+  explicit Between(client::Client& inner) : inner_(inner) {}
+  Result<schema::Object> get(const client::Resource& r, const client::Key& k) override {
+    if (away) return fail(unavailable("away"));
+    return inner_.get(r, k);
+  }
+  Result<client::ObjectList> list(const client::Resource& r, const client::ListOptions& o) override {
+    if (away) return fail(unavailable("away"));
+    if (before_list) before_list();
+    return inner_.list(r, o);
+  }
+  Result<schema::Object> create(const client::Resource& r, const schema::Document& d, std::string_view ns) override { return inner_.create(r, d, ns); }
+  Result<schema::Object> update(const client::Resource& r, const schema::Document& d, std::string_view sub) override { return inner_.update(r, d, sub); }
+  Result<schema::Object> patch(const client::Resource& r, const client::Key& k, client::PatchType t, std::string_view b, std::string_view sub) override {
+    return inner_.patch(r, k, t, b, sub);
+  }
+  Status remove(const client::Resource& r, const client::Key& k, const client::DeleteOptions& o) override { return inner_.remove(r, k, o); }
+  Result<schema::Object> create_subresource(const client::Resource& r, const client::Key& k, std::string_view sub, const schema::Document& b) override {
+    return inner_.create_subresource(r, k, sub, b);
+  }
+  Result<std::unique_ptr<client::Watch>> watch(const client::Resource& r, const client::ListOptions& o, client::WatchSink& sink) override {
+    if (away) return fail(unavailable("away"));
+    last_sink = &sink;
+    return inner_.watch(r, o, sink);
+  }
+  bool away = false;
+  std::function<void()> before_list;
+  client::WatchSink* last_sink = nullptr;
+
+ private:
+  client::Client& inner_;
+};
+
+TEST(Volumes, WhoAsksWhileAnotherAsksIsNotToldThatThereIsNothing) {
+  run::VirtualExecutor executor;
+  pods::testing::TestApi api(executor);
+  api.make(kinds::core_v1::configmaps, R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"m"}})", "default");
+  Between between(*api.client);
+  ObjectSource source(between, executor, executor, [](const std::string&) {});
+  std::promise<void> second_asks, first_has_its_answer;
+  std::atomic<int> lists = 0;
+  between.before_list = [&] {
+    if (++lists == 1)
+      second_asks.get_future().wait();
+    else
+      second_asks.set_value(), first_has_its_answer.get_future().wait();
+  };
+  schema::Object first;
+  std::thread one([&] {
+    first = *source.get(kinds::core_v1::configmaps, {"default", "m"}, "a");
+    first_has_its_answer.set_value();
+  });
+  while (lists == 0) std::this_thread::yield();
+  EXPECT_NE(*source.get(kinds::core_v1::configmaps, {"default", "m"}, "b"), nullptr);
+  one.join();
+  EXPECT_NE(first, nullptr);
+}
+
+TEST(Volumes, ChangesAreHeardOfAgainAfterALongOutage) {
+  run::VirtualExecutor executor;
+  pods::testing::TestApi api(executor);
+  api.make(kinds::core_v1::configmaps, R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"m"}})", "default");
+  Between between(*api.client);
+  int told = 0;
+  ObjectSource source(between, executor, executor, [&](const std::string&) { ++told; });
+  ASSERT_NE(*source.get(kinds::core_v1::configmaps, {"default", "m"}, "u"), nullptr);
+  between.away = true;
+  between.last_sink->on_end(unavailable("away"));
+  executor.advance(5min);
+  between.away = false;
+  executor.advance(1min);
+  executor.run_until_idle();
+  told = 0;
+  ASSERT_TRUE(api.client->patch(kinds::core_v1::configmaps, {"default", "m"}, client::PatchType::merge, R"({"data":{"a":"1"}})"));
+  executor.run_until_idle();
+  EXPECT_EQ(told, 1);
 }
 
 }  // namespace
