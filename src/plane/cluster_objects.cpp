@@ -7,6 +7,7 @@
 
 #include "base/ip.h"
 #include "client/cache.h"
+#include "client/object_meta.h"
 #include "kinds/views/core_v1.h"
 #include "kinds/views/discovery_v1.h"
 #include "pki/kubeconfig.h"
@@ -93,8 +94,17 @@ Status ensure_api_endpoints(Client& client, const bootstrap::ServerSettings& set
   return ensure(client, core::endpoints, std::move(endpoints_document), {"default", "kubernetes"},
                 [&](const schema::Object& now) {
                   const core::Endpoints there(now);
-                  return there.subsets().size() == 1 && there.subsets().front().addresses().front().ip() == address;
+                  return there.subsets().size() == 1 && there.subsets().front().addresses().front().ip() == address &&
+                         there.subsets().front().ports().front().port() == settings.bind_port;
                 });
+}
+
+Status ensure_own_services(Client& client, const bootstrap::ServerSettings& settings, const schema::Object& own_node) {
+  DURE_CHECK(ensure_service(client, {"default", "kubernetes"}, settings.service_address(1),
+                            {{"https", 443, settings.bind_port, "TCP"}}));
+  DURE_CHECK(ensure_api_endpoints(client, settings, api_address(settings, own_node)));
+  return ensure_service(client, {"kube-system", "kube-dns"}, settings.service_address(10),
+                        {{"dns", 53, 53, "UDP"}, {"dns-tcp", 53, 53, "TCP"}});
 }
 
 using Texts = std::vector<std::pair<std::string_view, std::string>>;
@@ -160,28 +170,32 @@ std::string api_address(const bootstrap::ServerSettings& settings, const schema:
   return settings.advertise_address;
 }
 
-client::LoopSpec api_endpoints(Client& client, client::Caches& caches, bootstrap::ServerSettings settings) {
+client::LoopSpec own_services(Client& client, client::Caches& caches, bootstrap::ServerSettings settings) {
   const client::Key own{"", settings.node_name};
+  const auto named = [own](std::initializer_list<client::Key> keys) {
+    return [own, keys = std::vector(keys)](const schema::Object& object, const auto& enqueue) {
+      if (std::ranges::find(keys, client::key_of(object)) != keys.end()) enqueue(own);
+    };
+  };
+  const client::Key api{"default", "kubernetes"}, names{"kube-system", "kube-dns"};
+  client::Cache& nodes = caches.of(core::nodes);
   client::LoopSpec spec;
-  spec.name = "api-endpoints";
-  spec.watches.push_back({&core::nodes, [own](const schema::Object& node, const auto& enqueue) {
-                            if (core::Node(node).metadata().name() == own.name) enqueue(own);
-                          }});
-  spec.owns = {"endpoints of Service kubernetes"};
-  spec.reconcile = [&client, &caches, settings = std::move(settings)](const client::Key& key) {
-    const Status done = ensure_api_endpoints(client, settings, api_address(settings, caches.of(core::nodes).get(key)));
-    return done ? client::Outcome::done() : client::Outcome::failed(done.error());
+  spec.name = "own-services";
+  spec.watches = {{&core::nodes, named({own})},
+                  {&core::services, named({api, names})},
+                  {&discovery::endpointslices, named({api})},
+                  {&core::endpoints, named({api})}};
+  spec.owns = {"Services kubernetes and kube-dns", "endpoints of Service kubernetes"};
+  spec.reconcile = [&client, &nodes, settings = std::move(settings)](const client::Key& key) {
+    Status done = ensure_own_services(client, settings, nodes.get(key));
+    return done ? client::Outcome::done() : client::Outcome::failed(std::move(done).error());
   };
   return spec;
 }
 
 Status publish_cluster(Client& client, const bootstrap::ServerSettings& settings, const std::string& ca_pem) {
-  DURE_CHECK(ensure_service(client, {"default", "kubernetes"}, settings.service_address(1),
-                            {{"https", 443, settings.bind_port, "TCP"}}));
   auto own_node = client.get(core::nodes, {"", settings.node_name});
-  DURE_CHECK(ensure_api_endpoints(client, settings, api_address(settings, own_node ? *own_node : nullptr)));
-  DURE_CHECK(ensure_service(client, {"kube-system", "kube-dns"}, settings.service_address(10),
-                            {{"dns", 53, 53, "UDP"}, {"dns-tcp", 53, 53, "TCP"}}));
+  DURE_CHECK(ensure_own_services(client, settings, own_node ? *own_node : nullptr));
   DURE_CHECK(ensure_config_map(client, {"kube-system", "kubeadm-config"}, kubeadm_config(settings)));
   DURE_CHECK(ensure_config_map(client, {"kube-system", "kube-proxy"}, kube_proxy_config(settings)));
   DURE_CHECK(ensure_config_map(client, {"kube-system", "kubelet-config"}, kubelet_config(settings)));

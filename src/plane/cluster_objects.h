@@ -19,7 +19,8 @@ Status publish_cluster(client::Client& client, const bootstrap::ServerSettings& 
 // and until the Node has one. Pure.
 std::string api_address(const bootstrap::ServerSettings& settings, const schema::Object& own_node);
 
-// Keeps the endpoints of `kubernetes` there. `client` and `caches` outlive it.
-client::LoopSpec api_endpoints(client::Client& client, client::Caches& caches, bootstrap::ServerSettings settings);
+// Keeps the Services `kubernetes` and `kube-dns` and the endpoints of the first: they follow the server's address, and
+// come back when somebody deletes them (`kubectl delete services --all`). `client` and `caches` outlive it.
+client::LoopSpec own_services(client::Client& client, client::Caches& caches, bootstrap::ServerSettings settings);
 
 }  // namespace dure::plane

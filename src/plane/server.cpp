@@ -208,7 +208,7 @@ class ServerParts final : public Server {
     };
     controllers::add_all(*runner_, *client_, *caches_, std::move(options));
     scheduler_events_ = client::EventRecorder::create(*client_, *workers_, std::string(scheduler::default_scheduler));
-    runner_->add(api_endpoints(*client_, *caches_, options_.settings));
+    runner_->add(own_services(*client_, *caches_, options_.settings));
     runner_->add(scheduler::scheduling(*client_, *caches_, *scheduler_events_, *workers_));
   }
 
