@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -45,17 +46,24 @@ class Scheduling {
         executor_(executor) {}
 
   Outcome pass() {
-    std::vector<schema::Object> all = pods_.list();
     forget_seen();
-    Snapshot snapshot(nodes_.list(), all);
-    for (const auto& [uid, bound] : assumed_) snapshot.place(bound.needs, bound.node);
+    const std::vector<schema::Object> all = pods_.list();
     std::vector<std::shared_ptr<const PodNeeds>> waiting;
     for (const schema::Object& object : all)
       if (waits_for_node(Pod(object)) && !assumed_.contains(std::string(client::uid_of(object))))
         waiting.push_back(std::make_shared<const PodNeeds>(needs_of(object)));
+    if (waiting.empty()) return Outcome::done();  // most passes: a pod or node changed that concerns nobody here
     std::sort(waiting.begin(), waiting.end(), [](const auto& a, const auto& b) { return goes_first(*a, *b); });
+    Snapshot snapshot(nodes_.list(), all);
+    for (const auto& [uid, bound] : assumed_) snapshot.place(bound.needs, bound.node);
+    std::optional<Error> trouble;
     bool left = false;
-    for (const auto& needs : waiting) left = !schedule(needs, snapshot) || left;
+    for (const auto& needs : waiting) {
+      auto placed = schedule(needs, snapshot);
+      left = left || !placed || !*placed;
+      if (!placed) trouble = std::move(placed).error();
+    }
+    if (trouble) return Outcome::failed(std::move(*trouble));
     return left ? Outcome::after(kLookAgain) : Outcome::done();
   }
 
@@ -73,7 +81,8 @@ class Scheduling {
     });
   }
 
-  bool schedule(const std::shared_ptr<const PodNeeds>& needs, Snapshot& snapshot) {
+  // False: no node takes it. An error: it could not be bound, for a reason that has nothing to do with the nodes.
+  Result<bool> schedule(const std::shared_ptr<const PodNeeds>& needs, Snapshot& snapshot) {
     const Decision decision = decide(*needs, snapshot, fnv1a_64(client::uid_of(needs->pod)));
     if (decision.node.empty()) {
       say_unschedulable(needs->pod, decision.message);
@@ -82,7 +91,7 @@ class Scheduling {
     if (Status bound = bind(needs->pod, decision.node); !bound) {
       if (bound.error().is("NotFound") || bound.error().is("Conflict")) return true;  // deleted or bound meanwhile
       say_unschedulable(needs->pod, bound.error().message);
-      return false;
+      return fail(std::move(bound).error());
     }
     snapshot.place(needs, decision.node);
     assumed_[std::string(client::uid_of(needs->pod))] = {needs, decision.node};
