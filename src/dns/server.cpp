@@ -18,6 +18,8 @@ namespace {
 
 constexpr size_t pending_max = 4096;
 constexpr size_t tcp_clients_max = 256;
+constexpr size_t tcp_unsent_max = 256 << 10;
+constexpr size_t tcp_forwarded_max = 64;
 constexpr auto tcp_idle_max = 10s;
 constexpr auto tick = 250ms;
 constexpr auto resolv_conf_age_max = 5s;
@@ -107,6 +109,8 @@ class Server::Engine {
     std::unique_ptr<run::Readiness> ready;
     std::string in, out;
     bool writing = false;
+    bool paused = false;   // not read from until it has taken its answers
+    size_t forwarded = 0;  // questions that upstream was asked for it
     Monotonic deadline;
   };
   // A question that upstream was asked.
@@ -184,9 +188,26 @@ class Server::Engine {
       TcpClient& client = *found->second;
       if (!client.stream->read(client.in)) return close_client(number);
       client.deadline = loop().now() + tcp_idle_max;
-      while (auto query = take_message(client.in)) serve_tcp(number, std::move(*query));
-      if (auto still = tcp_clients_.find(number); still != tcp_clients_.end()) await_client(*still->second);
+      serve_client(number);
     });
+  }
+
+  void serve_client(uint64_t number) {
+    while (true) {
+      auto found = tcp_clients_.find(number);
+      if (found == tcp_clients_.end()) return;
+      TcpClient& client = *found->second;
+      client.paused = client.out.size() > tcp_unsent_max || client.forwarded >= tcp_forwarded_max;
+      if (client.paused) return;
+      auto query = take_message(client.in);
+      if (!query) return await_client(client);
+      serve_tcp(number, std::move(*query));
+    }
+  }
+
+  void resume(uint64_t number) {
+    auto found = tcp_clients_.find(number);
+    if (found != tcp_clients_.end() && found->second->paused) serve_client(number);
   }
 
   void serve_tcp(uint64_t number, std::string query) {
@@ -208,12 +229,15 @@ class Server::Engine {
     auto found = tcp_clients_.find(number);
     if (found == tcp_clients_.end() || found->second->writing) return;
     TcpClient& client = *found->second;
+    const size_t before = client.out.size();
     if (!client.stream->write(client.out)) return close_client(number);
+    if (client.out.size() < before) client.deadline = loop().now() + tcp_idle_max;
     if (client.out.empty()) return;
     client.writing = true;
     client.ready->on_writable([this, number] {
       if (auto again = tcp_clients_.find(number); again != tcp_clients_.end()) again->second->writing = false;
       flush_client(number);
+      resume(number);
     });
   }
 
@@ -276,6 +300,7 @@ class Server::Engine {
     do id = static_cast<uint16_t>(random_->number());
     while (pending_.contains(id));
     counters.forwarded.fetch_add(1, std::memory_order_relaxed);
+    if (auto client = tcp_clients_.find(pending.tcp_client); client != tcp_clients_.end()) ++client->second->forwarded;
     auto kept = pending_.emplace(id, std::move(pending)).first;
     send_upstream(id, kept->second);
     arm_timer();
@@ -315,6 +340,7 @@ class Server::Engine {
   // ---- Upstream over TCP.
 
   bool ask_over_tcp(uint16_t id, Pending& pending) {
+    if (upstreams_.empty()) return false;  // they went while this answer was on its way
     auto stream = os::TcpStream::connect(upstreams_[pending.upstream % upstreams_.size()]->address);
     if (!stream) return false;
     pending.stream = std::move(*stream);
@@ -360,6 +386,10 @@ class Server::Engine {
     auto dying = std::make_shared<Pending>(std::move(found->second));
     pending_.erase(found);
     if (dying->stream) loop().post([dying] {});
+    if (auto client = tcp_clients_.find(dying->tcp_client); client != tcp_clients_.end()) {
+      --client->second->forwarded;
+      resume(dying->tcp_client);
+    }
   }
 
   // The client hears what upstream said, or that it failed.

@@ -2,7 +2,8 @@
 // to the node's own resolvers (resolv.conf is read again when something changed in it, at most every five seconds).
 //
 // Bounds: 4096 questions waiting for upstream (more: SERVFAIL at once), 256 TCP connections (more: closed), 10 s of
-// idleness on each. No timer runs while nothing is waiting.
+// idleness on each, 256 KB of answers that a connection has not taken and 64 of its questions waiting for upstream
+// (more: it is not read from). No timer runs while nothing is waiting.
 #pragma once
 
 #include <atomic>

@@ -114,6 +114,38 @@ TEST_F(ServerTest, LongAnswersOfUpstreamComeOverTcp) {
   EXPECT_EQ(replies[0].answers.size(), 199u);
 }
 
+TEST_F(ServerTest, WhoTakesNoAnswersIsNotReadFrom) {
+  ServiceRecords many;
+  many.headless = true;
+  for (uint32_t i = 1; i < 2000; ++i) many.endpoints.push_back({"h" + std::to_string(i), Ip::v4(0x0a090000 + i), {}});
+  zone_.put("default", "many", std::make_shared<const ServiceRecords>(many));
+  auto stream = std::move(*os::TcpStream::connect(at()));
+  pollfd wait{stream->fd(), POLLOUT, 0};
+  poll(&wait, 1, 5000);
+  const std::string query = *write_query(7, "many.default.svc.cluster.local", type_a);
+  const std::string framed_query = std::string{static_cast<char>(query.size() >> 8), static_cast<char>(query.size())} + query;
+  constexpr size_t asked = 600;  // 32 KB of answer each
+  std::string out, in;
+  for (size_t i = 0; i < asked; ++i) out += framed_query;
+  ASSERT_TRUE(stream->write(out));
+  ASSERT_TRUE(out.empty());
+  uint64_t seen = 0;
+  do {
+    seen = server_->counters().queries;
+    std::this_thread::sleep_for(300ms);
+  } while (server_->counters().queries != seen);
+  EXPECT_GT(seen, 0u);
+  EXPECT_LT(seen, asked) << "sockets hold some MB, the server no more than its bound";
+  size_t answers = 0;
+  while (answers < asked && readable(stream->fd()) && stream->read(in))
+    for (size_t size; in.size() >= 2; ++answers) {
+      size = static_cast<size_t>(static_cast<uint8_t>(in[0])) << 8 | static_cast<uint8_t>(in[1]);
+      if (in.size() < size + 2) break;
+      in.erase(0, size + 2);
+    }
+  EXPECT_EQ(answers, asked);
+}
+
 TEST_F(ServerTest, SaysThatNobodyAnswers) {
   auto silent = std::move(*os::UdpSocket::bind({local, 0}));
   start({.listen = {{local, 0}}, .upstream = {*silent->local()}, .upstream_timeout = 10ms});
