@@ -31,9 +31,6 @@ void furnish(CLI::App& app, const Door& door, const Door*& chosen) {
   if (door.run) app.callback([&door, &chosen] { chosen = chosen ? chosen : &door; });
   for (const Door& inner : door.doors) furnish(*app.add_subcommand(inner.name, inner.summary), inner, chosen);
   if (!door.doors.empty()) app.require_subcommand(door.run ? 0 : 1);
-  for (const Flag& flag : door.flags)
-    if (flag.name[0] != '-' && std::holds_alternative<std::vector<std::string>*>(flag.target))
-      app.prefix_command(false);
 }
 
 }  // namespace
