@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "cri/memory_runtime.h"
+#include "cri/views/cri_v1.h"
 #include "pods/node_status.h"
 #include "pods/testing/world.h"
 
@@ -149,6 +150,37 @@ TEST(Pods, RestartPoliciesDecideWhatAnEndMeans) {
   EXPECT_EQ(w.api.condition("onfailure", "Initialized"), "True PodCompleted");
   EXPECT_EQ(w.runtime.sandboxes(), 0u);
   EXPECT_TRUE(w.mounted.empty());
+}
+
+TEST(Pods, AnEndIsToldInTheContainersLastWords) {
+  World w;
+  for (const char* name : {"file", "log", "neither"})
+    w.api.make_pod(name, R"("restartPolicy":"Never","containers":[{"name":"main","image":"busybox:1","command":["serve"],
+        "terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":")" +
+        std::string(name == std::string("neither") ? "File" : "FallbackToLogsOnError") + "\"}]");
+  w.settle();
+  for (const auto& running : w.runtime.running()) {
+    schema::Document request(cri::v1::ContainerStatusRequest::type());
+    cri::v1::ContainerStatusRequest(request).set_container_id(running.id);
+    const auto answer = w.runtime.call("ContainerStatus", request, 1s);
+    const auto status = cri::v1::ContainerStatusResponse(*answer).status();
+    const std::string log(status.log_path());
+    w.disk.make_directories(log.substr(0, log.rfind('/'))).value();
+    os::write_file_atomic(w.disk, log, "2024-01-01T00:00:00.000000000Z stderr F no such file\n").value();
+    for (auto mount : status.mounts())
+      if (running.pod == "file" && mount.container_path() == "/dev/termination-log")
+        os::write_file_atomic(w.disk, std::string(mount.host_path()), std::string(5000, 'x') + "the end").value();
+    w.runtime.end_container(running.id, 3);
+  }
+  w.pass(5s);
+  const auto message = [&](const char* name) {
+    const schema::Object object = w.api.pod(name);
+    for (auto s : kinds::core_v1::Pod(object).status().containerStatuses()) return std::string(s.state().terminated().message());
+    return std::string("no status");
+  };
+  EXPECT_EQ(message("file"), std::string(4096 - 7, 'x') + "the end");
+  EXPECT_EQ(message("log"), "no such file\n");
+  EXPECT_EQ(message("neither"), "");
 }
 
 TEST(Pods, InitContainersRunInOrderBeforeTheRest) {

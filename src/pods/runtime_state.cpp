@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "cri/views/cri_v1.h"
+#include "pods/log_reader.h"
 
 namespace dure::pods {
 
@@ -12,7 +13,9 @@ namespace v1 = cri::v1;
 
 namespace {
 
-constexpr size_t termination_message_bytes_max = 4096;
+constexpr size_t message_bytes_max = 4096;
+constexpr size_t message_log_bytes_max = 2048;
+constexpr int64_t message_log_lines_max = 80;
 
 ContainerState container_state(int64_t value) {
   switch (value) {
@@ -50,18 +53,34 @@ void sort_newest_first(RuntimePod& pod) {
   std::stable_sort(pod.containers.begin(), pod.containers.end(), newer);
 }
 
-// The last bytes of the container's own words about its end.
+std::string last_bytes(os::Disk& disk, const std::string& path, size_t bytes_max) {
+  const auto file = disk.open(path, os::OpenMode::read);
+  const uint64_t size = file ? (*file)->size().value_or(0) : 0;
+  std::string out(std::min<uint64_t>(size, bytes_max), '\0');
+  if (!out.empty()) out.resize((*file)->read_at(size - out.size(), out).value_or(0));
+  return out;
+}
+
+std::string last_log_lines(os::Disk& disk, std::string_view path) {
+  LogReader reader(disk, std::string(path), LogOptions{.tail_lines = message_log_lines_max});
+  std::string out;
+  for (auto text = reader.next(); text && !text->empty(); text = reader.next()) {
+    out += *text;
+    if (out.size() > message_log_bytes_max) out.erase(0, out.size() - message_log_bytes_max);
+  }
+  return out;
+}
+
+// The last of the container's own words about its end; where it left none and asked for it, the last of its log.
 std::string termination_message(os::Disk& disk, const v1::ContainerStatus& status) {
   const auto annotations = status.annotations();
   const std::string_view path = annotations.get(annotation::termination_message_path);
-  if (path.empty()) return {};
   for (v1::Mount mount : status.mounts()) {
-    if (mount.container_path() != path) continue;
-    auto text = os::read_file(disk, std::string(mount.host_path()), 1 << 20);
-    if (!text) return {};
-    return text->size() > termination_message_bytes_max ? text->substr(0, termination_message_bytes_max) : *text;
+    if (path.empty() || mount.container_path() != path) continue;
+    if (std::string out = last_bytes(disk, std::string(mount.host_path()), message_bytes_max); !out.empty()) return out;
   }
-  return {};
+  if (annotations.get(annotation::termination_message_policy) != "FallbackToLogsOnError") return {};
+  return status.exit_code() == 0 || status.log_path().empty() ? "" : last_log_lines(disk, status.log_path());
 }
 
 }  // namespace
