@@ -37,11 +37,14 @@ Result<int> print_difference(const bootstrap::SnapshotLines& before, OpenMachine
 Result<int> reset_machine(const ResetFlags& flags) {
   if (geteuid() != 0)
     return fail(Error{403, "NotRoot", "dure reset changes the machine and needs root", "sudo dure reset"});
-  if (!flags.force && isatty(STDIN_FILENO)) {
+  if (!flags.force) {
     printf("This removes the cluster's data, keys and pods from this machine. Go on? [y/N] ");
     fflush(stdout);
     const int answer = getchar();
-    if (answer != 'y' && answer != 'Y') return 1;
+    if (answer != 'y' && answer != 'Y') {
+      printf("%s[reset] nothing was removed; --force does not ask\n", answer == EOF ? "\n" : "");
+      return 1;
+    }
   }
   const bootstrap::Places places;
   DURE_TRY(OpenMachine machine, OpenMachine::open());
