@@ -67,6 +67,7 @@ CheckOptions check_options(const AgentSettings& agent) {
   CheckOptions out;
   out.network = agent.network;
   out.dns_domain = agent.dns_domain;
+  out.node_name = agent.node_name;
   if (agent.wireguard_port) out.wireguard_port = static_cast<uint16_t>(agent.wireguard_port);
   out.ranges.clear();
   for (const auto& [what, text] :

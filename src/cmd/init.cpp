@@ -63,6 +63,7 @@ Status check_machine(const InitFlags& flags, const bootstrap::ServerSettings& se
   options.role = bootstrap::Role::server;
   options.network = server.network;
   options.dns_domain = server.dns_domain;
+  options.node_name = server.node_name;
   options.api_port = static_cast<uint16_t>(server.bind_port);
   if (flags.options.agent.wireguard_port)
     options.wireguard_port = static_cast<uint16_t>(flags.options.agent.wireguard_port);

@@ -81,8 +81,13 @@ Status complete_agent(bootstrap::AgentSettings& settings, const std::string& sit
   if (settings.node_name.empty()) {
     char name[256] = {};
     gethostname(name, sizeof name - 1);
-    settings.node_name = lower(name);
+    settings.node_name = name;
   }
+  settings.node_name = lower(settings.node_name);
+  if (!schema::check_dns1123_subdomain(settings.node_name).empty())
+    return fail(Error{400, "NodeNameInvalid",
+                      "\"" + settings.node_name + "\" cannot be a node's name: letters, digits, '-' and '.' only",
+                      "--node-name NAME, or hostnamectl set-hostname NAME"});
   if (settings.node_ip.empty()) {
     DURE_TRY(settings.node_ip, own_address(server_host));
   }

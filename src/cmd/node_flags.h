@@ -16,7 +16,7 @@ std::vector<Flag> uplink_flags(bootstrap::AgentSettings& settings);
 // HTTPS_PROXY and NO_PROXY, where no flag was given.
 void take_proxy_from_environment(bootstrap::AgentSettings& settings);
 // Fills in what was not given: the host name, and the address this machine has towards `server_host`; a site becomes
-// the label that sites are. "BadRequest" for one that cannot be a label.
+// the label that sites are. "BadRequest" for one that cannot be a label; "NodeNameInvalid".
 Status complete_agent(bootstrap::AgentSettings& settings, const std::string& site, const std::string& server_host);
 // Starts `dure server` (with_server) and `dure agent` as children, passes their output on, and ends them on Ctrl-C.
 Result<int> run_in_foreground(bool with_server);

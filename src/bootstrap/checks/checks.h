@@ -23,6 +23,7 @@ struct CheckOptions {
       {"service", {Ip::v4(0x0a600000), 12}},
       {"node", {Ip::v4(0x0af50000), 16}}};
   std::string dns_domain = "cluster.local";
+  std::string node_name = {};  // empty: the host name
   uint16_t api_port = 6443, wireguard_port = 51820, vxlan_port = 8472;
 };
 

@@ -132,6 +132,7 @@ const std::vector<Break>& breaks() {
     BREAK("MachineIdEmpty", f.machine_id = "uninitialized"),
     BREAK("MachineIdDiffers", f.dbus_machine_id = "11112222333344445555666677778888"),
     BREAK("HostnameInvalid", f.hostname = "my_pc"),
+    BREAK("HostnameInvalid", o.node_name = "my_pc"),
     BREAK("HostnameUppercase", f.hostname = "Attic"),
     BREAK("HostnameLocalhost", f.hostname = "localhost.localdomain"),
     BREAK("HostnameUnresolved", f.hostname_resolves = false),
@@ -323,6 +324,12 @@ TEST(Checks, FixesSayTheExactRules) {
       "route:allow any any 0.0.0.0/0 any 0.0.0.0/0 in_cni0", "route:allow any any 0.0.0.0/0 any 0.0.0.0/0 out_cni0",
       "allow udp 51000:52000 0.0.0.0/0 any 0.0.0.0/0 in"};
   EXPECT_EQ(codes_of(check_machine(facts, {.role = Role::server})), std::vector<std::string>{});
+}
+
+TEST(Checks, ANameThatWasGivenStandsForTheHostName) {
+  MachineFacts facts = clean_machine();
+  facts.hostname = "localhost";
+  EXPECT_EQ(codes_of(check_machine(facts, {.node_name = "attic"})), std::vector<std::string>{});
 }
 
 TEST(Checks, IgnoredErrorsOnlyWarn) {

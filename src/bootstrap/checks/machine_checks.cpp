@@ -110,11 +110,15 @@ bool is_label(std::string_view text) {
          std::ranges::all_of(text, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
 }
 
-Answer hostname_invalid(const MachineFacts& facts, const CheckOptions&) {
-  const std::string name = lower(facts.hostname);
-  const auto labels = split(name, '.');
-  if (facts.hostname.size() <= 253 && std::ranges::all_of(labels, is_label)) return {};
-  return Verdict{"the host name \"" + facts.hostname + "\" cannot name a node: letters, digits, '-' and '.' only",
+// What the node is called or would be.
+std::string node_name(const MachineFacts& facts, const CheckOptions& options) {
+  return lower(options.node_name.empty() ? facts.hostname : options.node_name);
+}
+
+Answer hostname_invalid(const MachineFacts& facts, const CheckOptions& options) {
+  const std::string name = node_name(facts, options);
+  if (name.size() <= 253 && std::ranges::all_of(split(name, '.'), is_label)) return {};
+  return Verdict{"the name \"" + name + "\" cannot name a node: letters, digits, '-' and '.' only",
                  "hostnamectl set-hostname NAME   (or --node-name NAME)"};
 }
 
@@ -125,10 +129,10 @@ Answer hostname_uppercase(const MachineFacts& facts, const CheckOptions&) {
                  "hostnamectl set-hostname " + lower(facts.hostname)};
 }
 
-Answer hostname_localhost(const MachineFacts& facts, const CheckOptions&) {
-  const std::string first(split(lower(facts.hostname), '.')[0]);
-  if (first != "localhost") return {};
-  return Verdict{"the host name is \"" + facts.hostname + "\", which every machine calls itself",
+Answer hostname_localhost(const MachineFacts& facts, const CheckOptions& options) {
+  const std::string name = node_name(facts, options);
+  if (split(name, '.')[0] != "localhost") return {};
+  return Verdict{"the name is \"" + name + "\", which every machine calls itself",
                  "hostnamectl set-hostname NAME   (or --node-name NAME)"};
 }
 

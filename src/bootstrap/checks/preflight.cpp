@@ -22,6 +22,7 @@ CheckOptions options_of_member(os::Disk& disk, const Places& places) {
   if (const auto agent = read_agent_settings(disk, places)) {
     out.network = agent->network;
     out.dns_domain = agent->dns_domain;
+    out.node_name = agent->node_name;
     take_range(out, "pod", agent->pod_cidr);
     take_range(out, "service", agent->service_cidr);
     take_range(out, "node", agent->node_cidr);
