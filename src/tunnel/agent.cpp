@@ -35,6 +35,7 @@ struct Control {
 // One try of one way; loop thread. Destroying it ends it.
 struct Try {
   Way way;
+  Monotonic began;
   std::unique_ptr<wire::HttpClient> http;
   std::unique_ptr<run::Timer> answer;
 };
@@ -159,9 +160,18 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
   // The next way gets its turn when its predecessor failed or has had its head start; a round that hangs goes around.
   void try_next() {
     if (!idle() || ways_.empty()) return;
-    if (tries_.size() < DialPlan::tries_max) try_way(ways_[next_ % ways_.size()]);
-    ++next_;
-    wait(next_ < ways_.size() ? DialPlan::head_start : DialPlan::again, [](Dialler& me) { me.try_next(); });
+    const Way way = ways_[next_++ % ways_.size()];
+    const bool tried = is_fresh(way);
+    if (!tried) try_way(way);
+    const Duration head_start = tried ? Duration::zero() : DialPlan::head_start;
+    wait(next_ < ways_.size() ? head_start : DialPlan::again, [](Dialler& me) { me.try_next(); });
+  }
+
+  // A try of this way began just now and is still under way.
+  bool is_fresh(const Way& way) const {
+    return std::any_of(tries_.begin(), tries_.end(), [&](const auto& entry) {
+      return entry.second.way == way && loop_.now() - entry.second.began < DialPlan::again;
+    });
   }
 
   void wait(Duration delay, void (*then)(Dialler&)) {
@@ -173,7 +183,12 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
   void try_way(const Way& way) {
     const uint64_t id = ++last_try_;
     auto http = wire::HttpClient::create(loop_, way.url, options_.tls, way.proxy);
-    if (!http) return failed(way, http.error());
+    if (!http) {
+      loop_.post([weak = weak_from_this(), way, why = http.error()] {
+        if (const auto me = weak.lock(); me && me->idle()) me->failed(way, why);
+      });
+      return;
+    }
     wire::Request request;
     request.target = std::string(tunnel_path);
     request.headers.set("upgrade", tunnel_protocol);
@@ -184,6 +199,7 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     }
     Try& attempt = tries_[id];
     attempt.way = way;
+    attempt.began = loop_.now();
     attempt.http = std::move(*http);
     attempt.answer = attempt.http->start_upgrade(
         std::move(request), kTryTimeout, [weak = weak_from_this(), id](Result<wire::HttpClient::Upgraded> upgraded) {
@@ -240,7 +256,8 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     round_trouble_[way.text()] = why.is("UpgradeRefused") ? refusal(why) : why.message;
     say_trouble();
     if (next_ < ways_.size()) return try_next();
-    if (tries_.empty()) wait(plan_.pause(), [](Dialler& me) { me.begin_round(); });
+    // All had their turn; what hangs does not hold up those that answer.
+    wait(plan_.pause(), [](Dialler& me) { me.begin_round(); });
   }
 
   static std::string refusal(const Error& why) {

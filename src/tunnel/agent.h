@@ -3,7 +3,7 @@
 //
 // Dialling: all known addresses in turn (DialPlan), the one that worked last first, each with a short head start; names
 // are looked up at each try; nothing blocks. After a break at once, then with pauses from 100 ms to 2 s; a change of
-// the network ends the pause. A server that is silent for 5 s counts as gone (Heartbeat). Thread: any; callbacks come
+// the network ends the pause. A server that is silent for 4 s counts as gone (Heartbeat). Thread: any; callbacks come
 // on `loop` and must not block. Destroying it closes the connection and stops trying; no callback comes afterwards:
 // off the loop the destructor waits for one that is running, so it must not hold a lock that a callback takes.
 #pragma once

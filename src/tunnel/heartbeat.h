@@ -10,8 +10,8 @@ namespace dure::tunnel {
 class Heartbeat {
  public:
   struct Limits {
-    Duration quiet = 2s;    // without bytes both ways: ask
-    Duration dead = 5s;     // without a byte from the peer: over
+    Duration quiet = 1s;    // without bytes both ways: ask
+    Duration dead = 4s;     // without a byte from the peer: over
     Duration suspect = 2s;  // the same after `suspect`
   };
   enum class Act { nothing, ping, dead };

@@ -24,14 +24,14 @@ struct Look {
   }
 };
 
-TEST(Heartbeat, AsksAfterTwoSecondsOfQuietAndGivesUpAfterFive) {
+TEST(Heartbeat, AsksAfterASecondOfQuietAndGivesUpAfterFour) {
   Heartbeat heart(true, kStart);
   EXPECT_EQ(heart.act(kStart), Act::nothing);
-  EXPECT_EQ(heart.due(), kStart + 2s);
+  EXPECT_EQ(heart.due(), kStart + 1s);
   Look look{heart};
-  EXPECT_EQ(look.until_dead(kStart + 2s, kStart + 60s), kStart + 5s);
+  EXPECT_EQ(look.until_dead(kStart + 1s, kStart + 60s), kStart + 4s);
   EXPECT_GE(look.pings, 2);
-  EXPECT_FALSE(heart.alive(kStart + 5s));
+  EXPECT_FALSE(heart.alive(kStart + 4s));
 }
 
 TEST(Heartbeat, AnAnswerKeepsItAlive) {
@@ -47,8 +47,8 @@ TEST(Heartbeat, AnAnswerKeepsItAlive) {
     }
   }
   EXPECT_TRUE(heart.alive(now));
-  // Idle costs one question in two seconds and not much more looks than questions.
-  EXPECT_NEAR(static_cast<double>((now - kStart) / 1ms) / 1000.0 / pings, 2.0, 0.3);
+  // Idle costs one question a second and not much more looks than questions.
+  EXPECT_NEAR(static_cast<double>((now - kStart) / 1ms) / 1000.0 / pings, 1.0, 0.2);
   EXPECT_GE(pings, 45);
 }
 
@@ -65,11 +65,11 @@ TEST(Heartbeat, HearingAloneIsNotEnoughTheOtherSideListensToo) {
 TEST(Heartbeat, TheListeningSideNeverAsksAndGivesUpToo) {
   Heartbeat heart(false, kStart);
   EXPECT_EQ(heart.act(kStart), Act::nothing);
-  EXPECT_EQ(heart.act(kStart + 4s), Act::nothing);
-  heart.heard(kStart + 4s);
-  EXPECT_EQ(heart.act(kStart + 8s), Act::nothing);
-  EXPECT_EQ(heart.due(), kStart + 9s);
-  EXPECT_EQ(heart.act(kStart + 9s), Act::dead);
+  EXPECT_EQ(heart.act(kStart + 3s), Act::nothing);
+  heart.heard(kStart + 3s);
+  EXPECT_EQ(heart.act(kStart + 6s), Act::nothing);
+  EXPECT_EQ(heart.due(), kStart + 7s);
+  EXPECT_EQ(heart.act(kStart + 7s), Act::dead);
 }
 
 TEST(Heartbeat, ASuspicionAsksAtOnceAndWaitsTwoSeconds) {
@@ -87,8 +87,8 @@ TEST(Heartbeat, AnAnswerClearsTheSuspicion) {
   EXPECT_EQ(heart.act(kStart), Act::ping);
   heart.heard(kStart + 100ms);
   EXPECT_EQ(heart.act(kStart + 3s), Act::ping);
-  EXPECT_NE(heart.act(kStart + 5s), Act::dead);
-  EXPECT_EQ(heart.act(kStart + 5s + 100ms), Act::dead);
+  EXPECT_NE(heart.act(kStart + 4s), Act::dead);
+  EXPECT_EQ(heart.act(kStart + 4s + 100ms), Act::dead);
 }
 
 TEST(Heartbeat, SuspicionsDoNotPutTheEndOff) {

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "os/sockets.h"
 #include "run/loop.h"
 #include "tunnel/agent.h"
 #include "tunnel/hub.h"
@@ -164,6 +165,23 @@ TEST_F(TunnelTest, TheAgentComesBackAfterTheServerDid) {
   // The new server hears the report again.
   start_agent("n2");
   EXPECT_TRUE(heard_["n2"].sees("n1", [](const NodeView& view) { return view.report.wireguard_port == 51820; }));
+}
+
+TEST_F(TunnelTest, AWayThatHangsDoesNotHoldUpTheOthers) {
+  const auto silent = os::TcpListener::bind({Ip::v4(0x7f000001), 0});  // takes connections and never says a word
+  ASSERT_TRUE(silent);
+  start_agent("n1", {}, [&](AgentTunnelOptions& options) {
+    options.servers.push_back("http://127.0.0.1:" + std::to_string((*silent)->local()->port));
+  });
+  const std::string address = "127.0.0.1:" + std::to_string(server_->port());
+  hub_->close();
+  server_.reset();
+  hub_ = std::make_unique<Hub>();
+  std::this_thread::sleep_for(std::chrono::milliseconds(700));
+  listen(address);
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_TRUE(eventually([&] { return hub_->connected("n1"); }));
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::milliseconds(1000));
 }
 
 TEST_F(TunnelTest, NodesHearWhereTheOthersAre) {

@@ -31,7 +31,6 @@ class DialPlan {
  public:
   static constexpr Duration head_start = 250ms;  // of one way before the next
   static constexpr Duration again = 2s;          // a try that hangs gets company after this
-  static constexpr size_t tries_max = 4;         // at the same time
   static constexpr Duration pause_first = 100ms, pause_max = 2s;
 
   // `servers` are what a person wrote; `proxy` (an URL, or empty) is used for those that `no_proxy` does not take out,
