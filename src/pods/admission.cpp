@@ -6,6 +6,7 @@
 #include <set>
 
 #include "pods/plan.h"
+#include "pods/runtime_config.h"
 #include "schema/quantity.h"
 
 namespace dure::pods {
@@ -35,22 +36,12 @@ int64_t request_of(const Pod& pod, std::string_view what) {
   return total + schema::Quantity::read(pod.spec().overhead().get(what)).milli();
 }
 
-using HostPort = std::tuple<std::string, std::string, int64_t>;  // protocol, address, port
+bool is_any(std::string_view ip) { return ip.empty() || ip == "0.0.0.0" || ip == "::"; }
 
-std::vector<HostPort> host_ports(const Pod& pod) {
-  std::vector<HostPort> out;
-  for (Container c : pod.spec().containers())
-    for (ContainerPort p : c.ports())
-      if (p.hostPort() > 0)
-        out.emplace_back(p.protocol().empty() ? "TCP" : std::string(p.protocol()),
-                         p.hostIP().empty() ? "0.0.0.0" : std::string(p.hostIP()), p.hostPort());
-  return out;
-}
-
-bool clash(const HostPort& a, const HostPort& b) {
-  const auto& [a_protocol, a_ip, a_port] = a;
-  const auto& [b_protocol, b_ip, b_port] = b;
-  return a_port == b_port && a_protocol == b_protocol && (a_ip == b_ip || a_ip == "0.0.0.0" || b_ip == "0.0.0.0");
+bool clash(const ContainerPort& a, const ContainerPort& b) {
+  const auto protocol = [](const ContainerPort& port) { return port.protocol().empty() ? "TCP" : port.protocol(); };
+  return a.hostPort() == b.hostPort() && protocol(a) == protocol(b) &&
+         (a.hostIP() == b.hostIP() || is_any(a.hostIP()) || is_any(b.hostIP()));
 }
 
 }  // namespace
@@ -79,9 +70,9 @@ std::optional<Refusal> refuse(const Pod& pod, const std::vector<schema::Object>&
           fmt::format("Pod was rejected: Node didn't have enough resource: {}, requested: {}, used: {}, capacity: {}",
                       row.name, wanted / row.shown, used / row.shown, row.capacity / row.shown)};
   }
-  for (const HostPort& own : host_ports(pod))
+  for (const ContainerPort& own : host_ports(pod))
     for (const schema::Object& other : others)
-      for (const HostPort& taken : host_ports(Pod(other)))
+      for (const ContainerPort& taken : host_ports(Pod(other)))
         if (clash(own, taken))
           return Refusal{"NodePorts",
                          "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the "

@@ -87,6 +87,18 @@ std::string pod_cgroup(const Pod& pod, std::string_view root) {
   return fmt::format("{}{}/pod{}", root, middle, pod.metadata().uid());
 }
 
+std::vector<ContainerPort> host_ports(const Pod& pod) {
+  std::vector<ContainerPort> out;
+  const auto collect = [&](const Container& container) {
+    for (ContainerPort port : container.ports())
+      if (port.hostPort() > 0) out.push_back(port);
+  };
+  for (Container container : pod.spec().containers()) collect(container);
+  for (Container container : pod.spec().initContainers())
+    if (is_sidecar(container)) collect(container);
+  return out;
+}
+
 schema::Document sandbox_config(const Pod& pod, uint32_t attempt, const SandboxFacts& facts) {
   schema::Document document(v1::PodSandboxConfig::type());
   v1::PodSandboxConfig out(document);
@@ -104,15 +116,13 @@ schema::Document sandbox_config(const Pod& pod, uint32_t attempt, const SandboxF
   for (const std::string& search : dns.searches) dns_out.add_searches(search);
   for (const std::string& option : dns.options) dns_out.add_options(option);
   if (!pod.spec().hostNetwork())
-    for (Container c : pod.spec().containers())
-      for (ContainerPort port : c.ports()) {
-        if (port.hostPort() <= 0) continue;
-        auto mapping = out.add_port_mappings();
-        mapping.set_protocol(protocol_number(port.protocol()));
-        mapping.set_container_port(port.containerPort());
-        mapping.set_host_port(port.hostPort());
-        if (!port.hostIP().empty()) mapping.set_host_ip(port.hostIP());
-      }
+    for (ContainerPort port : host_ports(pod)) {
+      auto mapping = out.add_port_mappings();
+      mapping.set_protocol(protocol_number(port.protocol()));
+      mapping.set_container_port(port.containerPort());
+      mapping.set_host_port(port.hostPort());
+      if (!port.hostIP().empty()) mapping.set_host_ip(port.hostIP());
+    }
   for (const auto& [key, value] : pod.metadata().labels()) out.set_labels(key, value);
   set_pod_labels(out, pod);
   for (const auto& [key, value] : pod.metadata().annotations()) out.set_annotations(key, value);

@@ -26,6 +26,9 @@ std::string pod_log_directory(const kinds::core_v1::Pod& pod, std::string_view r
 // <root>/burstable/pod<uid>; empty without a root
 std::string pod_cgroup(const kinds::core_v1::Pod& pod, std::string_view root);
 
+// Ports of the node that the pod's containers and sidecars ask for.
+std::vector<kinds::core_v1::ContainerPort> host_ports(const kinds::core_v1::Pod& pod);
+
 // A cri::v1::PodSandboxConfig.
 schema::Document sandbox_config(const kinds::core_v1::Pod& pod, uint32_t attempt, const SandboxFacts& facts);
 

@@ -121,6 +121,20 @@ TEST(Plan, UnschedulableNodesAndHostPorts) {
             "0/2 nodes are available: 1 node(s) didn't have free ports for the requested pod ports, 1 node(s) were unschedulable.");
 }
 
+TEST(Plan, HostPortsOfSidecarsCountThoseOfOtherInitContainersDoNot) {
+  const auto with_init = [](std::string_view name, std::string_view policy) {
+    PodMaker maker(name);
+    auto init = maker.pod().mutable_spec().add_initContainers();
+    init.set_name("first");
+    if (!policy.empty()) init.set_restartPolicy(policy);
+    init.add_ports().set_hostPort(80);
+    return maker.on("a").make();
+  };
+  const std::vector<schema::Object> nodes = {NodeMaker("a").make()};
+  EXPECT_EQ(decide_for(PodMaker("p").host_port(80), nodes, {with_init("x", "")}).node, "a");
+  EXPECT_EQ(decide_for(PodMaker("p").host_port(80), nodes, {with_init("x", "Always")}).node, "");
+}
+
 TEST(Plan, ReplicasOfOneOwnerSpread) {
   const std::vector<schema::Object> nodes = {NodeMaker("a").make(), NodeMaker("b").make(), NodeMaker("c").make()};
   Snapshot snapshot(nodes, {});

@@ -76,11 +76,15 @@ Amounts total(const Pod& pod, Of of) {
 }
 
 void collect_host_ports(const Pod& pod, std::vector<HostPort>& out) {
-  for (const Container& container : pod.spec().containers())
+  const auto collect = [&](const Container& container) {
     for (const auto& port : container.ports())
       if (port.hostPort() > 0)
         out.push_back({std::string(port.hostIP()), port.protocol().empty() ? "TCP" : std::string(port.protocol()),
                        port.hostPort()});
+  };
+  for (const Container& container : pod.spec().containers()) collect(container);
+  for (const Container& container : pod.spec().initContainers())
+    if (container.restartPolicy() == "Always") collect(container);
 }
 
 bool is_finished(const Pod& pod) { return pod.status().phase() == "Succeeded" || pod.status().phase() == "Failed"; }
