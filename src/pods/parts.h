@@ -36,7 +36,7 @@ struct ProbeAnswer {
   std::string text;  // why not, for the event
 };
 
-// Dials for HTTP and TCP probes and hooks; blocks up to the timeout.
+// Dials for HTTP, TCP and gRPC probes and for hooks; blocks up to the timeout.
 class ProbeNet {
  public:
   struct Http {
@@ -47,6 +47,8 @@ class ProbeNet {
   virtual ~ProbeNet() = default;
   virtual ProbeAnswer http(const Http& request, Duration timeout) = 0;
   virtual ProbeAnswer tcp(const std::string& host, int port, Duration timeout) = 0;
+  // grpc.health.v1.Health/Check of `service` (may be empty: of the whole server).
+  virtual ProbeAnswer grpc(const std::string& host, int port, const std::string& service, Duration timeout) = 0;
 };
 std::unique_ptr<ProbeNet> make_probe_net(run::Loop& loop);
 

@@ -8,6 +8,8 @@
 #include "cri/views/cri_v1.h"
 #include "pods/node_status.h"
 #include "pods/testing/world.h"
+#include "run/loop.h"
+#include "wire/grpc.h"
 
 namespace dure::pods {
 namespace {
@@ -408,6 +410,49 @@ TEST(Pods, HostPortsOfTwoPodsClash) {
   EXPECT_EQ(w.api.phase("b"), "Failed");
   const schema::Object object = w.api.pod("b");
   EXPECT_EQ(kinds::core_v1::Pod(object).status().reason(), "NodePorts");
+  // The ports of a sidecar count, those of a plain init container do not.
+  const auto beside = [](const std::string& words) {
+    return R"("initContainers":[{"name":"first","image":"busybox:1","command":["exit","0"],)" + words + R"("ports":[{"containerPort":80,
+      "hostPort":8080,"hostIP":"192.0.2.10"}]}],"containers":[{"name":"main","image":"busybox:1","command":["serve"]}])";
+  };
+  w.api.make_pod("c", beside(R"("restartPolicy":"Always",)"));
+  w.api.make_pod("d", beside(""));
+  w.pass(5s);
+  EXPECT_EQ(w.api.phase("c"), "Failed");
+  EXPECT_EQ(w.api.phase("d"), "Running");
+}
+
+TEST(ProbeNet, AsksTheGrpcHealthService) {
+  run::LoopThread server_thread("server"), client_thread("client");
+  std::shared_ptr<wire::Exchange> silent;
+  const auto handle = [&](std::shared_ptr<wire::Exchange> exchange) {
+    if (exchange->request().target != "/grpc.health.v1.Health/Check") return exchange->abort();
+    const std::string body = exchange->request().body.substr(5);
+    if (body == "\x0a\x04slow") {
+      silent = std::move(exchange);
+      return;
+    }
+    if (body == "\x0a\x04none") {
+      wire::Response response;
+      response.headers = wire::grpc_trailers(5, "unknown service");
+      return exchange->respond(std::move(response));
+    }
+    exchange->start(200, {});
+    exchange->write(SharedBytes(wire::grpc_frame(body.empty() ? "\x08\x01" : body == "\x0a\x02" "db" ? "\x08\x02" : "\x08\x03")));
+    exchange->finish_with_trailers(wire::grpc_trailers(0));
+  };
+  auto server = wire::Server::listen("127.0.0.1:0", std::nullopt, {&server_thread.loop()}, handle).value();
+  const auto net = make_probe_net(client_thread.loop());
+  const auto asked = [&](const char* service, Duration timeout = 5s) {
+    return net->grpc("127.0.0.1", server->port(), service, timeout);
+  };
+  EXPECT_TRUE(asked("").ok);
+  EXPECT_EQ(asked("db").text, "service unhealthy (responded with \"NOT_SERVING\")");
+  EXPECT_EQ(asked("none").text, "error: health rpc probe failed: NotFound: unknown service");
+  EXPECT_EQ(asked("slow", 100ms).text.substr(0, 40), "timeout: health rpc did not complete wit");
+  const int port = server->port();
+  server.reset();
+  EXPECT_FALSE(net->grpc("127.0.0.1", port, "", 1s).ok);
 }
 
 TEST(Pods, ServiceVariablesAndClusterDns) {

@@ -20,6 +20,7 @@ class OpenNet final : public pods::ProbeNet {
  public:
   pods::ProbeAnswer http(const Http&, Duration) override { return {true, ""}; }
   pods::ProbeAnswer tcp(const std::string&, int, Duration) override { return {true, ""}; }
+  pods::ProbeAnswer grpc(const std::string&, int, const std::string&, Duration) override { return {true, ""}; }
 };
 
 }  // namespace

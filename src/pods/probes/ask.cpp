@@ -50,7 +50,9 @@ ProbeAnswer ask(PodsParts& parts, const Container& container, const Probe& probe
     const std::string host = socket.host().empty() ? pod_ip : std::string(socket.host());
     return parts.probe_net.tcp(host, port_number(container, socket.port()), timeout);
   }
-  if (probe.has_grpc()) return {false, "this agent does not ask gRPC probes yet"};
+  if (probe.has_grpc())
+    return parts.probe_net.grpc(pod_ip, static_cast<int>(probe.grpc().port()), std::string(probe.grpc().service()),
+                                timeout);
   return {false, "missing probe handler"};
 }
 

@@ -132,6 +132,10 @@ class NoNet : public ProbeNet {
     ++asked;
     return answer;
   }
+  ProbeAnswer grpc(const std::string&, int, const std::string&, Duration) override {
+    ++asked;
+    return answer;
+  }
   ProbeAnswer answer{true, ""};
   Http last;
   int asked = 0;
