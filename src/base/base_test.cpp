@@ -65,8 +65,10 @@ TEST(Log, QuotesValuesThatNeedIt) {
   std::string seen;
   set_log_sink([&](LogLevel, std::string_view line) { seen = line; });
   log(LogLevel::warn, "base", "it happened", {{"a", "x y"}, {"b", "1"}});
-  set_log_sink(nullptr);
   EXPECT_EQ(seen, "warn  base       it happened a=\"x y\" b=1");
+  log(LogLevel::warn, "base", "it happened", {{"a", "\x1b[2Jx\r"}});
+  EXPECT_EQ(seen, "warn  base       it happened a=\"\\x1b[2Jx\\x0d\"");
+  set_log_sink(nullptr);
 }
 
 TEST(Metric, TextHasOneHeaderPerName) {

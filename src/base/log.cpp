@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -21,12 +22,17 @@ std::function<void(LogLevel, std::string_view)>& sink() {
   return value;
 }
 
+// What a terminal would act on: texts come from anybody.
+bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+
 std::string quoted(std::string_view text) {
   std::string out = "\"";
   for (char c : text) {
     if (c == '"' || c == '\\') out += '\\';
     if (c == '\n')
       out += "\\n";
+    else if (is_control(c))
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     else
       out += c;
   }
@@ -56,7 +62,8 @@ void log(LogLevel level, std::string_view room, std::string_view message, std::i
   static constexpr const char* kNames[] = {"debug", "info", "warn", "error"};
   std::string line = fmt::format("{:<5} {:<10} {}", kNames[static_cast<int>(level)], room, message);
   for (const LogField& field : fields) {
-    const bool quote = field.value.find_first_of(" \"=\n") != std::string::npos || field.value.empty();
+    const bool quote = field.value.find_first_of(" \"=") != std::string::npos || field.value.empty() ||
+                       std::any_of(field.value.begin(), field.value.end(), is_control);
     line += quote ? " " + std::string(field.key) + "=" + quoted(field.value)
                   : fmt::format(" {}={}", field.key, field.value);
   }

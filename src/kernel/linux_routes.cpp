@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/log.h"
 #include "kernel/linux_links.h"
 
 namespace dure::kernel {
@@ -299,11 +300,15 @@ class LinuxLinkWatch final : public LinkWatch {
   void run() {
     while (true) {
       pollfd waits[2] = {{socket_->fd(), POLLIN, 0}, {stop_fd_, POLLIN, 0}};
-      if (poll(waits, 2, -1) < 0 && errno != EINTR) return;
+      if (poll(waits, 2, -1) < 0) continue;  // interrupted
       if (waits[1].revents) return;
       bool lost = false;
       auto got = socket_->receive([this](const Message& message) { hand_on(message); }, lost);
-      if (!got) return;
+      if (!got) {  // nobody would notice a watch that is deaf: who listens looks for itself, at a pace
+        log(LogLevel::warn, "kernel", "cannot read what changes on the network", {{"error", got.error().message}});
+        if (poll(&waits[1], 1, 1000) > 0) return;
+        lost = true;
+      }
       if (lost) handler_({LinkEvent::Kind::lost, 0});
     }
   }

@@ -26,6 +26,10 @@ class SideSockets : public ::testing::Test {
       must(links->change(index, {.up = true}));
       must(links->put_address({index, *IpPrefix::parse(text)}));
     }
+    // A cable drops what is sent before the kernel, on a thread of its own, has found both its ends up.
+    for (const auto& links : {links_a.get(), links_b.get()})
+      for (int i = 0; i < 500 && !must(links->get("eth0")).running; ++i)
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
     side_a = must(SideSocket::open(5000, magic, a.get()));
     side_b = must(SideSocket::open(6000, magic, b.get()));
     owner = std::make_unique<ProbeServer>(*b, "owner", 6000);

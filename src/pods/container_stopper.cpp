@@ -14,6 +14,7 @@ using kinds::core_v1::Pod;
 namespace v1 = cri::v1;
 
 namespace {
+constexpr int64_t grace_max = 1 << 30;       // seconds: no sum of times overflows
 constexpr int64_t grace_after_hook_min = 2;  // a container gets this much after its preStop, whatever is left
 constexpr Duration retry_first = 500ms, retry_max = 10s;
 }  // namespace
@@ -139,7 +140,7 @@ void ContainerStopper::stop(const schema::Object& pod, const RuntimePod& runtime
   job.name = container.name;
   if (const RuntimeSandbox* sandbox = runtime.ready_sandbox(); sandbox && !sandbox->ips.empty())
     job.ip = sandbox->ips.front();
-  job.grace = grace_seconds;
+  job.grace = std::min(grace_seconds, grace_max);
   job.begun = state_->parts.executor.now();
   const bool first = !state_->memories.with(job.uid, [&](PodMemory& memory) {
     const ContainerMemory& known = memory.containers[job.name];

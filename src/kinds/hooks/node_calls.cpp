@@ -113,6 +113,8 @@ Result<NodeCall> pod_node_call(const schema::Document& object, std::string_view 
   QueryList ports;
   for (const auto& [key, value] : query)
     if (key == "ports") ports.emplace_back("port", value);
+  // Each takes two channels, and the number of a channel is one byte.
+  if (ports.size() > 127) return fail(bad_request("at most 127 ports at a time"));
   return NodeCall{std::string(pod.spec().nodeName()), with_query(pod_path("portForward", pod), ports)};
 }
 
