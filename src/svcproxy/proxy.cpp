@@ -92,12 +92,13 @@ std::vector<Endpoint> endpoints_gone(const Target& before, const Target* after) 
 
 Status Proxy::sync_all(const AllRules& rules) {
   synced_ = false;
-  applied_.clear(), holders_.clear(), hairpins_.clear(), shapes_ = {};
+  applied_.clear(), holders_.clear(), losers_.clear(), hairpins_.clear(), shapes_ = {};
   Elements wanted;
   for (const auto& [service, own] : rules) {
     ServiceRules claimed;
     for (const Rule& rule : own)
       if (holders_.try_emplace(rule.frontend, service).first->second == service) claimed.push_back(rule);
+    if (claimed.size() < own.size()) losers_.insert(service);
     for (const Rule& rule : claimed) add_rule(rule, wanted, shapes_);
     if (!claimed.empty()) applied_.emplace(service, std::move(claimed));
   }
@@ -146,6 +147,8 @@ ServiceRules Proxy::claim(const std::string& service, const ServiceRules& rules,
     }
     if (held == holders_.end() || held->second == service) out.push_back(rule);
   }
+  losers_.erase(service);
+  if (out.size() < rules.size()) losers_.insert(service);
   return out;
 }
 
@@ -167,6 +170,10 @@ Status Proxy::sync(const std::string& service, const ServiceRules& rules,
     applied_[service] = after;
   forget_clients(before, after);
   forget_flows(before, after);
+  const auto given_up = [&](const Rule& rule) { return !target_at(after, rule.frontend); };
+  if (rules_of && std::ranges::any_of(before, given_up))
+    for (const std::string& other : std::set(losers_))
+      if (other != service) (void)sync(other, rules_of(other));  // a failure is the next sync_all's
   return {};
 }
 

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -36,7 +37,8 @@ class Proxy {
   // Reads back, brings the kernel to exactly these rules, forgets everything else it knew.
   Status sync_all(const AllRules& rules);
   // One Service's rules changed (empty: it is gone). `rules_of` answers the present rules of another Service that holds
-  // a frontend this one wants: an address may have moved between them. Call sync_all first.
+  // a frontend this one wants, or wants one that this one held: an address may have moved between them. Call sync_all
+  // first.
   Status sync(const std::string& service, const ServiceRules& rules,
               const std::function<ServiceRules(const std::string&)>& rules_of = {});
   bool synced() const { return synced_; }
@@ -66,6 +68,7 @@ class Proxy {
   // What the kernel has, by Service; and what follows from it.
   std::unordered_map<std::string, ServiceRules> applied_;
   std::unordered_map<Frontend, std::string, FrontendHash> holders_;
+  std::set<std::string> losers_;  // Services of which another one holds a frontend
   std::unordered_map<std::string, uint32_t> hairpins_;
   Shapes shapes_;
 };

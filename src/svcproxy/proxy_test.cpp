@@ -211,6 +211,20 @@ TEST_F(ProxyTest, AnAddressMayMoveBetweenServices) {
   EXPECT_EQ(ask(client_->ns, "10.96.0.80", 80), "far " + client_->ip);
 }
 
+TEST_F(ProxyTest, WhatOneServiceGivesUpGoesToTheOneThatAskedForIt) {
+  TestService one("one", "10.96.0.80"), two("two", "10.96.0.80");
+  one.port(80, 8080).endpoints({near()});
+  two.port(80, 8080).endpoints({far()});
+  const auto rules_of = [&](const std::string& key) {
+    return key == two.key() ? two.rules(proxy_->options().rules) : one.rules(proxy_->options().rules);
+  };
+  put(one);
+  must(proxy_->sync(two.key(), rules_of(two.key()), rules_of));
+  EXPECT_EQ(ask(client_->ns, "10.96.0.80", 80), "near " + client_->ip);
+  must(proxy_->sync(one.key(), {}, rules_of));
+  EXPECT_EQ(ask(client_->ns, "10.96.0.80", 80), "far " + client_->ip);
+}
+
 TEST_F(ProxyTest, ChangesReachTheDataPathAtOnceAndLeaveNoTrace) {
   std::string before = ruleset();
   TestService web("web", "10.96.0.80");
