@@ -238,7 +238,9 @@ Result<int> Machine::run(const std::vector<std::string>& arguments, int output) 
   command.output = command.errors = output;
   command.end_within = 120s;
   command.alive = [this] { return !has_ended(launcher_); };
-  return run_in_guest(folder_, command);
+  auto status = run_in_guest(folder_, command);
+  if (!status) status.error().message += "; see " + folder_ + "/var-log/console.log";
+  return status;
 }
 
 void Machine::write_hosts(const std::string& hosts) const {

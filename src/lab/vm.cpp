@@ -27,11 +27,23 @@ namespace {
 namespace fs = std::filesystem;
 
 // What waits for a terminal or for devices that nobody announces (there is no udev), or has nothing to do here.
-constexpr const char* kMasked[] = {
-    "console-getty.service",     "getty@tty1.service",          "serial-getty@ttyS0.service",
-    "systemd-timesyncd.service", "systemd-hwdb-update.service", "apt-daily.timer",
-    "apt-daily-upgrade.timer",   "dpkg-db-backup.timer",        "fstrim.timer",
-    "e2scrub_all.timer"};
+constexpr const char* kMasked[] = {"console-getty.service",
+                                   "getty@tty1.service",
+                                   "serial-getty@ttyS0.service",
+                                   "systemd-timesyncd.service",
+                                   "systemd-hwdb-update.service",
+                                   "apt-daily.timer",
+                                   "apt-daily-upgrade.timer",
+                                   "dpkg-db-backup.timer",
+                                   "fstrim.timer",
+                                   "e2scrub_all.timer",
+                                   "e2scrub_reap.service",
+                                   "modprobe@configfs.service",
+                                   "modprobe@dm_mod.service",
+                                   "modprobe@drm.service",
+                                   "modprobe@efi_pstore.service",
+                                   "modprobe@fuse.service",
+                                   "modprobe@loop.service"};
 
 constexpr const char* kGuestUnit = R"([Unit]
 Description=Commands from the lab
