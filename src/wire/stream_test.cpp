@@ -292,56 +292,53 @@ TEST(ServeStream, ServesHttpOnAnyStreamAndUpgrades) {
   EXPECT_TRUE(log.wait_for("<end>"));
 }
 
+// A node behind a tunnel that some dials find down. It holds its answer to "/slow" back.
+struct TunnelledNode {
+  explicit TunnelledNode(std::function<bool(int dial)> is_down)
+      : client(HttpClient::over_streams(loop.loop(), "node-1", [this, is_down](auto done) {
+          if (is_down(++dials)) return done(fail(unavailable("the tunnel is down")));
+          auto [a, b] = stream_pair(loop.loop(), loop.loop());
+          serve_stream(std::make_unique<PlainStream>(std::move(b)), std::make_shared<Peer>(),
+                       [this](std::shared_ptr<Exchange> exchange) {
+                         if (exchange->request().target != "/slow")
+                           return exchange->respond(Response{.body = "quick"});
+                         slow = std::move(exchange);
+                         log.add("slow");
+                       });
+          done(std::unique_ptr<Stream>(std::make_unique<PlainStream>(std::move(a))));
+        })) {}
+  ~TunnelledNode() {
+    run_on(loop.loop(), [&] { slow.reset(); });
+  }
+  Log log;
+  int dials = 0;
+  std::shared_ptr<Exchange> slow;
+  run::LoopThread loop{"one"};
+  std::unique_ptr<HttpClient> client;
+};
+
 // A tunnel that is down says so at once. The call that came meanwhile waits for the connection that is alive; the loop
 // must not ask in a circle.
 TEST(Tunnel, ADiallerThatFailsAtOnceDoesNotHoldTheLoopUp) {
-  run::LoopThread one("one");
-  std::shared_ptr<Exchange> first;
-  Log log;
-  int dials = 0;
-  const auto client = HttpClient::over_streams(one.loop(), "node-1", [&](auto done) {
-    if (++dials > 1) return done(fail(unavailable("the tunnel is down")));
-    auto [a, b] = stream_pair(one.loop(), one.loop());
-    serve_stream(std::make_unique<PlainStream>(std::move(b)), std::make_shared<Peer>(),
-                 [&](std::shared_ptr<Exchange> exchange) {
-                   if (exchange->request().target != "/slow") return exchange->respond(Response{.body = "quick"});
-                   first = std::move(exchange);
-                   log.add("slow");
-                 });
-    done(std::unique_ptr<Stream>(std::make_unique<PlainStream>(std::move(a))));
-  });
-  std::thread slow([&] { EXPECT_EQ(client->call({.target = "/slow"})->body, "done"); });
-  ASSERT_TRUE(log.wait_for("slow"));
-  std::thread quick([&] { EXPECT_EQ(client->call({.target = "/quick"})->body, "quick"); });
-  while (run_on(one.loop(), [&] { return dials; }) < 2) std::this_thread::yield();
-  run_on(one.loop(), [&] { std::exchange(first, nullptr)->respond(Response{.body = "done"}); });
+  TunnelledNode node([](int dial) { return dial > 1; });
+  std::thread slow([&] { EXPECT_EQ(node.client->call({.target = "/slow"})->body, "done"); });
+  ASSERT_TRUE(node.log.wait_for("slow"));
+  std::thread quick([&] { EXPECT_EQ(node.client->call({.target = "/quick"})->body, "quick"); });
+  run::Loop& loop = node.loop.loop();
+  while (run_on(loop, [&] { return node.dials; }) < 2) std::this_thread::yield();
+  run_on(loop, [&] { std::exchange(node.slow, nullptr)->respond(Response{.body = "done"}); });
   slow.join();
   quick.join();
 }
 
 // A connection that is busy for hours, as one that follows a log, keeps nobody waiting for its end.
 TEST(Tunnel, ACallWhoseConnectionFailedIsTriedAgain) {
-  run::LoopThread one("one");
-  std::shared_ptr<Exchange> first;
-  Log log;
-  int dials = 0;
-  const auto client = HttpClient::over_streams(one.loop(), "node-1", [&](auto done) {
-    if (++dials == 2) return done(fail(unavailable("the tunnel is down")));
-    auto [a, b] = stream_pair(one.loop(), one.loop());
-    serve_stream(std::make_unique<PlainStream>(std::move(b)), std::make_shared<Peer>(),
-                 [&](std::shared_ptr<Exchange> exchange) {
-                   if (exchange->request().target != "/slow") return exchange->respond(Response{.body = "quick"});
-                   first = std::move(exchange);
-                   log.add("slow");
-                 });
-    done(std::unique_ptr<Stream>(std::make_unique<PlainStream>(std::move(a))));
-  });
-  const auto slow = client->stream({.target = "/slow"}, {});
-  ASSERT_TRUE(log.wait_for("slow"));
-  const auto quick = client->call({.target = "/quick"}, {.timeout = 10s});
+  TunnelledNode node([](int dial) { return dial == 2; });
+  const auto slow = node.client->stream({.target = "/slow"}, {});
+  ASSERT_TRUE(node.log.wait_for("slow"));
+  const auto quick = node.client->call({.target = "/quick"}, {.timeout = 10s});
   ASSERT_TRUE(quick) << quick.error().message;
   EXPECT_EQ(quick->body, "quick");
-  run_on(one.loop(), [&] { first.reset(); });
 }
 
 TEST(Tunnel, ARequestIsOneRequest) {
