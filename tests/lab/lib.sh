@@ -36,8 +36,11 @@ lab_start() {  # NODES-THAT-BECOME-READY ARGUMENT...
 }
 
 lab_logs_and_fail() {
-  # Without a Debian mirror there are no such nodes.
-  if [[ -n ${lab_roots-} ]] && grep -qE 'RootNotMade|mmdebstrap ended' "$DURE_LAB_FOLDER/error"; then skip "the nodes' root file system could not be made: $(grep -m 1 '^E: ' "$DURE_LAB_FOLDER/error")"; fi
+  # Without a Debian mirror there are no such nodes; whatever else goes wrong there is a failure.
+  local why='Failed to fetch|Could not resolve|Temporary failure resolving|Unable to connect|Connection (timed out|failed)'
+  if [[ -n ${lab_roots-} ]] && grep -q 'mmdebstrap ended' "$DURE_LAB_FOLDER/error"; then
+    why=$(grep -m 1 -E "$why" "$DURE_LAB_CACHE/mmdebstrap.log") && skip "the nodes' root file system could not be downloaded: $why"
+  fi
   tail -n 30 "$DURE_LAB_FOLDER/$lab"/supervisor.log "$DURE_LAB_FOLDER/$lab"/nodes/*/var-log/*.log 2> /dev/null
   exit 1
 }
