@@ -95,9 +95,12 @@ inline std::string ask(const NetNamespace& ns, const std::string& ip, uint16_t p
     sockaddr_in to = socket_address(ip, port);
     char buffer[256];
     ssize_t got = -1;
-    if (connect(s, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0 &&
-        (type == SOCK_STREAM || send(s, "?", 1, 0) == 1))
-      got = recv(s, buffer, sizeof buffer, 0);
+    if (connect(s, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0) {
+      // A datagram may be lost, as the first ones through a cable that was just plugged in: it is sent again.
+      const int attempts = type == SOCK_STREAM ? 1 : 5;
+      for (int i = 0; i < attempts && got < 0 && (i == 0 || errno == EAGAIN); ++i)
+        if (type == SOCK_STREAM || send(s, "?", 1, 0) == 1) got = recv(s, buffer, sizeof buffer, 0);
+    }
     if (got > 0)
       out.assign(buffer, static_cast<size_t>(got));
     else
