@@ -234,7 +234,7 @@ TEST(DISABLED_InsideContainerd, EndsAreToldWithTheirReasons) {
   n.api.make_pod("three", R"("restartPolicy":"Never","containers":[{"name":"main","image":"localhost/busybox:1","terminationMessagePath":"/dev/termination-log",
       "command":["sh","-c","echo last words > /dev/termination-log; exit 3"]}])");
   n.api.make_pod("big", R"("restartPolicy":"Never","containers":[{"name":"main","image":"localhost/busybox:1","resources":{"limits":{"memory":"16Mi"}},
-      "command":["sh","-c","dd if=/dev/zero of=/dev/null bs=200M count=1"]}])");
+      "command":["sh","-c","sleep 1; exec dd if=/dev/zero of=/dev/null bs=200M count=1"]}])");  // the shim listens for it only once it has started
   n.api.make_pod("none", R"("restartPolicy":"Never","containers":[{"name":"main","image":"localhost/busybox:1","command":["/no/such/program"]}])");
   EXPECT_TRUE(n.wait([&] { return n.api.phase("three") == "Failed"; })) << n.problems("three");
   for (auto s : kinds::core_v1::Pod(n.api.pod("three")).status().containerStatuses()) {

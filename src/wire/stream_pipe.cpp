@@ -114,8 +114,8 @@ class RehomedStream final : public Stream {
 
 constexpr Duration as_long_as_the_loop = std::chrono::years(100);
 
-// Its loop owns it (as work that waits), until both streams are over: a loop that ends takes it along. Between two loops
-// it lives by the callbacks of its streams instead, because at the end of one the other may be gone already.
+// Its loop owns it (as work that waits), until both streams are over: a loop that ends takes it along. Between two
+// loops it owns itself instead, because at the end of one the other may be gone already.
 class Pipe final : public std::enable_shared_from_this<Pipe> {
  public:
   Pipe(std::unique_ptr<Stream> a, std::unique_ptr<Stream> b, std::move_only_function<void()> done)
