@@ -160,12 +160,17 @@ class ServerParts final : public Server {
   }
 
   // Where a node may find this server: what it advertises and the names of its certificate.
+  // What everybody is told: the endpoint that a person gave (a router's forwarded port, a dynamic name), then the
+  // server's own address and names. A node that joined on the server's LAN finds it by the first when it roams.
   static std::vector<std::string> own_addresses(const bootstrap::ServerSettings& settings) {
+    const std::string& endpoint = settings.control_plane_endpoint;
     std::vector<std::string> hosts = settings.extra_names, out;
     hosts.insert(hosts.begin(), settings.advertise_address);
+    if (!endpoint.empty()) out.push_back(endpoint);
     for (const std::string& host : hosts) {
       const auto ip = Ip::parse(host);
       if (host == "localhost" || (ip && ip->is_loopback())) continue;  // another machine to everybody else
+      if (endpoint.substr(0, endpoint.rfind(':')) == host) continue;   // it has another port there
       const bool v6 = host.find(':') != std::string::npos;
       out.push_back((v6 ? "[" + host + "]" : host) + ":" + std::to_string(settings.bind_port));
     }
