@@ -53,6 +53,8 @@ Status event_to_core(const schema::Document& served, schema::Document& stored);
 Status event_from_core(const schema::Document& stored, schema::Document& served);
 Status autoscaler_to_v2(const schema::Document& served, schema::Document& stored);
 Status autoscaler_from_v2(const schema::Document& stored, schema::Document& served);
+Status create_autoscaler(WriteWorld& world, schema::Document& object);
+Status update_autoscaler(WriteWorld& world, schema::Document& object, const schema::Document& old);
 
 // An Invalid without its head; the resource path adds the kind and the name.
 Error invalid_fields(std::vector<Cause> causes);
