@@ -185,11 +185,61 @@ TEST(PodRules, WhatChangesDoesSoInOneDirection) {
   EXPECT_THAT(change(deadline + "9", ""), testing::SizeIs(1));
   EXPECT_THAT(change(grace + "30", grace + "31"), testing::SizeIs(1));
 
+}
+
+TEST(PodRules, AGatedPodIsNarrowedOnly) {
+  const auto spec = [](const std::string& rest) { return pod(R"("containers":[)" + container("") + "]" + rest); };
+  const auto change = [&](const std::string& from, const std::string& to) {
+    const Document before = spec(from);
+    return wrong(spec(to), &before);
+  };
   const std::string gate = R"(,"schedulingGates":[{"name":"g"}])";
   EXPECT_THAT(change(gate, R"(,"nodeSelector":{"a":"b"})"), IsEmpty());
   EXPECT_THAT(change("", R"(,"nodeSelector":{"a":"b"})"), testing::SizeIs(1));
   EXPECT_THAT(change(gate, gate + R"(,"hostname":"h")"), testing::SizeIs(1)) << "a gate opens nothing else";
-  EXPECT_THAT(change("", gate), ElementsAre(testing::HasSubstr("only deletion is allowed")));
+  EXPECT_THAT(change("", gate),
+              ElementsAre("spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new scheduling "
+                          "gate 'g'"));
+  EXPECT_THAT(wrong(spec(gate + R"(,"nodeName":"n")")),
+              ElementsAre("spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared"));
+
+  const std::string selector = gate + R"(,"nodeSelector":{"a":"b"})";
+  EXPECT_THAT(change(selector, gate + R"(,"nodeSelector":{"a":"b","c":"d"})"), IsEmpty());
+  EXPECT_THAT(change(selector, gate + R"(,"nodeSelector":{"a":"c"})"),
+              ElementsAre("spec.nodeSelector: Invalid value: {\"a\":\"c\"}: only additions to spec.nodeSelector are "
+                          "allowed (no mutations or deletions)"));
+  EXPECT_THAT(change(selector, gate), testing::SizeIs(1));
+
+  const auto affinity = [&](const std::string& terms, const std::string& more = "") {
+    return gate +
+           R"(,"affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[)" +
+           terms + "]}" + more + "}}";
+  };
+  const auto term = [](const std::string& requirements) { return R"({"matchExpressions":[)" + requirements + "]}"; };
+  const std::string a = R"({"key":"a","operator":"Exists"})", b = R"({"key":"b","operator":"Exists"})";
+  const std::string preferred = R"(,"preferredDuringSchedulingIgnoredDuringExecution":[{"weight":1,"preference":)" +
+                                term(a) + "}]";
+  EXPECT_THAT(change(gate, affinity(term(a))), IsEmpty());
+  EXPECT_THAT(change(affinity(term(a)), affinity(term(a + "," + b))), IsEmpty());
+  EXPECT_THAT(change(affinity(term(a)), affinity(term(a), preferred)), IsEmpty());
+  EXPECT_THAT(change(affinity(term(a)), gate), testing::SizeIs(1));
+  EXPECT_THAT(change(affinity(term(a)), affinity(term(a) + "," + term(b))),
+              ElementsAre(testing::HasSubstr("no additions/deletions to non-empty NodeSelectorTerms list are allowed")));
+  EXPECT_THAT(change(affinity(term(a) + "," + term(b)), affinity(term(a) + "," + term(a))),
+              ElementsAre(testing::AllOf(testing::HasSubstr("nodeSelectorTerms[1]: Invalid value"),
+                                         testing::HasSubstr("only additions are allowed (no mutations or deletions)"))));
+  EXPECT_THAT(change(gate, gate + R"(,"affinity":{"podAntiAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":)"
+                                  R"([{"topologyKey":"t"}]}})"),
+              ElementsAre(testing::HasSubstr("pod updates may not change fields")));
+}
+
+TEST(PodRules, ContainersAreNeitherAddedNorBlank) {
+  const Document before = pod(R"("containers":[)" + container("") + "]");
+  EXPECT_THAT(wrong(pod(R"("containers":[)" + container("") + "," + container("", "d") + "]"), &before),
+              ElementsAre("spec.containers: Forbidden: pod updates may not add or remove containers"));
+  EXPECT_THAT(wrong(pod(R"("containers":[{"name":"c","image":"i "}])"), &before),
+              ElementsAre("spec.containers[0].image: Invalid value: \"i \": must not have leading or trailing "
+                          "whitespace"));
 }
 
 TEST(WorkloadRules, SelectorsTemplatesAndStrategies) {
