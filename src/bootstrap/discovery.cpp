@@ -16,7 +16,6 @@ namespace {
 
 constexpr std::string_view new_token = "on the server: dure token create --print-join-command";
 constexpr std::string_view cluster_info_path = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
-constexpr Duration patience_with_one_way = 10s;
 
 wire::Request get_request(std::string_view path) {
   wire::Request request;
@@ -32,28 +31,6 @@ bool speaks_plain_http(run::Loop& loop, const wire::Way& way) {
   return http && (*http)->call(get_request("/"), {5s, 1 << 20});
 }
 
-// Nobody answered by this way, or not in TLS: why.
-Error not_reached(run::Loop& loop, const wire::Way& way, const Error& error) {
-  if (error.is("NameNotResolved"))
-    return Error{503, "NameUnknown", fmt::format("cannot {}", error.message),
-                 "check the name, and the name servers in /etc/resolv.conf; an address works as well"};
-  if (error.is("ProxyRefused"))
-    return Error{503, "ProxyRefused", error.message,
-                 error.remedy.empty()
-                     ? "let the proxy pass CONNECT to this port, or give the server another one that it "
-                       "passes, such as 443; NO_PROXY takes hosts out"
-                     : error.remedy};
-  if (error.is("TlsFailed") && speaks_plain_http(loop, way))
-    return Error{502, "NotTls",
-                 fmt::format("{} speaks plain HTTP, not TLS: not the API server, or a proxy before it",
-                             wire::server_address(way.url)),
-                 "join by the server's own port (6443), or let the proxy pass TCP through untouched (nginx: "
-                 "stream { server { listen 6443; proxy_pass SERVER:6443; } })"};
-  return Error{503, "ServerUnreachable", fmt::format("no answer from {}: {}", way.text(), error.message),
-               "check that dure server runs there, the address and port, and that every firewall and router between "
-               "lets this one TCP port through"};
-}
-
 Error stopped_answering(const wire::Way& way, const Error& error) {
   return Error{503, "ServerUnreachable", fmt::format("{} stopped answering: {}", way.text(), error.message),
                "try again; dure server may be starting"};
@@ -66,16 +43,13 @@ Error not_dure(const wire::Way& way, std::string_view path, int status) {
                "join by the address and port that dure token create --print-join-command prints on the server"};
 }
 
-// The version. The first question, and before anything encrypted is checked: a clock far off would make every
-// certificate look wrong.
-Result<std::string> hello(run::Loop& loop, wire::HttpClient& http, const DiscoveryRequest& request, WallTime now) {
-  const auto response =
-      http.call(get_request(hello_path), {std::min<Duration>(request.timeout, patience_with_one_way)});
-  if (!response) return fail(not_reached(loop, request.way, response.error()));
-  const auto document = schema::decode_json(SharedBytes(response->body));
+// The version. Read before anything encrypted is checked: a clock far off would make every certificate look wrong.
+Result<std::string> read_hello(const wire::DialRace::Answer& hello, WallTime now) {
+  const auto document = schema::decode_json(SharedBytes(hello.response.body));
   const schema::Node* time = document ? document->root()->find("time") : nullptr;
   const auto server_now = time ? parse_time(time->string()) : std::nullopt;
-  if (response->status != 200 || !server_now) return fail(not_dure(request.way, hello_path, response->status));
+  if (hello.response.status != 200 || !server_now)
+    return fail(not_dure(hello.way, hello_path, hello.response.status));
   if (auto clock = clock_verdict(now, *server_now)) return fail(*refusal({*clock}));
   const schema::Node* version = document->root()->find("version");
   return version ? std::string(version->string()) : std::string();
@@ -85,10 +59,10 @@ struct ClusterInfo {
   std::string kubeconfig, signature;  // signature empty: none for this token
 };
 
-Result<ClusterInfo> fetch_cluster_info(wire::HttpClient& http, const DiscoveryRequest& request) {
-  const auto response = http.call(get_request(cluster_info_path), {request.timeout});
-  if (!response) return fail(stopped_answering(request.way, response.error()));
-  if (response->status != 200) return fail(not_dure(request.way, "kube-public/cluster-info", response->status));
+Result<ClusterInfo> fetch_cluster_info(const wire::DialRace::Answer& server, const DiscoveryRequest& request) {
+  const auto response = server.http->call(get_request(cluster_info_path), {request.timeout});
+  if (!response) return fail(stopped_answering(server.way, response.error()));
+  if (response->status != 200) return fail(not_dure(server.way, "kube-public/cluster-info", response->status));
   DURE_TRY(const schema::Document document,
            schema::decode_json(SharedBytes(response->body), kinds::core_v1::ConfigMap::schema_type()));
   const auto data = kinds::core_v1::ConfigMap(document).data();
@@ -163,19 +137,39 @@ Error connection_refused(const Discovery& discovery, const Error& error) {
 
 }  // namespace
 
+wire::Request hello_question() { return get_request(hello_path); }
+
+Error not_reached(run::Loop& loop, const wire::Way& way, const Error& error) {
+  if (error.is("NameNotResolved"))
+    return Error{503, "NameUnknown", fmt::format("cannot {}", error.message),
+                 "check the name, and the name servers in /etc/resolv.conf; an address works as well"};
+  if (error.is("ProxyRefused"))
+    return Error{503, "ProxyRefused", error.message,
+                 error.remedy.empty()
+                     ? "let the proxy pass CONNECT to this port, or give the server another one that it "
+                       "passes, such as 443; NO_PROXY takes hosts out"
+                     : error.remedy};
+  if (error.is("TlsFailed") && speaks_plain_http(loop, way))
+    return Error{502, "NotTls",
+                 fmt::format("{} speaks plain HTTP, not TLS: not the API server, or a proxy before it",
+                             wire::server_address(way.url)),
+                 "join by the server's own port (6443), or let the proxy pass TCP through untouched (nginx: "
+                 "stream { server { listen 6443; proxy_pass SERVER:6443; } })"};
+  return Error{503, "ServerUnreachable", fmt::format("no answer from {}: {}", way.text(), error.message),
+               "check that dure server runs there, the address and port, and that every firewall and router between "
+               "lets this one TCP port through"};
+}
+
 bool nobody_there(const Error& error) {
   return error.is("NameUnknown") || error.is("ServerUnreachable") || error.is("ProxyRefused");
 }
 
-Result<Discovery> discover(run::Loop& loop, const DiscoveryRequest& request, WallTime now) {
+Result<Discovery> discover(const wire::DialRace::Answer& hello, const DiscoveryRequest& request, WallTime now) {
   DURE_CHECK(check_hash_form(request.ca_hashes));
   Discovery out;
-  out.way = request.way;
-  wire::TlsClientConfig tls;
-  tls.insecure = true;
-  DURE_TRY(const auto http, wire::HttpClient::create(loop, out.way.url, tls, out.way.proxy));
-  DURE_TRY(out.server_version, hello(loop, *http, request, now));
-  DURE_TRY(const ClusterInfo info, fetch_cluster_info(*http, request));
+  out.way = hello.way;
+  DURE_TRY(out.server_version, read_hello(hello, now));
+  DURE_TRY(const ClusterInfo info, fetch_cluster_info(hello, request));
   DURE_CHECK(read_kubeconfig(info.kubeconfig, out));
   DURE_TRY(const pki::Certificate ca, pki::Certificate::from_pem(out.ca_pem));
   out.ca_pin = ca.public_key().pin();

@@ -3,8 +3,8 @@
 // pinned value, and the text must carry a signature made with the token (JWS, detached). Everything after is verified
 // with that CA.
 //
-// Blocks; `loop` runs the connections on another thread. Changes nothing on the machine. One way to the server at a
-// time (wire/dial_plan.h): join.h goes through all of them.
+// Blocks; the connections run on a loop's thread. Changes nothing on the machine. By one way to the server, which has
+// answered the first question: join.h goes by all of them (wire/dial_race.h).
 #pragma once
 
 #include <string>
@@ -16,7 +16,7 @@
 #include "bootstrap/join_verdicts.h"
 #include "client/connect.h"
 #include "pki/bootstrap_token.h"
-#include "wire/dial_plan.h"
+#include "wire/dial_race.h"
 
 namespace dure::run {
 class Loop;
@@ -32,8 +32,10 @@ inline constexpr std::string_view api_server_name = "kubernetes";
 // may GET hello_path: {"version": ..., "time": RFC 3339}.
 inline constexpr std::string_view join_path = "/dure/v1/join", hello_path = "/dure/v1/hello";
 
+// The first question to whoever answers, before anything is trusted.
+wire::Request hello_question();
+
 struct DiscoveryRequest {
-  wire::Way way;
   pki::BootstrapToken token;
   std::vector<std::string> ca_hashes;  // "sha256:<64 hex digits>"; one must match
   bool skip_ca_verification = false;
@@ -47,10 +49,13 @@ struct Discovery {
   client::Credentials credentials;  // of the token
 };
 
-// Errors: NameUnknown, ServerUnreachable (each address and what it said), ProxyRefused, NotTls, NotDure, NoClusterInfo,
-// ClockOff, BadCaHash, CaHashMismatch, TokenRefused. `now`: of this machine.
-Result<Discovery> discover(run::Loop& loop, const DiscoveryRequest& request, WallTime now);
+// `hello`: the answer to hello_question; its connection is used. Errors: ServerUnreachable (it stopped answering),
+// NotDure, NoClusterInfo, ClockOff, BadCaHash, CaHashMismatch, TokenRefused. `now`: of this machine.
+Result<Discovery> discover(const wire::DialRace::Answer& hello, const DiscoveryRequest& request, WallTime now);
 
+// Why a way led nowhere, for people: NameUnknown, ServerUnreachable (each address and what it said), ProxyRefused,
+// NotTls. Blocks: it may ask once more, in plain HTTP.
+Error not_reached(run::Loop& loop, const wire::Way& way, const Error& error);
 // Whether an error says only that nobody was reached: what another way answers says more.
 bool nobody_there(const Error& error);
 

@@ -22,6 +22,7 @@ namespace dure::bootstrap {
 namespace {
 
 constexpr std::string_view new_token = "on the server: dure token create --print-join-command";
+constexpr Duration patience_with_one_way = 10s;
 
 // Ranges, domain and network of the cluster, from kube-system/kubeadm-config, which bootstrap tokens may read.
 Status learn_settings(client::Client& client, AgentSettings& agent) {
@@ -97,30 +98,41 @@ bool may_be_the_way(const Error& error) {
   return nobody_there(error) || std::ranges::any_of(codes, [&](const char* code) { return error.is(code); });
 }
 
+using Told = std::vector<std::pair<wire::Way, Error>>;
+
 // Who answered, though not as hoped, says more than those who did not; when nobody did, each says why.
-Status by_any_way(const wire::DialPlan& plan, const std::function<Status(const wire::Way&)>& attempt) {
-  std::vector<wire::Way> tried;
-  const auto next = [&]() -> std::optional<wire::Way> {  // an attempt may learn of more
-    for (wire::Way& way : plan.ways())
-      if (std::ranges::find(tried, way) == tried.end()) return std::move(way);
-    return std::nullopt;
-  };
+Error told_by(const wire::DialPlan& plan, const Told& told) {
   std::optional<Error> answered, silent;
-  while (const auto way = next()) {
-    tried.push_back(*way);
-    Status done = attempt(*way);
-    if (done || !may_be_the_way(done.error())) return done;
-    Error& error = done.error();
+  for (const wire::Way& way : plan.ways()) {
+    const auto found = std::ranges::find(told, way, &Told::value_type::first);
+    if (found == told.end()) continue;
+    const Error& error = found->second;
     if (!nobody_there(error)) {
-      if (!answered) answered = std::move(error);
+      if (!answered) answered = error;
     } else if (!silent) {
-      silent = std::move(error);
+      silent = error;
     } else {
       silent->message += "; " + error.message;
     }
   }
-  if (answered) return fail(std::move(*answered));
-  return fail(silent.value_or(unavailable("no address of a server was given")));
+  if (answered) return *answered;
+  return silent.value_or(unavailable("no address of a server was given"));
+}
+
+// By all ways at once; `attempt` is made with one after the other as they answer, until it succeeds or fails for good.
+Status by_any_way(run::Loop& loop, const wire::DialPlan& plan,
+                  const std::function<Status(const wire::DialRace::Answer&)>& attempt) {
+  const auto race = wire::DialRace::start(loop, {.insecure = true}, hello_question(), patience_with_one_way);
+  Told told;
+  race->add(plan.ways());
+  while (const auto answer = race->next()) {
+    Status done = attempt(*answer);
+    if (done || !may_be_the_way(done.error())) return done;
+    told.emplace_back(answer->way, std::move(done).error());
+    race->add(plan.ways());  // the attempt may have learned of more
+  }
+  for (const auto& [way, error] : race->failures()) told.emplace_back(way, not_reached(loop, way, error));
+  return fail(told_by(plan, told));
 }
 
 }  // namespace
@@ -146,10 +158,9 @@ Result<JoinPlan> plan_join(run::Loop& loop, os::Disk& disk, const Places& places
   if (!token) return fail(Error{400, "BadToken", token.error().message, std::string(new_token)});
   JoinPlan plan;
   const MachineFacts facts = read_facts(disk, places, options.agent);
-  DiscoveryRequest request{{}, *token, options.ca_hashes, options.skip_ca_verification, options.timeout};
-  DURE_CHECK(by_any_way(ways, [&](const wire::Way& way) -> Status {
-    request.way = way;
-    DURE_TRY(plan.discovery, discover(loop, request, now));
+  const DiscoveryRequest request{*token, options.ca_hashes, options.skip_ca_verification, options.timeout};
+  DURE_CHECK(by_any_way(loop, ways, [&](const wire::DialRace::Answer& hello) -> Status {
+    DURE_TRY(plan.discovery, discover(hello, request, now));
     if (parse_server_address(plan.discovery.told_server)) ways.learn({plan.discovery.told_server});
     DURE_TRY(const Newcomer newcomer, read_newcomer(disk, places, options, facts, plan.discovery.ca_pin, now));
     DURE_TRY(plan.findings, present(loop, plan.discovery, newcomer, options.timeout));

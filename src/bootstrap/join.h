@@ -42,7 +42,7 @@ struct JoinPlan {
 // becomes URLs. AddressGarbled, PlainHttp, BadProxy.
 Result<wire::DialPlan> plan_dialling(AgentSettings& agent);
 
-// Asks everybody, by one way after the other until one leads to the cluster that was meant. Blocks; `loop` runs the
+// Asks everybody, by the first way that answers and leads to the cluster that was meant. Blocks; `loop` runs the
 // connections on another thread. An answer may hold findings that refuse. Errors: those of discovery.h and
 // plan_dialling, AlreadyJoined, BadToken; each with its remedy.
 Result<JoinPlan> plan_join(run::Loop& loop, os::Disk& disk, const Places& places, JoinOptions options, WallTime now);

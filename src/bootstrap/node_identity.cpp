@@ -1,12 +1,14 @@
 #include "bootstrap/node_identity.h"
 
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <optional>
 
 #include <fmt/format.h>
 
 #include "base/text.h"
+#include "bootstrap/discovery.h"
 #include "bootstrap/fingerprint.h"
 #include "client/kubeconfig.h"
 #include "kinds/views/certificates_v1.h"
@@ -92,6 +94,30 @@ Result<std::string> signed_certificate(client::Client& api, const std::string& r
   return base64_decode(encoded);
 }
 
+Error unreachable(const std::vector<std::pair<wire::Way, Error>>& failures) {
+  std::string why;
+  for (const auto& [way, error] : failures)
+    why += (why.empty() ? "" : "; ") + fmt::format("no answer from {}: {}", way.text(), error.message);
+  return Error{503, "ServerUnreachable", why.empty() ? "no address of a server is known" : why, {}};
+}
+
+// Does `work` with the first server that answers and for which it succeeds.
+Status with_any_server(run::Loop& loop, const std::vector<wire::Way>& ways, const client::Credentials& credentials,
+                       Duration patience, const std::function<Status(client::Client&, const wire::Way&)>& work) {
+  const auto race =
+      wire::DialRace::start(loop, client::tls_of(credentials), hello_question(), std::min<Duration>(patience, 10s));
+  race->add(ways);
+  Status done;
+  bool answered = false;
+  while (auto answer = race->next()) {
+    answered = true;
+    const auto api = client::connect_over(std::move(answer->http), credentials, {patience});
+    done = work(*api, answer->way);
+    if (done) return done;
+  }
+  return answered ? std::move(done) : fail(unreachable(race->failures()));
+}
+
 }  // namespace
 
 Result<client::Credentials> read_identity(os::Disk& disk, const Places& places) {
@@ -119,13 +145,10 @@ wire::DialPlan known_ways(os::Disk& disk, const Places& places, const AgentSetti
 
 Status take_leave(run::Loop& loop, os::Disk& disk, const Places& places, const AgentSettings& settings) {
   DURE_TRY(const client::Credentials identity, read_identity(disk, places));
-  Status left = fail(unavailable("no address of a server is known"));
-  for (const wire::Way& way : known_ways(disk, places, settings).ways()) {
-    DURE_TRY(const auto api, client::connect(loop, way.url, identity, {2s, way.proxy}));
-    left = api->remove(kinds::coordination_v1::leases, {"kube-node-lease", settings.node_name});
-    if (left) break;
-  }
-  return left;
+  return with_any_server(loop, known_ways(disk, places, settings).ways(), identity, 2s,
+                         [&](client::Client& api, const wire::Way&) {
+                           return api.remove(kinds::coordination_v1::leases, {"kube-node-lease", settings.node_name});
+                         });
 }
 
 bool renewal_due(const client::Credentials& credentials, WallTime now) {
@@ -137,18 +160,19 @@ bool renewal_due(const client::Credentials& credentials, WallTime now) {
 
 Result<client::Credentials> request_identity(run::Loop& loop, os::Disk& disk, const Places& places,
                                              const IdentityRequest& request) {
-  DURE_TRY(const auto api, client::connect(loop, request.way.url, request.credentials, {30s, request.way.proxy}));
   DURE_TRY(const pki::PrivateKey key, pki::PrivateKey::generate());
   const pki::Subject subject{"system:node:" + request.node_name, {"system:nodes"}};
   DURE_TRY(const pki::SigningRequest signing, pki::SigningRequest::create(key, subject));
-  DURE_TRY(const std::string certificate, signed_certificate(*api, signing.pem(), request));
-
   pki::Kubeconfig config;
-  config.server = request.way.url;
+  DURE_CHECK(with_any_server(loop, request.ways, request.credentials, 30s,
+                             [&](client::Client& api, const wire::Way& way) -> Status {
+                               config.server = way.url;
+                               DURE_TRY(config.certificate_pem, signed_certificate(api, signing.pem(), request));
+                               return {};
+                             }));
   config.tls_server_name = request.credentials.server_name;
   config.ca_pem = request.credentials.ca_pem;
   config.user_name = subject.common_name;
-  config.certificate_pem = certificate;
   config.key_pem = key.pem();
   DURE_CHECK(os::write_file_atomic(disk, places.kubelet_conf(), pki::kubeconfig_text(config), 0600));
   client::Credentials identity = request.credentials;

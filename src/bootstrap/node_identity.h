@@ -26,17 +26,18 @@ wire::DialPlan known_ways(os::Disk& disk, const Places& places, const AgentSetti
 Result<client::Credentials> read_identity(os::Disk& disk, const Places& places);
 
 // For reset, once the agent has stopped: takes this node's Lease back, so that the machine may join again at once under
-// its name. Blocks for two seconds per known way at most; the server need not answer.
+// its name. Blocks for a few seconds at most; the server need not answer.
 Status take_leave(run::Loop& loop, os::Disk& disk, const Places& places, const AgentSettings& settings);
 
 // True when the certificate has less than a fifth of its life left (or does not parse).
 bool renewal_due(const client::Credentials& credentials, WallTime now);
 
 // Blocks until signed (at most `timeout`), then writes kubelet.conf. `credentials` of the asking: bootstrap token or
-// old identity. Errors: TokenRefused, NotSigned (nobody approved in time), Denied.
+// old identity. Errors: TokenRefused, NotSigned (nobody approved in time), Denied, ServerUnreachable (each way and what
+// came of it).
 struct IdentityRequest {
   std::string node_name;
-  wire::Way way;  // to the server
+  std::vector<wire::Way> ways;  // to the server; the first that answers is taken (wire/dial_race.h)
   client::Credentials credentials;
   std::string machine_proof = {};  // see fingerprint.h; empty: none
   Duration timeout = 60s;

@@ -202,6 +202,11 @@ class HttpApi final : public Client {
 
 }  // namespace
 
+wire::TlsClientConfig tls_of(const Credentials& credentials) {
+  return {credentials.ca_pem, credentials.certificate_pem, credentials.key_pem, credentials.server_name,
+          credentials.insecure};
+}
+
 std::unique_ptr<Client> connect_over(std::unique_ptr<wire::HttpClient> http, Credentials credentials,
                                      ConnectLimits limits) {
   return std::make_unique<HttpApi>(std::move(http), std::move(credentials), std::string(), limits);
@@ -245,10 +250,8 @@ Result<std::unique_ptr<Client>> connect(run::Loop& loop, std::string server_url,
   const size_t path = server_url.find('/', authority + 3);
   std::string base_path = path == std::string::npos ? std::string() : server_url.substr(path);
   if (path != std::string::npos) server_url.resize(path);
-  wire::TlsClientConfig tls{credentials.ca_pem, credentials.certificate_pem, credentials.key_pem,
-                            credentials.server_name, credentials.insecure};
   DURE_TRY(std::unique_ptr<wire::HttpClient> http,
-           wire::HttpClient::create(loop, std::move(server_url), std::move(tls), limits.proxy));
+           wire::HttpClient::create(loop, std::move(server_url), tls_of(credentials), limits.proxy));
   return std::make_unique<HttpApi>(std::move(http), std::move(credentials), std::move(base_path), limits);
 }
 

@@ -20,6 +20,8 @@ struct Credentials {
   std::string user_agent = "dure";
 };
 
+wire::TlsClientConfig tls_of(const Credentials& credentials);
+
 struct ConnectLimits {
   Duration timeout = 30s;
   std::optional<wire::Proxy> proxy = {};  // the way to the server goes through it

@@ -150,17 +150,13 @@ class AgentParts final : public Agent {
     return {};
   }
 
-  // Before there is an identity there is no tunnel: asked for over a connection of its own, by one way after the other.
+  // Before there is an identity there is no tunnel: asked for over a connection of its own.
   Result<client::Credentials> first_identity(const client::Credentials& credentials) {
     DURE_TRY(const bootstrap::MachineClaim claim,
              bootstrap::read_machine_claim(*disk_, options_.places, credentials.ca_pem));
-    Result<client::Credentials> fresh = fail(unavailable("no address of a server is known"));
-    for (const wire::Way& way : bootstrap::known_ways(*disk_, options_.places, settings_).ways()) {
-      const bootstrap::IdentityRequest request{settings_.node_name, way, credentials, claim.proof};
-      fresh = bootstrap::request_identity(loop_.loop(), *disk_, options_.places, request);
-      if (fresh) break;
-    }
-    return fresh;
+    const auto ways = bootstrap::known_ways(*disk_, options_.places, settings_).ways();
+    return bootstrap::request_identity(loop_.loop(), *disk_, options_.places,
+                                       {settings_.node_name, ways, credentials, claim.proof});
   }
 
   Status connect() {

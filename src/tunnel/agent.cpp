@@ -14,6 +14,7 @@ namespace dure::tunnel {
 namespace {
 
 using wire::DialPlan;
+using wire::DialTurns;
 using wire::Way;
 constexpr Duration kReportPause = 100ms;
 constexpr Duration kTryTimeout = 10s;  // name, TCP, TLS and the upgrade together
@@ -35,7 +36,6 @@ struct Control {
 // One try of one way; loop thread. Destroying it ends it.
 struct Try {
   Way way;
-  Monotonic began;
   std::unique_ptr<wire::HttpClient> http;
   std::unique_ptr<run::Timer> answer;
 };
@@ -149,29 +149,16 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
 
   void begin_round() {
     if (!idle()) return;
-    ways_ = plan_.ways();
-    std::erase_if(round_trouble_, [&](const auto& entry) {
-      return std::none_of(ways_.begin(), ways_.end(), [&](const Way& way) { return way.text() == entry.first; });
-    });
-    next_ = 0;
+    turns_.begin(plan_.ways());
     try_next();
   }
 
-  // The next way gets its turn when its predecessor failed or has had its head start; a round that hangs goes around.
+  // A round that hangs goes around.
   void try_next() {
-    if (!idle() || ways_.empty()) return;
-    const Way way = ways_[next_++ % ways_.size()];
-    const bool tried = is_fresh(way);
-    if (!tried) try_way(way);
-    const Duration head_start = tried ? Duration::zero() : DialPlan::head_start;
-    wait(next_ < ways_.size() ? head_start : DialPlan::again, [](Dialler& me) { me.try_next(); });
-  }
-
-  // A try of this way began just now and is still under way.
-  bool is_fresh(const Way& way) const {
-    return std::any_of(tries_.begin(), tries_.end(), [&](const auto& entry) {
-      return entry.second.way == way && loop_.now() - entry.second.began < DialPlan::again;
-    });
+    if (!idle() || turns_.empty()) return;
+    const DialTurns::Turn turn = turns_.next(loop_.now());
+    if (turn.way) try_way(*turn.way);
+    wait(turn.wait, [](Dialler& me) { me.try_next(); });
   }
 
   void wait(Duration delay, void (*then)(Dialler&)) {
@@ -199,7 +186,6 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     }
     Try& attempt = tries_[id];
     attempt.way = way;
-    attempt.began = loop_.now();
     attempt.http = std::move(*http);
     attempt.answer = attempt.http->start_upgrade(
         std::move(request), kTryTimeout, [weak = weak_from_this(), id](Result<wire::HttpClient::Upgraded> upgraded) {
@@ -232,6 +218,7 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     }
     if (!idle()) return;
     loop_.post([others = std::make_shared<std::map<uint64_t, Try>>(std::exchange(tries_, {}))] {});
+    turns_.abandon();
     timer_.reset();
     plan_.worked(way);
     source_ = host_of_address(upgraded->stream->local_address());
@@ -253,9 +240,9 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
   }
 
   void failed(const Way& way, const Error& why) {
-    round_trouble_[way.text()] = why.is("UpgradeRefused") ? refusal(why) : why.message;
+    turns_.failed(way, why.is("UpgradeRefused") ? unavailable(refusal(why)) : why);
     say_trouble();
-    if (next_ < ways_.size()) return try_next();
+    if (!turns_.all_had_theirs()) return try_next();
     // All had their turn; what hangs does not hold up those that answer.
     wait(plan_.pause(), [](Dialler& me) { me.begin_round(); });
   }
@@ -268,12 +255,14 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
 
   void say_trouble() {
     std::string why;
-    for (const auto& [way, trouble] : round_trouble_) why += (why.empty() ? "" : "; ") + way + ": " + trouble;
+    const auto failures = turns_.failures();
+    for (const auto& [way, trouble] : failures)
+      why += (why.empty() ? "" : "; ") + way.text() + ": " + trouble.message;
     {
       const std::lock_guard lock(mutex_);
       trouble_ = why;
     }
-    if (round_trouble_.size() < ways_.size() || (why == said_ && loop_.now() - said_at_ < kSayAgain)) return;
+    if (failures.size() < turns_.size() || (why == said_ && loop_.now() - said_at_ < kSayAgain)) return;
     log(LogLevel::warn, "tunnel", "cannot reach the server", {{"why", why}});
     said_ = std::move(why);
     said_at_ = loop_.now();
@@ -296,6 +285,7 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
     }
     // What was under way may wait for an answer that cannot come.
     tries_.clear();
+    turns_.abandon();
     begin_round();
   }
 
@@ -357,7 +347,7 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
       trouble_.clear();
     }
     said_.clear();
-    round_trouble_.clear();
+    turns_.forget_failures();
     tell(options_.on_change, true);
   }
 
@@ -440,8 +430,7 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
   bool silent_ = false;  // under it, or on the loop
   // The loop's:
   DialPlan plan_;
-  std::vector<Way> ways_;
-  size_t next_ = 0;
+  DialTurns turns_;
   uint64_t last_try_ = 0;
   std::map<uint64_t, Try> tries_;
   std::unique_ptr<run::Timer> timer_;
@@ -450,7 +439,6 @@ class Dialler : public std::enable_shared_from_this<Dialler> {
   std::string session_;  // as the server calls it
   bool lost_ = true, report_waits_ = false;
   Monotonic since_{}, said_at_{};
-  std::map<std::string, std::string> round_trouble_;  // by way; of the last time each was tried
   std::string said_;
   std::vector<std::string> told_servers_;
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 #include <mutex>
@@ -13,7 +14,7 @@
 namespace dure::wire {
 namespace {
 
-constexpr Duration patience_with_one_address = 3s;  // while others are left to try
+constexpr Duration head_start = 250ms;  // of one address before the next (RFC 8305, 5)
 constexpr size_t proxy_answer_bytes_max = 16 << 10;
 constexpr size_t told_addresses_max = 8;  // in an error
 
@@ -21,6 +22,23 @@ constexpr size_t told_addresses_max = 8;  // in an error
 struct Inbox {
   std::mutex mutex;
   run::Loop* loop = nullptr;
+};
+
+// One address that is being tried; loop thread.
+struct Attempt {
+  SocketAddress address;
+  std::string through_proxy = {};  // the CONNECT request that is left to send, then the answer as it comes
+  int fd = -1;
+  std::unique_ptr<run::Readiness> readiness = {};
+  std::unique_ptr<SocketStream> stream = {};
+
+  explicit Attempt(const SocketAddress& to) : address(to) {}
+  Attempt(const Attempt&) = delete;
+  ~Attempt() {
+    readiness.reset();
+    stream.reset();
+    if (fd >= 0) ::close(fd);
+  }
 };
 
 class Connecting final : public std::enable_shared_from_this<Connecting> {
@@ -35,7 +53,7 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
     timeout_ = loop_.after(spec_.timeout, [weak = weak_from_this()] {
       if (const auto self = weak.lock())
         self->finish(fail(timed_out("connect to " + self->spec_.address + " took too long" +
-                                    (self->last_error_ ? " (" + self->last_error_->message + ")" : ""))));
+                                    (self->trouble().empty() ? "" : " (" + self->trouble() + ")"))));
     });
     if (spec_.address.starts_with("unix:")) {
       auto address = unix_address(std::string_view(spec_.address).substr(5));
@@ -48,6 +66,8 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
     if (spec_.server_name.empty()) spec_.server_name = target->host;
     if (spec_.proxy) target = parse_host_port(spec_.proxy->address);
     if (!target) return finish(fail(std::move(target).error()));
+    addresses_ = std::move(spec_.addresses);
+    if (!addresses_.empty()) return try_next();
     if (auto numeric = resolve(*target, true)) {
       addresses_ = std::move(*numeric);
       return try_next();
@@ -81,98 +101,126 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
       });
     }).detach();
   }
+  // The next address gets its turn when the one before it failed or has had its head start; what was begun goes on.
   void try_next() {
-    release_attempt();
+    next_turn_.reset();
     if (dead_) return;
-    if (turn_ == addresses_.size())
-      return finish(fail(last_error_.value_or(unavailable("connect to " + spec_.address + ": no address"))));
-    const SocketAddress& address = addresses_[turn_++];
-    fd_ = socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd_ < 0) return attempt_failed(errno);
-    tune_connection(fd_, address.family());
-    const int answer = ::connect(fd_, reinterpret_cast<const sockaddr*>(&address.storage), address.size);
-    if (answer == 0) return reached();
-    if (errno != EINPROGRESS) return attempt_failed(errno);
-    readiness_ = loop_.watch(fd_);
-    readiness_->on_writable([weak = weak_from_this()] {
-      const auto self = weak.lock();
-      if (!self || self->dead_) return;
+    if (turn_ == addresses_.size()) return finish_without();
+    const auto attempt = std::make_shared<Attempt>(addresses_[turn_++]);
+    attempts_.push_back(attempt);
+    if (turn_ < addresses_.size())
+      next_turn_ = loop_.after(head_start, [weak = weak_from_this()] {
+        if (const auto self = weak.lock()) self->try_next();
+      });
+    start(*attempt);
+  }
+  void start(Attempt& attempt) {
+    const SocketAddress& address = attempt.address;
+    attempt.fd = socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (attempt.fd < 0) return not_reached(attempt, errno);
+    tune_connection(attempt.fd, address.family());
+    const int answer = ::connect(attempt.fd, reinterpret_cast<const sockaddr*>(&address.storage), address.size);
+    if (answer == 0) return reached(attempt);
+    if (errno != EINPROGRESS) return not_reached(attempt, errno);
+    when_ready(attempt, false, [](Connecting& self, Attempt& attempt) {
       int error = 0;
       socklen_t size = sizeof error;
-      getsockopt(self->fd_, SOL_SOCKET, SO_ERROR, &error, &size);
-      self->readiness_.reset();
-      error == 0 ? self->reached() : self->attempt_failed(error);
+      getsockopt(attempt.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+      attempt.readiness.reset();
+      error == 0 ? self.reached(attempt) : self.not_reached(attempt, error);
     });
-    if (turn_ < addresses_.size())
-      impatience_ = loop_.after(patience_with_one_address, [weak = weak_from_this()] {
-        if (const auto self = weak.lock(); self && self->readiness_) self->attempt_failed(ETIMEDOUT);
-      });
   }
-  void attempt_failed(int error) {
-    Error failed = from_errno("connect to " + address_text(addresses_[turn_ - 1]), error);
+  void not_reached(Attempt& attempt, int error) {
+    Error failed = from_errno("connect to " + address_text(attempt.address), error);
     failed.code = 503;
     failed.reason = "ConnectionFailed";
-    if (last_error_ && turn_ <= told_addresses_max)
-      failed.message = last_error_->message + "; " + failed.message;  // each says what it did
-    last_error_ = std::move(failed);
-    try_next();
+    if (!silent_)
+      silent_ = std::move(failed);
+    else if (++told_ < told_addresses_max)
+      silent_->message += "; " + failed.message;  // each says what it did
+    over(attempt);
   }
-  void reached() {
-    impatience_.reset();
-    if (!spec_.proxy) return connected();
-    through_proxy_ = connect_request(*spec_.proxy, spec_.address);
-    ask_proxy();
+  // Whoever is at the address is not what we want.
+  void unwanted(Attempt& attempt, Error why) {
+    if (!answered_) answered_ = std::move(why);
+    over(attempt);
   }
-  void ask_proxy() {
-    const ssize_t put = send(fd_, through_proxy_.data(), through_proxy_.size(), MSG_NOSIGNAL);
-    if (put < 0 && errno != EAGAIN && errno != EINTR) return attempt_failed(errno);
-    if (put > 0) through_proxy_.erase(0, size_t(put));
-    if (!through_proxy_.empty()) return when_ready(false, [](Connecting& self) { self.ask_proxy(); });
-    when_ready(true, [](Connecting& self) { self.hear_proxy(); });
+  void over(Attempt& attempt) {
+    const auto same = [&](const auto& one) { return one.get() == &attempt; };
+    const auto found = std::find_if(attempts_.begin(), attempts_.end(), same);
+    if (found == attempts_.end()) return;
+    loop_.post([attempt = std::move(*found)] {});  // its stream may be running its callback right now
+    attempts_.erase(found);
+    if (turn_ < addresses_.size()) return try_next();
+    if (attempts_.empty()) finish_without();
+  }
+  void finish_without() {
+    finish(fail(answered_ ? *answered_ : silent_.value_or(unavailable("connect to " + spec_.address + ": no address"))));
+  }
+  void reached(Attempt& attempt) {
+    if (!spec_.proxy) return connected(attempt);
+    attempt.through_proxy = connect_request(*spec_.proxy, spec_.address);
+    ask_proxy(attempt);
+  }
+  void ask_proxy(Attempt& attempt) {
+    std::string& left = attempt.through_proxy;
+    const ssize_t put = send(attempt.fd, left.data(), left.size(), MSG_NOSIGNAL);
+    if (put < 0 && errno != EAGAIN && errno != EINTR) return not_reached(attempt, errno);
+    if (put > 0) left.erase(0, size_t(put));
+    if (!left.empty())
+      return when_ready(attempt, false, [](Connecting& self, Attempt& attempt) { self.ask_proxy(attempt); });
+    when_ready(attempt, true, [](Connecting& self, Attempt& attempt) { self.hear_proxy(attempt); });
   }
   // The server says nothing before we do, so what comes up to the empty line is the proxy's and nothing else follows.
-  void hear_proxy() {
+  void hear_proxy(Attempt& attempt) {
     char buffer[4096];
-    const ssize_t got = recv(fd_, buffer, sizeof buffer, 0);
-    if (got == 0) return proxy_failed("closed the connection");
-    if (got < 0 && errno != EAGAIN && errno != EINTR) return attempt_failed(errno);
-    if (got > 0) through_proxy_.append(buffer, size_t(got));
-    if (through_proxy_.find("\r\n\r\n") != std::string::npos) {
-      readiness_.reset();
-      if (auto passed = check_connect_answer(through_proxy_, *spec_.proxy); !passed)
-        return finish(fail(std::move(passed).error()));
-      return connected();
+    const ssize_t got = recv(attempt.fd, buffer, sizeof buffer, 0);
+    if (got == 0) return proxy_failed(attempt, "closed the connection");
+    if (got < 0 && errno != EAGAIN && errno != EINTR) return not_reached(attempt, errno);
+    if (got > 0) attempt.through_proxy.append(buffer, size_t(got));
+    if (attempt.through_proxy.find("\r\n\r\n") != std::string::npos) {
+      attempt.readiness.reset();
+      if (auto passed = check_connect_answer(attempt.through_proxy, *spec_.proxy); !passed)
+        return unwanted(attempt, std::move(passed).error());
+      return connected(attempt);
     }
-    if (through_proxy_.size() > proxy_answer_bytes_max) return proxy_failed("answered with too many headers");
-    when_ready(true, [](Connecting& self) { self.hear_proxy(); });
+    if (attempt.through_proxy.size() > proxy_answer_bytes_max)
+      return proxy_failed(attempt, "answered with too many headers");
+    when_ready(attempt, true, [](Connecting& self, Attempt& attempt) { self.hear_proxy(attempt); });
   }
-  void proxy_failed(std::string_view what) {
-    finish(fail(Error{.code = 503,
-                      .reason = "ProxyRefused",
-                      .message = "the proxy " + spec_.proxy->address + " " + std::string(what)}));
+  void proxy_failed(Attempt& attempt, std::string_view what) {
+    unwanted(attempt, Error{.code = 503,
+                            .reason = "ProxyRefused",
+                            .message = "the proxy " + spec_.proxy->address + " " + std::string(what)});
   }
-  void when_ready(bool to_read, void (*then)(Connecting&)) {
-    if (!readiness_) readiness_ = loop_.watch(fd_);
-    auto work = [weak = weak_from_this(), then] {
+  std::shared_ptr<Attempt> shared(const Attempt& attempt) const {
+    return *std::find_if(attempts_.begin(), attempts_.end(), [&](const auto& one) { return one.get() == &attempt; });
+  }
+  std::string trouble() const { return answered_ ? answered_->message : silent_ ? silent_->message : std::string(); }
+  void when_ready(Attempt& attempt, bool to_read, void (*then)(Connecting&, Attempt&)) {
+    if (!attempt.readiness) attempt.readiness = loop_.watch(attempt.fd);
+    auto work = [weak = weak_from_this(), attempt = std::weak_ptr(shared(attempt)), then] {
       const auto self = weak.lock();
-      if (self && !self->dead_ && self->readiness_) then(*self);
+      const auto kept = attempt.lock();
+      if (self && kept && !self->dead_ && kept->readiness) then(*self, *kept);
     };
-    to_read ? readiness_->on_readable(std::move(work)) : readiness_->on_writable(std::move(work));
+    to_read ? attempt.readiness->on_readable(std::move(work)) : attempt.readiness->on_writable(std::move(work));
   }
-  void connected() {
+  void connected(Attempt& attempt) {
     ssl_st* session = nullptr;
     if (spec_.tls) {
-      auto made = make_client_session(spec_.tls, fd_, spec_.server_name, spec_.insecure, spec_.alpn);
-      if (!made) return finish(fail(std::move(made).error()));
+      auto made = make_client_session(spec_.tls, attempt.fd, spec_.server_name, spec_.insecure, spec_.alpn);
+      if (!made) return unwanted(attempt, std::move(made).error());
       session = *made;
     }
-    stream_ = std::make_unique<SocketStream>(loop_, std::exchange(fd_, -1), session);
-    stream_->handshake([weak = weak_from_this()](Status status) {
+    attempt.stream = std::make_unique<SocketStream>(loop_, std::exchange(attempt.fd, -1), session);
+    attempt.stream->handshake([weak = weak_from_this(), tried = std::weak_ptr(shared(attempt))](Status status) {
       const auto self = weak.lock();
-      if (!self) return;
+      const auto attempt = tried.lock();
+      if (!self || !attempt) return;
       if (!status)
-        return self->finish(fail(std::move(status).error().with_context("connect to " + self->spec_.address)));
-      Connected connected{std::move(self->stream_), {}};
+        return self->unwanted(*attempt, std::move(status).error().with_context("connect to " + self->spec_.address));
+      Connected connected{std::move(attempt->stream), {}};
       if (connected.stream->session()) connected.protocol = alpn_of(connected.stream->session());
       self->finish(std::move(connected));
     });
@@ -182,21 +230,17 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
     std::lock_guard lock(mutex_);
     if (dead_.exchange(true)) return;
     timeout_.reset();
+    next_turn_.reset();
     auto done = std::exchange(done_, nullptr);
-    // The stream of a failed attempt may be running its callback right now.
+    // The stream of an attempt may be running its callback right now.
     loop_.post([keep] { keep->release(); });
     done(std::move(result));
-  }
-  void release_attempt() {
-    readiness_.reset();
-    impatience_.reset();
-    stream_.reset();
-    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
   }
   void release() {
     disconnect_inbox();
     timeout_.reset();
-    release_attempt();
+    next_turn_.reset();
+    attempts_.clear();
     const auto done = std::exchange(done_, nullptr);
   }
   void disconnect_inbox() {
@@ -209,13 +253,10 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
   std::move_only_function<void(Result<Connected>)> done_;
   const std::shared_ptr<Inbox> inbox_ = std::make_shared<Inbox>();
   std::vector<SocketAddress> addresses_;
-  size_t turn_ = 0;
-  std::string through_proxy_;  // the CONNECT request that is left to send, then the answer as it comes
-  int fd_ = -1;
-  std::unique_ptr<run::Readiness> readiness_;
-  std::unique_ptr<run::Timer> timeout_, impatience_;
-  std::unique_ptr<SocketStream> stream_;
-  std::optional<Error> last_error_;
+  size_t turn_ = 0, told_ = 0;
+  std::vector<std::shared_ptr<Attempt>> attempts_;  // under way
+  std::unique_ptr<run::Timer> timeout_, next_turn_;
+  std::optional<Error> answered_, silent_;
   std::mutex mutex_;
   std::atomic<bool> dead_ = false;
 };

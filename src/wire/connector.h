@@ -1,5 +1,6 @@
-// Connector: from an address to a connected SocketStream: name, addresses one after the other, a proxy's CONNECT, TLS
-// handshake, one time limit.
+// Connector: from an address to a connected SocketStream: name, its addresses each with a head start before the next
+// (RFC 8305; what was begun goes on, and the first that is through wins), a proxy's CONNECT, TLS handshake, one time
+// limit.
 #pragma once
 
 #include <memory>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "wire/http.h"
+#include "wire/socket.h"
 #include "wire/socket_stream.h"
 #include "wire/tls.h"
 
@@ -21,6 +23,7 @@ struct ConnectSpec {
   std::vector<std::string> alpn;
   Duration timeout = 10s;
   std::optional<Proxy> proxy = {};  // connect to it, and from there to `address`
+  std::vector<SocketAddress> addresses = {};  // to connect to; empty: those of the name
 };
 
 struct Connected {

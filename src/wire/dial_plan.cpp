@@ -87,4 +87,43 @@ Duration DialPlan::pause() {
   return pause - pause / 2 * static_cast<int64_t>(random_ % 1000) / 1000;
 }
 
+void DialTurns::begin(std::vector<Way> ways) {
+  ways_ = std::move(ways);
+  next_ = 0;
+  std::erase_if(failures_, [&](const auto& entry) {
+    return std::none_of(ways_.begin(), ways_.end(), [&](const Way& way) { return way.text() == entry.first; });
+  });
+}
+
+void DialTurns::add(const std::vector<Way>& ways) {
+  for (const Way& way : ways)
+    if (std::find(ways_.begin(), ways_.end(), way) == ways_.end()) ways_.push_back(way);
+}
+
+DialTurns::Turn DialTurns::next(Monotonic now) {
+  const Way& way = ways_[next_++ % ways_.size()];
+  const std::string text = way.text();
+  const bool fresh = std::any_of(running_.begin(), running_.end(), [&](const Running& running) {
+    return running.way == text && now - running.began < again;
+  });
+  const Duration wait = !all_had_theirs() ? (fresh ? Duration::zero() : head_start) : again;
+  if (fresh) return {std::nullopt, wait};
+  running_.push_back({text, now});
+  return {way, wait};
+}
+
+void DialTurns::failed(const Way& way, Error why) {
+  const std::string text = way.text();
+  const auto over = std::find_if(running_.begin(), running_.end(), [&](const auto& one) { return one.way == text; });
+  if (over != running_.end()) running_.erase(over);
+  failures_.insert_or_assign(text, std::move(why));
+}
+
+std::vector<std::pair<Way, Error>> DialTurns::failures() const {
+  std::vector<std::pair<Way, Error>> out;
+  for (const Way& way : ways_)
+    if (const auto found = failures_.find(way.text()); found != failures_.end()) out.emplace_back(way, found->second);
+  return out;
+}
+
 }  // namespace dure::wire
