@@ -122,6 +122,7 @@ void serve_resource(const std::shared_ptr<Front::State>& state, const ExchangePt
   if (!output) return answer_error(*exchange, fallback, output.error());
   if (auto read = read_include(include, *output); !read) return answer_error(*exchange, *output, read.error());
   output->pretty = pretty == "true" || pretty == "1";
+  request.lane = &exchange->loop();
   if (request.verb == "watch") return serve_watch(state, exchange, std::move(request), *output);
   state->api.handle(std::move(request), [state, exchange, output = *output](ApiResponse response) {
     if (response.list)

@@ -20,6 +20,9 @@
 #include "schema/document.h"
 #include "schema/resource.h"
 
+namespace dure::run {
+class Executor;
+}
 namespace dure::wire {
 struct Request;
 }
@@ -85,6 +88,7 @@ struct ApiRequest {
   schema::Object object;
   PatchType patch_type = PatchType::merge;
 
+  run::Executor* lane = nullptr;  // of a request that is handled on its connection's loop (store::Transaction::lane)
   bool dry_run = false, force = false;
   FieldValidation field_validation = FieldValidation::warn;
   std::string field_manager;

@@ -426,7 +426,7 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
   void commit(store::Write write, ApiWriteWorld& world) {
     std::string key = write.key;
     std::optional<SharedBytes> value = write.value;
-    store::Transaction transaction;
+    store::Transaction transaction{.lane = request_.lane};
     transaction.writes.push_back(std::move(write));
     world.add_to(transaction);
     // A store may answer from inside `commit`; then the answer is handled after it returned, on this thread.
@@ -483,7 +483,8 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
     vanished_.reset();
     if (generated_name_) request_.name.clear();
     if (may_block) return run();
-    state_->executor.post([self = shared_from_this()] { self->run(); });  // not on the commit thread
+    request_.lane = nullptr;  // not on the loop any more, nor on the commit thread
+    state_->executor.post([self = shared_from_this()] { self->run(); });
   }
 
   static void set_version(Document& object, store::Revision revision) {

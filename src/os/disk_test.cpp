@@ -52,6 +52,29 @@ TEST_P(DiskTest, WritesReadsAndGrows) {
   EXPECT_EQ(read_file(*disk_, path("a")).value(), "hel");
 }
 
+TEST_P(DiskTest, WritesThroughWhateverOffsetAndSize) {
+  auto file = disk_->open(path("log"), OpenMode::create);
+  ASSERT_TRUE((*file)->allocate(1 << 20));
+  std::string expected(1 << 20, '\0');
+  char next = 'a';
+  const auto write = [&](uint64_t offset, size_t size) {
+    const std::string bytes(size, next++);
+    ASSERT_TRUE((*file)->write_through(offset, bytes)) << offset << " " << size;
+    expected.replace(offset, size, bytes);
+    ASSERT_EQ(read_file(*disk_, path("log")).value(), expected) << offset << " " << size;
+  };
+  write(0, 4096);
+  write(4096, 64 << 10);
+  write(4096, 200 << 10);
+  write(4096, 4096);          // again
+  write(5000, 100);           // not aligned: through the page cache
+  write(8192, 1000);
+  write((1 << 20) - 4096, 4096);
+  write(1 << 20, 8192);  // the file grows
+  write((1 << 20) + 8192, 0);
+  EXPECT_EQ((*file)->size().value(), (1u << 20) + 8192);
+}
+
 TEST_P(DiskTest, OneHolderOfALock) {
   auto first = disk_->lock(path("lock"));
   ASSERT_TRUE(first);
@@ -126,6 +149,15 @@ TEST(Disk, ReadsFilesThatSayTheyAreEmpty) {
   const auto text = read_file(*disk, "/proc/self/status");
   ASSERT_TRUE(text);
   EXPECT_TRUE(text->contains("Pid:"));
+}
+
+TEST(MemoryDisk, WhatWasWrittenThroughSurvivesACrash) {
+  MemoryDisk disk;
+  auto file = disk.open("/log", OpenMode::create);
+  ASSERT_TRUE(disk.sync_directory("/"));
+  ASSERT_TRUE((*file)->write_through(0, "durable"));
+  disk.crash_losing_everything();
+  EXPECT_EQ(read_file(disk, "/log").value(), "durable");
 }
 
 TEST(MemoryDisk, SyncedBytesAndNamesSurviveACrash) {

@@ -37,6 +37,11 @@ Error disk_error(std::string_view what, int errno_value) {
   return error;
 }
 
+Status File::write_through(uint64_t offset, std::string_view bytes) {
+  DURE_CHECK(write_at(offset, bytes));
+  return sync();
+}
+
 Result<std::string> read_file(Disk& disk, const std::string& path, size_t bytes_max) {
   DURE_TRY(const auto file, disk.open(path, OpenMode::read));
   std::string text;

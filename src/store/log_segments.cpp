@@ -206,8 +206,7 @@ Status SegmentLog::make_room(size_t bytes_on_disk) {
 Status SegmentLog::append(FrameBuilder& frame, FrameHeader header) {
   header.sequence = sequence_ + 1;
   const std::string_view bytes = frame.seal(header, salt(number_));
-  DURE_CHECK(current_->write_at(offset_, bytes));
-  DURE_CHECK(current_->sync());
+  DURE_CHECK(current_->write_through(offset_, bytes));
   offset_ += bytes.size();
   ++sequence_;
   return {};

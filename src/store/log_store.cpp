@@ -105,10 +105,10 @@ LogStore::~LogStore() {
   Status closed;
   if (own_commits_) {
     std::promise<Status> answer;
-    own_commits_->post([&] { answer.set_value(state_->close()); });
+    own_commits_->post([&] { answer.set_value(state_->in_turn([&] { return state_->close(); })); });
     closed = answer.get_future().get();
   } else {
-    closed = state_->close();
+    closed = state_->in_turn([&] { return state_->close(); });
   }
   if (!closed) log(LogLevel::warn, "store", "the store was not closed cleanly", {{"error", closed.error().message}});
 }
@@ -128,13 +128,13 @@ Status LogStore::health() const { return state_->health(); }
 
 void LogStore::flush(std::move_only_function<void(Status)> done) {
   state_->commits->post([weak = state_->weak_from_this(), done = std::move(done)]() mutable {
-    if (auto state = weak.lock()) done(state->flush());
+    if (auto state = weak.lock()) done(state->in_turn([&] { return state->flush(); }));
   });
 }
 
 void LogStore::checkpoint() {
   state_->commits->post([weak = state_->weak_from_this()] {
-    if (auto state = weak.lock()) state->request_checkpoint();
+    if (auto state = weak.lock()) state->in_turn([&] { state->request_checkpoint(); });
   });
 }
 

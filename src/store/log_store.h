@@ -12,6 +12,9 @@
 // reads go on, `health` says so; only a restart helps. A full disk answers "StoreFull" (507) before anything is
 // written and heals itself.
 //
+// Where a commit runs: on the store's own thread; on the lane of the transaction (store.h) while the disk syncs within
+// `lane_sync`, because the lane stands still for that long. A sync that takes longer sends the next ones to the thread.
+//
 // Memory: about 200 bytes per object beside key and value. Thread: see store.h.
 #pragma once
 
@@ -29,6 +32,7 @@ struct LogOptions {
       8 << 20;  // write a checkpoint when the log has grown by this (or by the size of the store) since
   Duration lazy_interval = 5min;
   Revision revisions_reserved = 10'000;
+  Duration lane_sync = std::chrono::microseconds(500);  // see above; zero: never on a lane
   size_t queue_bytes_max = 64 << 20;  // of commits that wait; overflow act: 503
   // Where commits and where slow work (checkpoints, new files) run; each like one thread. Null: threads of the
   // store's own. Given ones must outlive the store, and it is destroyed on theirs or when they no longer run.

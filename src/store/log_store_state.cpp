@@ -65,22 +65,44 @@ LogStore::State::State(LogOptions log_options, LogPlace log_place, Ledger::Start
       ledger(options.history, std::move(start)),
       reserved_(found.last.reserved),
       clean_(found.last.kind == FrameKind::clean),
+      usual_sync_(2 * log_options.lane_sync),  // slow until it has shown itself
       checkpoint_bytes_(found.checkpoint_bytes) {}
 
 // ---- the queue
 
+// A drain on a lane; where the lane ends before its turn has come, the store's own thread takes over.
+class LogStore::State::LaneTurn {
+ public:
+  LaneTurn(std::weak_ptr<State> state, run::Executor* lane) : state_(std::move(state)), lane_(lane) {}
+  LaneTurn(LaneTurn&&) = default;
+  ~LaneTurn() {
+    if (auto state = state_.lock()) state->post_drain(nullptr);
+  }
+  void operator()() {
+    if (auto state = std::exchange(state_, {}).lock()) state->drain(lane_);
+  }
+
+ private:
+  std::weak_ptr<State> state_;  // empty once it was moved from or has run
+  run::Executor* lane_;
+};
+
+void LogStore::State::post_drain(run::Executor* lane) {
+  if (lane && fast_) return lane->post(LaneTurn(weak_from_this(), lane));
+  commits->post([weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->drain(nullptr);
+  });
+}
+
 void LogStore::State::submit(Transaction transaction, Committed done) {
   const size_t bytes = size_of(transaction);
+  run::Executor* const lane = transaction.lane;
   {
     std::lock_guard lock(mutex_);
     if (queue_bytes_ + bytes <= options.queue_bytes_max || queue_.empty()) {
       queue_bytes_ += bytes;
       queue_.push_back({std::move(transaction), std::move(done), bytes});
-      if (!std::exchange(drain_posted_, true)) {
-        commits->post([weak = weak_from_this()] {
-          if (auto self = weak.lock()) self->drain();
-        });
-      }
+      if (!std::exchange(drain_posted_, true)) post_drain(lane);
       return;
     }
   }
@@ -102,14 +124,11 @@ std::vector<LogStore::State::Request> LogStore::State::take() {
   return taken;
 }
 
-void LogStore::State::drain() {
-  carry_out(take());
+void LogStore::State::drain(run::Executor* lane) {
+  in_turn([this] { carry_out(take()); });
   std::lock_guard lock(mutex_);
   drain_posted_ = !queue_.empty();
-  if (!drain_posted_) return;
-  commits->post([weak = weak_from_this()] {
-    if (auto self = weak.lock()) self->drain();
-  });
+  if (drain_posted_) post_drain(lane);
 }
 
 // ---- one batch
@@ -184,15 +203,23 @@ Status LogStore::State::write_frame(FrameKind kind, Revision revision) {
   }
   const Revision reserved =
       kind == FrameKind::clean ? revision : std::max(reserved_, revision + options.revisions_reserved);
+  const Monotonic start = commits->now();
   if (auto written = log_->append(frame_, {.revision = revision, .reserved = reserved, .kind = kind}); !written) {
     return fail_for_good(std::move(written).error());
   }
+  learn_sync(commits->now() - start);
   reserved_ = reserved;
   clean_ = kind == FrameKind::clean;
   log_bytes_since_checkpoint_ += bytes;
   log_bytes.add(static_cast<int64_t>(bytes));
   syncs.add();
   return {};
+}
+
+void LogStore::State::learn_sync(Duration took) {
+  constexpr int weight = 8;  // one slow sync keeps some eight commits off the lanes
+  usual_sync_ += (took - usual_sync_) / weight;
+  fast_ = usual_sync_ < options.lane_sync;
 }
 
 Status LogStore::State::flush() {
@@ -210,9 +237,11 @@ void LogStore::State::arm_lazy_flush() {
   lazy_timer_ = commits->after(options.lazy_interval, [weak = weak_from_this()] {
     auto self = weak.lock();
     if (!self) return;
-    self->lazy_timer_.reset();
-    auto flushed = self->flush();
-    if (!flushed && !self->pending_.empty() && self->health()) self->arm_lazy_flush();
+    self->in_turn([&] {
+      self->lazy_timer_.reset();
+      auto flushed = self->flush();
+      if (!flushed && !self->pending_.empty() && self->health()) self->arm_lazy_flush();
+    });
   });
 }
 

@@ -51,10 +51,14 @@ struct LogStore::State : std::enable_shared_from_this<LogStore::State> {
   // Any thread.
   void submit(Transaction transaction, Committed done);
   Status health() const;
+  // Runs `work` as the commit thread: alone, whichever thread it is.
+  template <class Work>
+  auto in_turn(Work work) {
+    std::lock_guard lock(turn_);
+    return work();
+  }
 
   // Commit thread only.
-  void drain();
-  void carry_out(std::vector<Request> requests);
   Status flush();
   Status close();
   void request_checkpoint();
@@ -74,15 +78,21 @@ struct LogStore::State : std::enable_shared_from_this<LogStore::State> {
   Metric checkpoints{Metric::Kind::counter, "dure_store_checkpoints_total", {}, "Checkpoints written."};
 
  private:
+  class LaneTurn;
+  void post_drain(run::Executor* lane);
+  void drain(run::Executor* lane);
+  void carry_out(std::vector<Request> requests);
   std::vector<Request> take();
   Status keep(const Ledger::Batch& batch, bool durable);
   Status write_frame(FrameKind kind, Revision revision);
   void deliver(std::vector<Request>& requests, std::vector<Outcome>& outcomes, std::span<const Change> changes);
   void maintain();
   void arm_lazy_flush();
+  void learn_sync(Duration took);
   Status fail_for_good(Error error);
   void background_checkpoint(const CheckpointState& state, const Index& index, uint64_t segment);
 
+  std::mutex turn_;  // what follows: the commit thread's
   std::unique_ptr<SegmentLog> log_;
   FrameBuilder frame_;
   PendingWrites pending_;
@@ -90,6 +100,8 @@ struct LogStore::State : std::enable_shared_from_this<LogStore::State> {
   bool clean_;         // the last frame says that the stop was clean
   uint64_t log_bytes_since_checkpoint_ = 0;
   std::unique_ptr<run::Timer> lazy_timer_;
+  Duration usual_sync_;
+  std::atomic<bool> fast_ = false;  // usual_sync_ is short enough for a lane
   std::atomic<bool> checkpointing_ = false;
   std::atomic<uint64_t> checkpoint_bytes_;  // of the last one
 

@@ -1,8 +1,14 @@
 #include "store/log_store.h"
 
 #include <algorithm>
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <future>
 #include <map>
+#include <thread>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/log.h"
@@ -103,6 +109,162 @@ TEST_F(LogStoreTest, ReadyWritesShareOneSync) {
   executor_.run_until_idle();
   EXPECT_EQ(answered, 64);
   EXPECT_EQ(disk_.counters().syncs - before, 1u);
+}
+
+// An executor that runs its work when it is told to, or drops it.
+class HandExecutor final : public run::Executor {
+ public:
+  void post(run::Work work) override { work_.push_back(std::move(work)); }
+  std::unique_ptr<run::Timer> after(Duration, run::Work) override { return nullptr; }
+  Monotonic now() const override { return now_; }
+  WallTime wall_now() const override { return {}; }
+
+  void run() {
+    while (!work_.empty()) {
+      run::Work work = std::move(work_.front());
+      work_.pop_front();
+      work();
+    }
+  }
+  void drop() { std::exchange(work_, {}).clear(); }
+  void pass(Duration duration) { now_ = now_ + duration; }
+  bool idle() const { return work_.empty(); }
+
+ private:
+  std::deque<run::Work> work_;
+  Monotonic now_;
+};
+
+class LaneTest : public testing::Test {
+ protected:
+  LaneTest() {
+    LogOptions options{.segment_bytes = small_segment};
+    options.commit_executor = &commits_;
+    options.background_executor = &background_;
+    disk_.set_fault([this](Operation operation, const std::string&) -> std::optional<Error> {
+      if (operation == Operation::sync) commits_.pass(sync_takes_);
+      return {};
+    });
+    store_ = std::move(*LogStore::open("/s", options, disk_));
+  }
+  ~LaneTest() override { store_.reset(); }
+
+  void commit() {
+    Transaction transaction{{put("/" + std::to_string(asked_++), "x")}, &lane_};
+    store_->commit(std::move(transaction), [this](Result<Revision> done) { answered_ += done.has_value(); });
+  }
+  // Whether the next commit waits for the lane; it is carried out.
+  bool uses_lane() {
+    commit();
+    const bool lane = !lane_.idle();
+    EXPECT_NE(lane, !commits_.idle());
+    lane_.run();
+    commits_.run();
+    EXPECT_EQ(answered_, asked_);
+    return lane;
+  }
+  // Commits until the store has made up its mind; answers it.
+  bool settles_on_lane() {
+    bool last = false;
+    for (int i = 0; i < 40; ++i) last = uses_lane();
+    return last;
+  }
+
+  os::MemoryDisk disk_;
+  HandExecutor commits_, background_, lane_;
+  Duration sync_takes_ = std::chrono::microseconds(100);
+  std::unique_ptr<LogStore> store_;
+  int asked_ = 0, answered_ = 0;
+};
+
+TEST_F(LaneTest, CommitsStayOnTheLoopOfTheirCallerWhileTheDiskIsFast) {
+  EXPECT_FALSE(uses_lane()) << "the disk has not shown itself yet";
+  EXPECT_TRUE(settles_on_lane());
+  sync_takes_ = 20ms;
+  EXPECT_TRUE(uses_lane()) << "nobody knew";
+  EXPECT_FALSE(uses_lane());
+  EXPECT_FALSE(settles_on_lane());
+  sync_takes_ = std::chrono::microseconds(100);
+  EXPECT_FALSE(uses_lane());
+  for (int i = 0; i < 3; ++i) settles_on_lane();
+  EXPECT_TRUE(uses_lane());
+}
+
+TEST_F(LaneTest, OneLateSyncKeepsAFewCommitsOffTheLanes) {
+  ASSERT_TRUE(settles_on_lane());
+  sync_takes_ = 5ms;
+  EXPECT_TRUE(uses_lane());
+  sync_takes_ = std::chrono::microseconds(100);
+  int off = 0;
+  while (!uses_lane()) ++off;
+  EXPECT_GT(off, 1);
+  EXPECT_LT(off, 20);
+}
+
+TEST_F(LaneTest, WhatIsReadyOnAnyThreadSharesTheLanesSync) {
+  ASSERT_TRUE(settles_on_lane());
+  const uint64_t before = disk_.counters().syncs;
+  commit();
+  store_->commit({{put("/of-a-worker", "x")}}, [](Result<Revision> done) { EXPECT_TRUE(done); });
+  commit();
+  EXPECT_TRUE(commits_.idle());
+  lane_.run();
+  EXPECT_EQ(answered_, asked_);
+  EXPECT_EQ(store_->get("/of-a-worker")->value.view(), "x");
+  EXPECT_EQ(disk_.counters().syncs - before, 1u);
+}
+
+TEST_F(LaneTest, ALoopThatEndsLeavesItsCommitsToTheStore) {
+  ASSERT_TRUE(settles_on_lane());
+  commit();
+  lane_.drop();
+  EXPECT_NE(answered_, asked_);
+  commits_.run();
+  EXPECT_EQ(answered_, asked_);
+  EXPECT_TRUE(uses_lane());
+}
+
+// With real threads, for the thread sanitizer.
+TEST(Lanes, LoopsAndWorkersCommitSideBySide) {
+  struct Seen : WatchSink {
+    void on_events(Revision revision, std::span<const Event> events) override {
+      in_order &= revision > last;
+      last = revision;
+      count += events.size();
+    }
+    bool in_order = true;  // the commit thread's
+    Revision last = 0;
+    size_t count = 0;
+  };
+  constexpr int each = 400;
+  os::MemoryDisk disk;
+  auto store = std::move(*LogStore::open("/s", {.segment_bytes = small_segment}, disk));
+  Seen seen;
+  auto watch = std::move(*store->watch("/", store->revision(), seen));
+  std::atomic<int> left = 2 * each;
+  std::promise<void> all;
+  {
+    run::LoopThread loops[] = {run::LoopThread("one"), run::LoopThread("two")};
+    std::function<void(run::Loop&, int)> next = [&](run::Loop& loop, int number) {
+      if (number == each) return;
+      Transaction transaction{{put(fmt::format("/{}", number), "x")}, &loop};
+      store->commit(std::move(transaction), [&, number](Result<Revision> done) {
+        ASSERT_TRUE(done);
+        if (--left == 0) all.set_value();
+        loop.post([&, number] { next(loop, number + 1); });
+      });
+    };
+    for (run::LoopThread& thread : loops)
+      thread.loop().post([&, loop = &thread.loop()] { next(*loop, 0); });
+    std::jthread worker([&] {
+      for (int i = 0; i < each; ++i) ASSERT_TRUE(commit_and_wait(*store, {{put("/worker", "x")}}));
+    });
+    all.get_future().wait();
+  }
+  ASSERT_TRUE(commit_and_wait(*store, {{put("/last", "x")}}));
+  watch.reset();
+  EXPECT_TRUE(seen.in_order);
+  EXPECT_EQ(seen.count, 3u * each + 1);
 }
 
 TEST_F(LogStoreTest, NobodyReadsWhatIsNotDurable) {

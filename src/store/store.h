@@ -4,8 +4,9 @@
 // Implementations: make_memory_store (tests, simulation), LogStore (embedded default), etcd (later). One
 // conformance suite, store/conformance.h, runs against each.
 //
-// Thread: every call from any thread. `commit` callbacks and watch sinks run on the store's commit thread (memory:
-// on the caller's thread, before `commit` returns), in revision order, and must not block. Sinks are told of a
+// Thread: every call from any thread. `commit` callbacks and watch sinks run on the commit thread, one at a time (the
+// store's own, or the lane of a transaction; memory: on the caller's thread, before `commit` returns), in revision
+// order, and must not block. Sinks are told of a
 // revision before its `commit` callback runs. A callback may call `commit` (memory: it is carried out when the
 // callback has returned), read, and begin or end watches; it must not call commit_and_wait.
 #pragma once
@@ -21,6 +22,10 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+
+namespace dure::run {
+class Executor;
+}
 
 namespace dure::store {
 
@@ -48,6 +53,9 @@ struct Write {
 // nothing (empty, or removes only what is not there) takes no revision and answers the newest one.
 struct Transaction {
   std::vector<Write> writes;
+  // The loop that the calling thread belongs to and goes back to, when it is one. A store may carry the commit out there
+  // instead of on its own thread, which spares two wake-ups.
+  run::Executor* lane = nullptr;
 };
 
 struct Event {
