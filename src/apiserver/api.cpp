@@ -8,6 +8,7 @@
 #include "apiserver/auth/decision.h"
 #include "apiserver/auth/user.h"
 #include "apiserver/codec.h"
+#include "apiserver/metadata.h"
 #include "apiserver/path.h"
 #include "kinds/kinds.h"
 
@@ -106,6 +107,34 @@ ApiResponse compute(const Compute& function, const ApiRequest& request) {
   return response;
 }
 
+// ComponentStatus and the like: get and list of what is true at this moment.
+ApiResponse read_collection(const Api::State& state, const Served& served, const ApiRequest& request) {
+  const auto& collections = state.guards.collections;
+  const auto all = collections.find(fmt::format("{}/{}", served.resource->group, served.resource->plural));
+  if (all == collections.end())
+    return ApiResponse::failure(unsupported(fmt::format("{} is not served yet", served.resource->qualified())));
+  auto selector = parse_selectors(served, request.list);
+  if (!selector) return ApiResponse::failure(std::move(selector).error());
+  ApiResponse response;
+  ListResult list{.served = &served, .revision = state.store.revision()};
+  for (schema::Document& object : all->second()) {
+    const std::string name(name_of(object));
+    if (!request.name.empty() && name != request.name) continue;
+    SharedBytes value = make_stored(object);
+    if (!selector->matches(stored_json(value.view()))) continue;
+    list.entries.push_back({served.key({}, name), 0, list.revision, std::move(value)});
+  }
+  if (request.verb == "list") {
+    response.list = std::move(list);
+  } else if (list.entries.empty()) {
+    return ApiResponse::failure(
+        about(not_found(served.resource->qualified(), request.name), *served.resource, request.name));
+  } else {
+    response.object = StoredObject{&served, std::move(list.entries.front().value), list.revision};
+  }
+  return response;
+}
+
 const Compute* find_compute(const ApiGuards& guards, const ApiRequest& request) {
   if (guards.compute.empty()) return nullptr;
   std::string key = std::string(request.resource->group) + "/" + std::string(request.resource->plural);
@@ -182,8 +211,7 @@ void Api::handle(ApiRequest request, Done done) {
   if (const Compute* function = find_compute(state_->guards, request)) return done(compute(*function, request));
   if (auto fits = check_shape(request, *served->resource); !fits)
     return done(ApiResponse::failure(std::move(fits).error()));
-  if (!served->stored)
-    return done(ApiResponse::failure(unsupported(fmt::format("{} is not served yet", served->resource->qualified()))));
+  if (!served->stored) return done(read_collection(*state_, *served, request));
   if (request.verb == "get" || request.verb == "list") return done(read(*state_, *served, request));
   start_write(state_, *served, std::move(request), std::move(done));
 }

@@ -41,6 +41,8 @@ struct ApiGuards {
   Authorize authorize;
   Admit admit;                             // optional
   std::map<std::string, Compute> compute;  // "group/resource[/subresource]" -> computed object
+  // "group/resource" -> every object there is now, for get and list of a kind that is not stored. Quick, any thread.
+  std::map<std::string, std::function<std::vector<schema::Document>()>> collections;
 };
 
 // An object as it is stored.

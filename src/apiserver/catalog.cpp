@@ -27,31 +27,36 @@ std::string storage_prefix(const schema::Resource& resource, const kinds::WriteH
   return prefix + "/";
 }
 
-// kubectl shows and prefers groups in this order.
-int group_rank(std::string_view group) {
-  static constexpr std::array order{std::string_view{""},
-                                    std::string_view{"apiregistration.k8s.io"},
-                                    std::string_view{"apps"},
-                                    std::string_view{"events.k8s.io"},
-                                    std::string_view{"authentication.k8s.io"},
-                                    std::string_view{"authorization.k8s.io"},
-                                    std::string_view{"autoscaling"},
-                                    std::string_view{"batch"},
-                                    std::string_view{"certificates.k8s.io"},
-                                    std::string_view{"networking.k8s.io"},
-                                    std::string_view{"policy"},
-                                    std::string_view{"rbac.authorization.k8s.io"},
-                                    std::string_view{"storage.k8s.io"},
-                                    std::string_view{"admissionregistration.k8s.io"},
-                                    std::string_view{"apiextensions.k8s.io"},
-                                    std::string_view{"scheduling.k8s.io"},
-                                    std::string_view{"coordination.k8s.io"},
-                                    std::string_view{"node.k8s.io"},
-                                    std::string_view{"discovery.k8s.io"},
-                                    std::string_view{"resource.k8s.io"},
-                                    std::string_view{"flowcontrol.apiserver.k8s.io"}};
-  const auto at = std::find(order.begin(), order.end(), group);
-  return static_cast<int>(at - order.begin());
+// kubectl shows and prefers groups in this order; the priorities are upstream's. The group of APIServices itself is
+// announced by nobody.
+struct GroupRank {
+  std::string_view group;
+  int priority;
+};
+constexpr std::array group_ranks{GroupRank{"", 18000},
+                                 GroupRank{"apiregistration.k8s.io", 0},
+                                 GroupRank{"apps", 17800},
+                                 GroupRank{"events.k8s.io", 17750},
+                                 GroupRank{"authentication.k8s.io", 17700},
+                                 GroupRank{"authorization.k8s.io", 17600},
+                                 GroupRank{"autoscaling", 17500},
+                                 GroupRank{"batch", 17400},
+                                 GroupRank{"certificates.k8s.io", 17300},
+                                 GroupRank{"networking.k8s.io", 17200},
+                                 GroupRank{"policy", 17100},
+                                 GroupRank{"rbac.authorization.k8s.io", 17000},
+                                 GroupRank{"storage.k8s.io", 16800},
+                                 GroupRank{"admissionregistration.k8s.io", 16700},
+                                 GroupRank{"apiextensions.k8s.io", 16700},
+                                 GroupRank{"scheduling.k8s.io", 16600},
+                                 GroupRank{"coordination.k8s.io", 16500},
+                                 GroupRank{"node.k8s.io", 16300},
+                                 GroupRank{"discovery.k8s.io", 16200},
+                                 GroupRank{"resource.k8s.io", 16200},
+                                 GroupRank{"flowcontrol.apiserver.k8s.io", 16100}};
+
+auto find_rank(std::string_view group) {
+  return std::find_if(group_ranks.begin(), group_ranks.end(), [&](const GroupRank& r) { return r.group == group; });
 }
 
 // v2 before v1 before v1beta1 before v1alpha1.
@@ -103,7 +108,10 @@ Catalog::Catalog(const std::vector<const schema::Resource*>& resources) {
     if (served.hooks->is_namespace) namespaces_ = &served;
     auto group =
         std::find_if(groups_.begin(), groups_.end(), [&](const Group& g) { return g.name == resource->group; });
-    if (group == groups_.end()) group = groups_.insert(groups_.end(), Group{resource->group, {}});
+    if (group == groups_.end()) {
+      const auto rank = find_rank(resource->group);
+      group = groups_.insert(groups_.end(), Group{resource->group, {}, rank == group_ranks.end() ? 0 : rank->priority});
+    }
     if (std::find(group->versions.begin(), group->versions.end(), resource->version) == group->versions.end())
       group->versions.push_back(resource->version);
   }
@@ -119,7 +127,7 @@ Catalog::Catalog(const std::vector<const schema::Resource*>& resources) {
   }
   for (Group& group : groups_) std::sort(group.versions.begin(), group.versions.end(), version_before);
   std::stable_sort(groups_.begin(), groups_.end(),
-                   [](const Group& a, const Group& b) { return group_rank(a.name) < group_rank(b.name); });
+                   [](const Group& a, const Group& b) { return find_rank(a.name) < find_rank(b.name); });
 }
 
 const Served* Catalog::find(std::string_view group, std::string_view version, std::string_view plural) const {

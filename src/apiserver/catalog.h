@@ -57,6 +57,7 @@ class Catalog {
   struct Group {
     std::string_view name;
     std::vector<std::string_view> versions;  // preferred first
+    int priority = 0;                        // of its APIServices; 0: has none
   };
   const std::vector<Group>& groups() const { return groups_; }  // in discovery order, "" first
   bool has_group_version(std::string_view group, std::string_view version) const;

@@ -15,6 +15,7 @@
 #include <sstream>
 
 #include "base/text.h"
+#include "kinds/views/core_v1.h"
 #include "schema/json.h"
 #include "store/store.h"
 #include "wire/test_server.h"
@@ -33,8 +34,26 @@ struct Server {
 
   Server() {
     // eve may do nothing, everybody else everything
-    api.set_guards({.authorize = [](const User& user, const Attributes&) { return Verdict{user.name != "eve", ""}; }});
+    ApiGuards guards;
+    guards.authorize = [](const User& user, const Attributes&) { return Verdict{user.name != "eve", ""}; };
+    guards.collections["/componentstatuses"] = components;
+    api.set_guards(std::move(guards));
     call("POST", "/api/v1/namespaces", R"({"metadata":{"name":"default"}})");
+  }
+
+  static std::vector<schema::Document> components() {
+    std::vector<schema::Document> all;
+    for (const char* name : {"scheduler", "etcd-0"}) {
+      const kinds::core_v1::ComponentStatus one(all.emplace_back(kinds::core_v1::ComponentStatus::schema_type()));
+      one.set_kind("ComponentStatus");
+      one.set_apiVersion("v1");
+      one.mutable_metadata().set_name(name);
+      const auto healthy = one.add_conditions();
+      healthy.set_type("Healthy");
+      healthy.set_status(name == std::string_view("etcd-0") ? "False" : "True");
+      if (name == std::string_view("etcd-0")) healthy.set_error("the disk is full");
+    }
+    return all;
   }
 
   static Result<std::shared_ptr<const User>> who(const wire::Request& request) {

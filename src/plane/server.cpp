@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 #include <vector>
 
 #include "apiserver/api.h"
@@ -24,6 +25,7 @@
 #include "pki/service_account_token.h"
 #include "pki/signing_request.h"
 #include "plane/cluster_objects.h"
+#include "plane/components.h"
 #include "plane/in_process_client.h"
 #include "plane/join_desk.h"
 #include "run/loop.h"
@@ -64,7 +66,7 @@ class ServerParts final : public Server {
   }
 
   ~ServerParts() override {
-    runner_.reset();  // no more reconciles
+    stop_loops();  // no more reconciles
     caches_.reset();
     server_.reset();  // no more requests
     hub_.close();
@@ -112,7 +114,9 @@ class ServerParts final : public Server {
                                 .issuer = pki::default_issuer(options_.settings.dns_domain)};
     auth_ = std::make_unique<apiserver::Auth>(std::move(auth), apiserver::cluster_state_of(*api_), *random_);
     DURE_CHECK(auth_->attach(*api_, *workers_));
-    api_->set_guards(auth_->guards());
+    apiserver::ApiGuards guards = auth_->guards();
+    guards.collections["/componentstatuses"] = [this] { return component_states(loops_health(), store_->health()); };
+    api_->set_guards(std::move(guards));
 
     auto self = std::make_shared<apiserver::User>();
     self->name = "system:apiserver";
@@ -217,6 +221,20 @@ class ServerParts final : public Server {
     runner_->add(scheduler::scheduling(*client_, *caches_, *scheduler_events_, *workers_));
   }
 
+  // Somebody may be asking for its health.
+  void stop_loops() {
+    ready_ = false;
+    std::unique_ptr<client::Runner> runner;
+    const std::scoped_lock lock(runner_mutex_);
+    runner = std::move(runner_);
+  }
+
+  Status loops_health() {
+    const std::scoped_lock lock(runner_mutex_);
+    if (ready_ && runner_ && runner_->started()) return {};
+    return fail(unavailable("it is still starting: its picture of the cluster is not whole yet"));
+  }
+
   static Result<controllers::RequestFacts> read_request(std::string_view request_pem) {
     DURE_TRY(const pki::SigningRequest request, pki::SigningRequest::from_pem(request_pem));
     const pki::AlternativeNames& names = request.names();
@@ -270,6 +288,7 @@ class ServerParts final : public Server {
   std::unique_ptr<wire::Server> server_;
   std::unique_ptr<client::Caches> caches_;
   std::unique_ptr<client::EventRecorder> scheduler_events_;
+  std::mutex runner_mutex_;  // of the pointer, once requests are served
   std::unique_ptr<client::Runner> runner_;
   std::atomic<bool> ready_ = false;
 };

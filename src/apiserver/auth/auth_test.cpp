@@ -3,8 +3,11 @@
 
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "apiserver/auth/test_cluster.h"
 #include "base/text.h"
+#include "kinds/views/apiregistration_v1.h"
 #include "kinds/views/authentication_v1.h"
 #include "kinds/views/authorization_v1.h"
 #include "kinds/views/core_v1.h"
@@ -336,9 +339,27 @@ TEST_F(AuthTest, BootstrapObjectsAreThereAndASecondStartWritesNothing) {
   c.get("scheduling.k8s.io/priorityclasses", "", "system-node-critical");
   c.get("rbac.authorization.k8s.io/clusterroles", "", "cluster-admin");
   c.get("rbac.authorization.k8s.io/rolebindings", "kube-public", "kubeadm:bootstrap-signer-clusterinfo");
+  const schema::Document made = c.get("apiregistration.k8s.io/apiservices", "", "v1.apps");
+  const apiregistration_v1::APIService apps(made);
+  EXPECT_EQ(apps.spec().groupPriorityMinimum(), 17800);
+  EXPECT_EQ(apps.status().conditions().front().reason(), "Local");
   const store::Revision before = c.store->revision();
   EXPECT_TRUE(ensure_bootstrap_objects(c.api));
   EXPECT_EQ(c.store->revision(), before);
+}
+
+TEST(LocalServices, EveryGroupVersionButTheirOwnHasOne) {
+  std::vector<const schema::Resource*> all(kinds::resources().begin(), kinds::resources().end());
+  const Catalog catalog(all);
+  std::set<std::string> names;
+  for (const BootstrapObject& service : local_services(catalog))
+    names.insert(std::string(apiregistration_v1::APIService(service.object).metadata().name()));
+  std::set<std::string> wanted;
+  for (const Catalog::Group& group : catalog.groups())
+    for (const std::string_view version : group.versions)
+      if (group.name != "apiregistration.k8s.io") wanted.insert(std::string(version) + "." + std::string(group.name));
+  EXPECT_EQ(names, wanted);
+  EXPECT_TRUE(names.contains("v1."));
 }
 
 TEST_F(AuthTest, MissingRulesAndSubjectsComeBackOwnOnesStay) {

@@ -46,9 +46,13 @@ struct BootstrapObject {
   std::string namespace_;
   schema::Document object;
 };
-// Namespaces, priority classes, RBAC: everything that a server makes sure of when it starts, in an
-// order in which it can be created.
+// Namespaces, priority classes, RBAC: what a server makes sure of when it starts, in an order in
+// which it can be created.
 std::vector<BootstrapObject> bootstrap_objects();
+
+class Catalog;
+// One Local APIService per served group and version, as upstream's aggregator registers them. Pure.
+std::vector<BootstrapObject> local_services(const Catalog& catalog);
 
 // What `existing` lacks of `wanted`, as upstream's reconciliation has it: missing rules and
 // subjects are added, nothing is taken away; an object whose annotation
@@ -56,7 +60,7 @@ std::vector<BootstrapObject> bootstrap_objects();
 std::optional<schema::Document> reconciled(const BootstrapObject& wanted, const schema::Document& existing);
 
 class Api;
-// Creates and repairs all of them as the server's own user; all writes are under way at once, so
+// Creates and repairs all of both as the server's own user; all writes are under way at once, so
 // that they share disk syncs. Blocks: not on a thread that the store or the executor needs.
 Status ensure_bootstrap_objects(Api& api);
 

@@ -57,6 +57,7 @@ void send(Api& api, ApiRequest request, const std::shared_ptr<Gathering>& gather
 
 Status ensure_bootstrap_objects(Api& api) {
   std::vector<BootstrapObject> wanted = bootstrap_objects();
+  for (BootstrapObject& service : local_services(api.catalog())) wanted.push_back(std::move(service));
   // Namespaces must be there before what lives in them.
   for (const bool namespaces : {true, false}) {
     const auto gathering = std::make_shared<Gathering>();

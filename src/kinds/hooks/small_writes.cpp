@@ -1,8 +1,10 @@
-// Kinds with one small thing to say: Secret's stringData, a Job's selector.
+// Kinds with one small thing to say: Secret's stringData, a Job's selector, an APIService of this server's own.
 #include "base/text.h"
 #include "kinds/hooks/write_rows.h"
+#include "kinds/views/apiregistration_v1.h"
 #include "kinds/views/batch_v1.h"
 #include "kinds/views/core_v1.h"
+#include "schema/validate.h"
 
 namespace dure::kinds::write {
 
@@ -32,6 +34,23 @@ Status create_job(WriteWorld&, Document& object) {
   labels.set_labels("batch.kubernetes.io/job-name", name);
   labels.set_labels("job-name", name);
   job.mutable_spec().mutable_selector().set_matchLabels("batch.kubernetes.io/controller-uid", uid);
+  return {};
+}
+
+Status create_api_service(WriteWorld& world, Document& object) {
+  const apiregistration_v1::APIService service(object);
+  const std::string required = std::string(service.spec().version()) + "." + std::string(service.spec().group());
+  if (service.metadata().name() != required)
+    return fail(
+        invalid_fields({schema::invalid(schema::Path().child("metadata").child("name"), service.metadata().name(),
+                                        "must be `spec.version+\".\"+spec.group`: \"" + required + "\"")}));
+  if (service.spec().has_service()) return {};
+  const auto available = service.mutable_status().add_conditions();
+  available.set_type("Available");
+  available.set_status("True");
+  available.set_lastTransitionTime(format_time(world.now()));
+  available.set_reason("Local");
+  available.set_message("Local APIServices are always available");
   return {};
 }
 

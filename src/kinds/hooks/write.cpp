@@ -106,7 +106,9 @@ std::vector<WriteHooks> make_table() {
       {.group = "apiregistration.k8s.io",
        .resource = "apiservices",
        .storage_path = "apiregistration.k8s.io/apiservices",
-       .generation = false},
+       .names = NameRule::path_segment,
+       .generation = false,
+       .prepare_create = write::create_api_service},
   };
 }
 

@@ -47,6 +47,7 @@ Status approve_signing_request(WriteWorld& world, std::string_view subresource, 
 Status create_secret(WriteWorld& world, schema::Document& object);
 Status update_secret(WriteWorld& world, schema::Document& object, const schema::Document& old);
 Status create_job(WriteWorld& world, schema::Document& object);
+Status create_api_service(WriteWorld& world, schema::Document& object);
 
 // event_conversion.cpp, autoscaler_conversion.cpp
 Status event_to_core(const schema::Document& served, schema::Document& stored);
