@@ -26,6 +26,25 @@ class CacheLock {
   int fd_ = -1;
 };
 
+// What one lab uses of the cache: nobody removes it while this lives, or a process that was cloned from it meanwhile (a
+// node's pid 1 in a lab whose supervisor was killed).
+class CacheHolds {
+ public:
+  CacheHolds() = default;
+  ~CacheHolds();
+  CacheHolds(const CacheHolds&) = delete;
+
+  // False when it is not there (any more).
+  bool take(const std::string& path);
+
+ private:
+  std::vector<int> fds_;
+};
+
+// Removes what former recipes of the same name made and no lab holds, and what was left half made; `current` stays.
+// The CacheLock must be held.
+void remove_former(const std::string& name, const std::string& current);
+
 // Runs a program that makes something; its words go to CACHE/NAME.log. Errors: `missing` when it is not installed (with
 // the Debian `package`), RootNotMade with the last lines of the log.
 Status run_maker(const std::vector<std::string>& words, const std::string& package, const std::string& missing);

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "lab/cache.h"
 #include "lab/cgroup.h"
 #include "lab/control.h"
 #include "lab/forwarder.h"
@@ -39,6 +40,34 @@ TEST(Spec, StateRoundTrips) {
   EXPECT_EQ(again->routers[0].pid, 3);
   EXPECT_EQ(again->cuts, std::vector<std::string>{"home company"});
   std::filesystem::remove_all(folder);
+}
+
+TEST(Cache, FormerRecipesGoUnlessALabHoldsThem) {
+  namespace fs = std::filesystem;
+  char folder[] = "/tmp/dure-lab-test-XXXXXX";
+  ASSERT_TRUE(mkdtemp(folder));
+  setenv("DURE_LAB_CACHE", folder, 1);
+  const auto made = [&](const std::string& name) {
+    fs::create_directories(std::string(folder) + "/" + name + "/usr");
+    return std::string(folder) + "/" + name;
+  };
+  const std::string current = made("debian-00000001"), held = made("debian-00000002"), old = made("debian-00000003");
+  const std::string half = made("debian-00000004.new"), half_gone = made("debian-00000005.old");
+  const std::string other = made("vm-00000001"), foreign = made("debian-of-mine");
+  {
+    CacheHolds lab;
+    ASSERT_TRUE(lab.take(held));
+    EXPECT_FALSE(lab.take(folder + std::string("/debian-0000000f")));
+    const CacheLock lock;
+    remove_former("debian", current);
+    for (const std::string& stays : {current, held, other, foreign}) EXPECT_TRUE(fs::exists(stays + "/usr")) << stays;
+    for (const std::string& gone : {old, half, half_gone}) EXPECT_FALSE(fs::exists(gone)) << gone;
+  }
+  const CacheLock lock;
+  remove_former("debian", current);
+  EXPECT_FALSE(fs::exists(held));
+  unsetenv("DURE_LAB_CACHE");
+  fs::remove_all(folder);
 }
 
 TEST(Process, ExitStatusAndSignalsComeBack) {

@@ -14,7 +14,6 @@
 #include <filesystem>
 #include <fstream>
 
-#include "lab/cache.h"
 #include "lab/vm_root.h"
 
 namespace dure::lab {
@@ -105,12 +104,12 @@ void prepare_changes(const std::string& changes, const std::string& program) {
 
 }  // namespace
 
-Result<std::string> systemd_root(const std::function<void(const std::string&)>& progress) {
+Result<std::string> systemd_root(CacheHolds& holds, const std::function<void(const std::string&)>& progress) {
   const std::string root = cached("debian", std::string(kPackages) + kTakeKernel), fresh = root + ".new";
   std::error_code error;
-  if (fs::exists(root, error)) return root;
+  if (holds.take(root)) return root;
   const CacheLock lock;
-  if (fs::exists(root, error)) return root;
+  if (holds.take(root)) return root;
   fs::remove_all(fresh, error);
   progress("a Debian root file system with systemd is made once, in " + root + "; this takes a minute or two");
   std::vector<std::string> words{"mmdebstrap", "--variant=minbase", std::string("--include=") + kPackages};
@@ -120,7 +119,9 @@ Result<std::string> systemd_root(const std::function<void(const std::string&)>& 
   words.insert(words.end(), {"bookworm", fresh});
   DURE_CHECK(run_maker(words, "mmdebstrap", "NoMmdebstrap"));
   fs::rename(fresh, root, error);
-  if (error) return fail(from_errno("rename " + fresh, error.value()));
+  if (error || !holds.take(root)) return fail(from_errno("rename " + fresh, error.value()));
+  remove_former("debian", root);
+  remove_former("vm", {});  // they were made of those
   return root;
 }
 

@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include "base/text.h"
-#include "lab/cache.h"
 #include "lab/systemd_root.h"
 
 namespace dure::lab {
@@ -140,16 +139,16 @@ std::vector<std::string> modules_in_order(std::string_view modules_dep, const st
   return out;
 }
 
-Result<VmRoot> vm_root(const std::function<void(const std::string&)>& progress) {
-  DURE_TRY(const std::string root, systemd_root(progress));
+Result<VmRoot> vm_root(CacheHolds& holds, const std::function<void(const std::string&)>& progress) {
+  DURE_TRY(const std::string root, systemd_root(holds, progress));
   std::string recipe = root + kImageSize + std::string(kInit);
   for (const char* module : kModules) recipe += module;
   const std::string folder = cached("vm", recipe), fresh = folder + ".new";
   const VmRoot out{root + "/boot/vmlinuz", folder + "/initrd", folder + "/image"};
   std::error_code error;
-  if (fs::exists(folder, error)) return out;
+  if (holds.take(folder)) return out;
   const CacheLock lock;
-  if (fs::exists(folder, error)) return out;
+  if (holds.take(folder)) return out;
   progress("an image of it for virtual machines is made once, in " + folder);
   fs::remove_all(fresh, error);
   fs::create_directories(fresh, error);
@@ -158,7 +157,8 @@ Result<VmRoot> vm_root(const std::function<void(const std::string&)>& progress) 
   DURE_CHECK(
       run_maker({"mke2fs", "-q", "-t", "ext4", "-d", root, fresh + "/image", kImageSize}, "e2fsprogs", "NoMke2fs"));
   fs::rename(fresh, folder, error);
-  if (error) return fail(from_errno("rename " + fresh, error.value()));
+  if (error || !holds.take(folder)) return fail(from_errno("rename " + fresh, error.value()));
+  remove_former("vm", folder);
   return out;
 }
 

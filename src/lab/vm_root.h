@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "lab/cache.h"
 
 namespace dure::lab {
 
@@ -22,7 +23,7 @@ constexpr bool kVmArchitecture = false;
 #endif
 
 // Made first when it is not there (and what systemd_root makes). Errors: those, NoMke2fs, and RootNotMade.
-Result<VmRoot> vm_root(const std::function<void(const std::string&)>& step);
+Result<VmRoot> vm_root(CacheHolds& holds, const std::function<void(const std::string&)>& step);
 
 // The files of the modules and of all they need, in the order in which they can be loaded; from the text of a
 // modules.dep. Names are as lsmod(8) shows them; those that are not there are left out (they are built in).

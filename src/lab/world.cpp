@@ -79,10 +79,10 @@ Status World::find_roots() {
     return std::ranges::any_of(spec_.topology.nodes, [&](const NodeSpec& node) { return node.kind == kind; });
   };
   if (some(NodeKind::systemd)) {
-    DURE_TRY(ground_.systemd_root, systemd_root(step_));
+    DURE_TRY(ground_.systemd_root, systemd_root(cache_holds_, step_));
   }
   if (some(NodeKind::vm)) {
-    DURE_TRY(ground_.vm_root, vm_root(step_));
+    DURE_TRY(ground_.vm_root, vm_root(cache_holds_, step_));
   }
   return {};
 }

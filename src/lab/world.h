@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "lab/cache.h"
 #include "lab/cgroup.h"
 #include "lab/machine.h"
 #include "lab/network.h"
@@ -67,6 +68,7 @@ class World {
   Network network_;
   std::vector<Hierarchy> groups_;
   std::list<Machine> machines_;
+  CacheHolds cache_holds_;
   Machine::Ground ground_;
   int init_pid_ = 0, door_fd_ = -1, door_pid_ = 0, api_port_ = 0;
 };
