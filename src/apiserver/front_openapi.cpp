@@ -53,9 +53,22 @@ bool takes_json(std::string_view accept) {
          accept.find("*/*") != std::string_view::npos;
 }
 
-void answer_document(wire::Exchange& exchange, std::string body) {
+// OpenAPI v2 as gnostic's protobuf (Document: 1 swagger, 2 info{1 title, 2 version}): kubectl asks for it about what v3 does
+// not hold, `kind: List` and kinds that nobody serves. Nothing in it means: nothing to check on the client's side; the
+// server's own strict validation finds more.
+constexpr std::string_view v2_protobuf_asked = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+constexpr std::string_view v2_protobuf_type = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";  // "@" is no token
+
+std::string v2_protobuf(std::string_view version) {
+  const auto field = [](char number, std::string_view text) {
+    return std::string{static_cast<char>(number << 3 | 2), static_cast<char>(text.size())} + std::string(text);
+  };
+  return field(1, "2.0") + field(2, field(1, "Kubernetes") + field(2, version.substr(0, 64)));
+}
+
+void answer_document(wire::Exchange& exchange, std::string body, std::string_view type = "application/json") {
   wire::Response response;
-  response.headers.add("content-type", "application/json");
+  response.headers.add("content-type", type);
   response.headers.add("vary", "Accept");
   // documents are asked for with the hash of their content
   response.headers.add("cache-control",
@@ -69,6 +82,8 @@ void answer_document(wire::Exchange& exchange, std::string body) {
 bool serve_openapi(const Front::State& state, wire::Exchange& exchange, std::string_view path) {
   constexpr std::string_view v3 = "/openapi/v3", v2 = "/openapi/v2";
   if (!path.starts_with(v3) && path != v2) return false;
+  if (path == v2 && exchange.request().headers.get("accept").find(v2_protobuf_asked) != std::string_view::npos)
+    return answer_document(exchange, v2_protobuf(state.api.options().git_version), v2_protobuf_type), true;
   if (!takes_json(exchange.request().headers.get("accept")))
     return answer_error(exchange, {}, not_acceptable("application/json")), true;
   if (path == v2) {

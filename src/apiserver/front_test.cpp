@@ -345,5 +345,15 @@ TEST(Front, OpenApiDocumentsAreWhole) {
   check_references(two->root(), two->root()->find("definitions"), "/openapi/v2");
 }
 
+// What kubectl apply asks for when it is given a `kind: List`, or a kind that is not served.
+TEST(Front, OpenApiTwoIsThereForKubectl) {
+  Server server;
+  wire::Headers headers;
+  headers.add("accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf");
+  const auto answer = server.call("GET", "/openapi/v2", "", headers);
+  EXPECT_EQ(answer.status, 200) << answer.body;
+  EXPECT_TRUE(answer.body.starts_with("\x0a\x03" "2.0\x12")) << answer.body;
+}
+
 }  // namespace
 }  // namespace dure::apiserver

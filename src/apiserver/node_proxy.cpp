@@ -17,7 +17,7 @@ namespace dure::apiserver {
 
 namespace {
 
-constexpr size_t head_bytes_max = 64 << 10, unsent_bytes_max = 256 << 10;
+constexpr size_t head_bytes_max = 64 << 10, unsent_bytes_max = 256 << 10, refusal_bytes_max = 8 << 10;
 
 bool is_on(std::string_view text) { return text == "true" || text == "1"; }
 
@@ -92,11 +92,12 @@ class Joint {
 // One request to a node.
 class NodeRequest : public std::enable_shared_from_this<NodeRequest> {
  public:
-  NodeRequest(ExchangePtr exchange, std::unique_ptr<wire::Stream> stream, Joint joint)
+  NodeRequest(ExchangePtr exchange, std::unique_ptr<wire::Stream> stream, Joint joint, bool log)
       : exchange_(std::move(exchange)),
         stream_(std::move(stream)),
         method_(exchange_->request().method),
-        joint_(std::move(joint)) {}
+        joint_(std::move(joint)),
+        log_(log) {}
 
   void start(std::string head, const std::string& body) {
     auto self = shared_from_this();
@@ -129,6 +130,11 @@ class NodeRequest : public std::enable_shared_from_this<NodeRequest> {
     auto framing = wire::response_framing(parsed, method_);
     if (!framing) return fail_with(framing.error().message);
     reader_ = wire::Http1BodyReader(*framing);
+    if (log_ && parsed.status >= 400) {
+      refusal_ = Error{parsed.status, reason_of(parsed.status), {}};
+      phase_ = Phase::body;
+      return body(rest);
+    }
     wire::Headers headers;
     for (const auto& [name, value] : parsed.headers.items)
       if (name != "connection" && name != "transfer-encoding" && name != "content-length" && name != "keep-alive" &&
@@ -157,11 +163,14 @@ class NodeRequest : public std::enable_shared_from_this<NodeRequest> {
     while (!reader_.done() && !bytes.empty()) {
       std::string_view piece;
       if (auto ok = reader_.read(bytes, piece); !ok) return abort();
-      if (!piece.empty()) exchange_->write(SharedBytes(std::string(piece)));
+      if (refusal_)
+        refusal_->message += piece.substr(0, refusal_bytes_max - refusal_->message.size());
+      else if (!piece.empty())
+        exchange_->write(SharedBytes(std::string(piece)));
       if (!exchange_) return;  // the client went away
     }
     if (reader_.done()) return finish();
-    if (paused_ || exchange_->unsent() < unsent_bytes_max) return;
+    if (refusal_ || paused_ || exchange_->unsent() < unsent_bytes_max) return;
     paused_ = true;
     stream_->pause(true);
   }
@@ -180,8 +189,15 @@ class NodeRequest : public std::enable_shared_from_this<NodeRequest> {
   }
 
   void finish() {
-    if (exchange_) exchange_->finish();
+    if (exchange_ && refusal_)
+      answer_error(*exchange_, {}, *refusal_);
+    else if (exchange_)
+      exchange_->finish();
     drop();
+  }
+
+  static std::string reason_of(int status) {
+    return status == 400 ? "BadRequest" : status == 404 ? "NotFound" : "InternalError";
   }
 
   void abort() {
@@ -208,6 +224,9 @@ class NodeRequest : public std::enable_shared_from_this<NodeRequest> {
   std::unique_ptr<wire::Stream> stream_;
   const std::string method_;
   Joint joint_;
+  const bool log_;
+  // What the node says instead of a log, in plain text: clients are told as the API tells errors, they show nothing else.
+  std::optional<Error> refusal_;
   bool paused_ = false;
   Phase phase_ = Phase::head;
   std::string buffer_;
@@ -288,7 +307,8 @@ void serve_node_stream(const std::shared_ptr<Front::State>& state, ExchangePtr e
                                  forwarded_headers(http, joint, call->node));
   const std::string body = dress == Dress::none ? http.body : std::string{};
   auto here = wire::make_transferable(wire::rehome(std::move(*stream), exchange->loop()));
-  std::make_shared<NodeRequest>(std::move(exchange), std::move(here), std::move(joint))->start(std::move(head), body);
+  std::make_shared<NodeRequest>(std::move(exchange), std::move(here), std::move(joint), request.subresource == "log")
+      ->start(std::move(head), body);
 }
 
 }  // namespace dure::apiserver

@@ -277,6 +277,7 @@ class AgentParts final : public Agent {
     volumes.mount = [this](const schema::Object& pod) { return volumes_->mount(pod); };
     volumes.sub_path = [this](const schema::Object& pod, const std::string& volume, const std::string& path,
                               const std::string& sub_path) { return volumes_->sub_path(pod, volume, path, sub_path); };
+    volumes.follow = [this](const schema::Object& pod) { volumes_->follow(pod); };
     volumes.unmount = [this](const std::string& uid) { return volumes_->unmount(uid); };
     volumes.uids = [this] { return volumes_->uids(); };
     return {*memory_,

@@ -124,7 +124,7 @@ class KubeletApi : public std::enable_shared_from_this<KubeletApi> {
     const std::string uid(client::uid_of(object));
     if (!target.uid.empty() && target.uid != uid)
       return fail(Error{404, "NotFound", fmt::format("pod \"{}\" not found", target.pod)});
-    return pods_.runtime_state().refresh_pod(uid);
+    return pods_.runtime_state().look_at(uid);
   }
 
   Result<std::string> running_container(const Target& target) {

@@ -116,6 +116,7 @@ Outcome PodWorker::keep_up(const schema::Object& object) {
   }
   sooner(again, next.look_again);
   prober_.update(object, *runtime);
+  if (parts_.volumes.follow && runtime->any_running()) parts_.volumes.follow(object);
   next = plan(pod, *runtime, memories_.snapshot(uid), parts_.executor.wall_now());
   if (Status written = write_status(object, *runtime, next, false); !written)
     return Outcome::failed(std::move(written).error());

@@ -500,6 +500,18 @@ TEST(Pods, WithoutRuntimeEventsTheRelistFindsEnds) {
   EXPECT_EQ(w.api.containers("web"), "main: running ready=true restarts=1\n");
 }
 
+// `kubectl logs` at the moment when a container ends.
+TEST(Pods, WhoLooksAtAPodTakesNoNewsFromItsWorker) {
+  World w(cri::MemoryRuntimeOptions{.events = false});
+  w.api.make_pod("web", R"("restartPolicy":"Never","containers":[{"name":"main","image":"busybox:1","command":["serve"]}])");
+  w.pass(3s);
+  w.runtime.end_container(w.runtime.running().at(0).id, 0);
+  const std::string uid(client::uid_of(w.api.pod("web")));
+  EXPECT_FALSE(w.pods->runtime_state().look_at(uid).value()->any_running());
+  w.pass(3s);
+  EXPECT_EQ(w.api.phase("web"), "Succeeded");
+}
+
 TEST(Nodes, ComeBackAtOnceAfterTheServerGaveThemUp) {
   run::VirtualExecutor executor;
   testing::TestApi api(executor);

@@ -186,6 +186,8 @@ Result<std::vector<client::Key>> RuntimeState::refresh() {
   DURE_TRY(auto found, read({}));
   std::vector<client::Key> changed;
   std::lock_guard lock(mutex_);
+  if (begun < listed_at_) return changed;
+  listed_at_ = begun;
   for (auto& [uid, at] : read_at_) {
     if (at < begun) continue;
     if (auto newer = pods_.find(uid); newer != pods_.end())
@@ -217,17 +219,30 @@ Result<std::vector<client::Key>> RuntimeState::refresh() {
 }
 
 Result<RuntimePodPtr> RuntimeState::refresh_pod(const std::string& uid) {
+  uint64_t begun = 0;
+  {
+    std::lock_guard lock(mutex_);
+    begun = ++sequence_;
+  }
+  DURE_TRY(RuntimePodPtr pod, look_at(uid));
+  std::lock_guard lock(mutex_);
+  if (begun < listed_at_ || begun < read_at_[uid]) {
+    auto newer = pods_.find(uid);
+    return newer == pods_.end() ? std::make_shared<const RuntimePod>() : newer->second;
+  }
+  read_at_[uid] = begun;
+  if (pod->uid.empty())
+    pods_.erase(uid);
+  else
+    pods_[uid] = pod;
+  return pod;
+}
+
+Result<RuntimePodPtr> RuntimeState::look_at(const std::string& uid) {
   DURE_TRY(auto found, read(uid));
   auto own = found.find(uid);
-  std::lock_guard lock(mutex_);
-  read_at_[uid] = ++sequence_;
-  if (own == found.end()) {
-    pods_.erase(uid);
-    return std::make_shared<const RuntimePod>();
-  }
-  RuntimePodPtr pod = std::make_shared<const RuntimePod>(std::move(own->second));
-  pods_[uid] = pod;
-  return pod;
+  return own == found.end() ? std::make_shared<const RuntimePod>()
+                            : std::make_shared<const RuntimePod>(std::move(own->second));
 }
 
 RuntimePodPtr RuntimeState::of_uid(const std::string& uid) const {

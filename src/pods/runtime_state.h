@@ -68,8 +68,10 @@ class RuntimeState {
   RuntimeState(cri::Runtime& runtime, os::Disk& disk);
   // Lists everything; answers the keys of pods that look different from before.
   Result<std::vector<client::Key>> refresh();
-  // The same for one pod.
+  // The same for one pod, for whoever acts on what it sees: `refresh` does not tell of it again.
   Result<RuntimePodPtr> refresh_pod(const std::string& uid);
+  // One pod as it is now, for readers: nothing is taken over, so a change is still told by the next `refresh`.
+  Result<RuntimePodPtr> look_at(const std::string& uid);
   RuntimePodPtr of_uid(const std::string& uid) const;  // never null: an empty pod when unknown
   std::vector<RuntimePodPtr> of_name(const client::Key& key) const;
   std::vector<RuntimePodPtr> all() const;
@@ -88,8 +90,9 @@ class RuntimeState {
   std::map<std::string, RuntimeSandbox> known_sandboxes_;
   std::map<std::string, RuntimeContainer> known_containers_;
   bool refreshed_ = false;
-  // Orders a whole listing against readings of one pod: the later reading wins.
-  uint64_t sequence_ = 0;
+  // Orders whole listings and readings of one pod by when they began: only the one that began last surely saw all that
+  // was told before it.
+  uint64_t sequence_ = 0, listed_at_ = 0;
   std::map<std::string, uint64_t> read_at_;  // by uid
 };
 

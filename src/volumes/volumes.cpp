@@ -201,14 +201,35 @@ struct Volumes::State : std::enable_shared_from_this<Volumes::State> {
     std::lock_guard in_order(*order);
     const schema::Object object = remembered(uid);
     if (!object) return;  // unmounted while we waited for our turn
+    bool whole = true;
     for (Volume volume : Pod(object).spec().volumes()) {
       if (!has_payload(volume)) continue;
-      if (auto done = set_up(object, volume); !done)
+      auto done = set_up(object, volume);
+      whole = whole && done;
+      if (!done)
         log(LogLevel::warn, "volumes", "update a volume",
             {{"pod", client::key_of(object).text()},
              {"volume", std::string(volume.name())},
              {"error", done.error().message}});
     }
+    std::lock_guard lock(mutex);
+    if (auto known = pods.find(uid); known != pods.end()) known->second.whole = whole;
+  }
+
+  // Whether the contents are due: the first sight after a restart, other labels or annotations, or a try that failed.
+  bool take_over(const schema::Object& object) {
+    const auto part = [](const schema::Object& pod, std::string_view name) {
+      const schema::Node* metadata = pod ? client::metadata_of(*pod) : nullptr;
+      return metadata ? metadata->find(name) : nullptr;
+    };
+    std::lock_guard lock(mutex);
+    Known& known = pods[std::string(client::uid_of(object))];
+    const bool same = known.object && known.whole &&
+                      schema::equal(part(known.object, "labels"), part(object, "labels")) &&
+                      schema::equal(part(known.object, "annotations"), part(object, "annotations"));
+    known.object = object;
+    known.whole = true;  // until the job says otherwise
+    return !same;
   }
 
   void check_tokens_later() {
@@ -229,6 +250,7 @@ struct Volumes::State : std::enable_shared_from_this<Volumes::State> {
   struct Known {
     schema::Object object;
     std::shared_ptr<std::mutex> order;
+    bool whole = true;  // the last writing of its contents went well
   };
 
   client::Client& client;
@@ -302,6 +324,13 @@ Result<std::string> Volumes::sub_path(const schema::Object& pod, const std::stri
   ::close(fd);
   if (!done) return fail(std::move(done).error().with_context("prepare subPath " + sub_path + " of volume " + volume));
   return target;
+}
+
+void Volumes::follow(const schema::Object& pod) {
+  if (!state_->take_over(pod)) return;
+  state_->jobs.post([weak = state_->weak_from_this(), uid = std::string(client::uid_of(pod))] {
+    if (auto self = weak.lock()) self->refresh(uid);
+  });
 }
 
 Status Volumes::unmount(const std::string& uid) {

@@ -46,6 +46,9 @@ class Volumes {
   // A path that shows what lies at `sub_path` of a volume; links cannot lead it outside.
   Result<std::string> sub_path(const schema::Object& pod, const std::string& volume, const std::string& path,
                                const std::string& sub_path);
+  // A pod that runs, as it is now. Where its labels or annotations changed, or an agent before us mounted its volumes,
+  // their contents are brought up to date as a job; one that fails is tried again with the next call. Never blocks.
+  void follow(const schema::Object& pod);
   // Unmounts and removes all volumes of a pod.
   Status unmount(const std::string& uid);
   std::vector<std::string> uids() const;

@@ -141,6 +141,32 @@ TEST(Volumes, ProjectedTokensAreRenewedInTime) {
   EXPECT_EQ(w.read(paths->at("t") + "/token"), "token-2-of-default");
 }
 
+TEST(Volumes, DownwardFilesFollowThePod) {
+  World w;
+  const schema::Object pod = w.pod(R"({"name":"d","downwardAPI":{"items":[{"path":"labels","fieldRef":{"fieldPath":"metadata.labels"}}]}})");
+  auto paths = w.files->mount(pod);
+  ASSERT_TRUE(paths) << paths.error().message;
+  auto relabelled = w.api.client->patch(kinds::core_v1::pods, {"default", "p"}, client::PatchType::merge, R"({"metadata":{"labels":{"app":"new"}}})");
+  ASSERT_TRUE(relabelled);
+  w.files->follow(*relabelled);
+  w.executor.run_until_idle();
+  EXPECT_EQ(w.read(paths->at("d") + "/labels"), "app=\"new\"");
+}
+
+TEST(Volumes, AnAgentThatRestartsKeepsContentsUpToDate) {
+  World w;
+  w.config_map(R"({"a":"1"})");
+  const schema::Object pod = w.pod(R"({"name":"c","configMap":{"name":"m"}})");
+  auto paths = w.files->mount(pod);
+  ASSERT_TRUE(paths) << paths.error().message;
+  w.files.reset();
+  w.start();
+  w.files->follow(pod);
+  w.executor.run_until_idle();
+  w.change(R"({"data":{"a":"changed"}})");
+  EXPECT_EQ(w.read(paths->at("c") + "/a"), "changed");
+}
+
 TEST(Volumes, EmptyDirsKeepTheirContentOverAgents) {
   World w;
   const schema::Object pod = w.pod(R"({"name":"d","emptyDir":{}},{"name":"m","emptyDir":{"medium":"Memory","sizeLimit":"1Mi"}})");

@@ -112,6 +112,7 @@ Status allocate_ip(WriteWorld& world, Document& object) {
   if (spec.clusterIP().empty()) {
     DURE_TRY(const std::string ip, pick_ip(world));
     spec.set_clusterIP(ip);
+    align_addresses(object);
   } else if (has_real_ip(spec)) {
     DURE_CHECK(check_chosen_ip(world, spec.clusterIP()));
   }

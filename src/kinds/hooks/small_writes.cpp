@@ -1,4 +1,5 @@
-// Kinds with one small thing to say: Secret's stringData, a Job's selector, an APIService of this server's own.
+// Kinds with one small thing to say: Secret's stringData, a Job's selector, an APIService of this server's own, the first
+// phase of volumes and claims.
 #include "base/text.h"
 #include "kinds/hooks/write_rows.h"
 #include "kinds/views/apiregistration_v1.h"
@@ -51,6 +52,16 @@ Status create_api_service(WriteWorld& world, Document& object) {
   available.set_lastTransitionTime(format_time(world.now()));
   available.set_reason("Local");
   available.set_message("Local APIServices are always available");
+  return {};
+}
+
+Status create_volume(WriteWorld&, Document& object) {
+  core_v1::PersistentVolume(object).mutable_status().set_phase("Pending");
+  return {};
+}
+
+Status create_claim(WriteWorld&, Document& object) {
+  core_v1::PersistentVolumeClaim(object).mutable_status().set_phase("Pending");
   return {};
 }
 

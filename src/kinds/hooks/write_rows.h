@@ -48,6 +48,8 @@ Status create_secret(WriteWorld& world, schema::Document& object);
 Status update_secret(WriteWorld& world, schema::Document& object, const schema::Document& old);
 Status create_job(WriteWorld& world, schema::Document& object);
 Status create_api_service(WriteWorld& world, schema::Document& object);
+Status create_volume(WriteWorld& world, schema::Document& object);
+Status create_claim(WriteWorld& world, schema::Document& object);
 
 // event_conversion.cpp, autoscaler_conversion.cpp
 Status event_to_core(const schema::Document& served, schema::Document& stored);
