@@ -143,11 +143,18 @@ class Explainer {
     if (phase == "Failed") return explain_failed(pod);
     if (pod.spec().nodeName().empty()) return explain_unscheduled(pod);
     for (const auto& one : pod.status().initContainerStatuses())
-      if (explain_container(pod, one, true)) return;
+      if (explain_container(pod, one, !is_sidecar(pod, one.name()))) return;
     for (const auto& one : pod.status().containerStatuses())
       if (explain_container(pod, one, false)) return;
     if (phase == "Running") return explain_unready(pod);
     explain_starting(pod);
+  }
+
+  // An init container that is meant to go on running.
+  static bool is_sidecar(const core::Pod& pod, std::string_view name) {
+    for (const auto& one : pod.spec().initContainers())
+      if (one.name() == name) return one.restartPolicy() == "Always";
+    return false;
   }
 
   void explain_ending(const core::Pod& pod) {

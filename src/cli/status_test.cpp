@@ -125,7 +125,8 @@ TEST(Status, WhatIsOnItsWayIsNoTrouble) {
       object<Pod>(
           R"({"metadata":{"name":"a","namespace":"b","creationTimestamp":"2026-11-27T11:59:55Z"},"status":{"phase":"Pending"}})"),
       pod(R"("status":{"phase":"Running"})", R"(,"deletionTimestamp":"2026-11-27T11:59:58Z")"),
-      pod(R"("status":{"phase":"Succeeded"})")};
+      pod(R"("status":{"phase":"Succeeded"})"),
+      pod(R"("spec":{"nodeName":"pi","initContainers":[{"name":"side","restartPolicy":"Always"}]},"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}],"initContainerStatuses":[{"name":"side","started":true,"state":{"running":{"startedAt":"2026-11-27T11:00:00Z"}}}]})")};
   EXPECT_EQ(told(view), Lines{});
 }
 

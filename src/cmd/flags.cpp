@@ -33,6 +33,20 @@ void furnish(CLI::App& app, const Door& door, const Door*& chosen) {
   if (!door.doors.empty()) app.require_subcommand(door.run ? 0 : 1);
 }
 
+// The doors that were gone through: "dure token create".
+std::string path_to(const CLI::App& app) {
+  const auto inner = app.get_subcommands();
+  return inner.empty() ? app.get_name() : app.get_name() + " " + path_to(*inner.front());
+}
+
+// What CLI11 calls a missing subcommand, when there was a word that names none.
+std::string unknown_door(const Door& house, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return {};
+  for (const Door& door : house.doors)
+    if (door.name == argv[1]) return {};
+  return "there is no command \"" + std::string(argv[1]) + "\"";
+}
+
 }  // namespace
 
 void print_error(const Error& error) {
@@ -56,8 +70,9 @@ int enter(const Door& house, int argc, char** argv) {
         print_error(plain.error());
         return 2;
       }
-    fprintf(stderr, "error: %s [Usage]\n", error.what());
-    fprintf(stderr, "try:   %s --help\n", house.name.c_str());
+    const std::string unknown = unknown_door(house, argc, argv);
+    fprintf(stderr, "error: %s [Usage]\n", unknown.empty() ? error.what() : unknown.c_str());
+    fprintf(stderr, "try:   %s --help\n", path_to(app).c_str());
     return 2;
   }
   if (!chosen) return 2;
