@@ -53,11 +53,12 @@ bool takes_json(std::string_view accept) {
          accept.find("*/*") != std::string_view::npos;
 }
 
-// OpenAPI v2 as gnostic's protobuf (Document: 1 swagger, 2 info{1 title, 2 version}): kubectl asks for it about what v3 does
-// not hold, `kind: List` and kinds that nobody serves. Nothing in it means: nothing to check on the client's side; the
-// server's own strict validation finds more.
+// OpenAPI v2 as gnostic's protobuf (Document: 1 swagger, 2 info{1 title, 2 version}): kubectl asks for it about what v3
+// does not hold, `kind: List` and kinds that nobody serves. Nothing in it means: nothing to check on the client's side;
+// the server's own strict validation finds more.
 constexpr std::string_view v2_protobuf_asked = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-constexpr std::string_view v2_protobuf_type = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";  // "@" is no token
+// What is answered: "@" is no letter of a media type, clients cannot read their own word.
+constexpr std::string_view v2_protobuf_type = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 std::string v2_protobuf(std::string_view version) {
   const auto field = [](char number, std::string_view text) {
