@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include <fmt/compile.h>
 #include <fmt/format.h>
 
 namespace dure {
@@ -41,11 +42,11 @@ std::string format_with(WallTime time, int decimals) {
     --days;
   }
   const Civil date = civil_from_days(days);
-  std::string out = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", date.year, date.month, date.day, rest / 3600,
-                                rest / 60 % 60, rest % 60);
+  std::string out = fmt::format(FMT_COMPILE("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}"), date.year, date.month, date.day,
+                                rest / 3600, rest / 60 % 60, rest % 60);
   const int64_t fraction = time.nanoseconds - seconds * 1'000'000'000;
-  if (decimals == 6) out += fmt::format(".{:06}", fraction / 1000);
-  if (decimals == 9) out += fmt::format(".{:09}", fraction);
+  if (decimals == 6) out += fmt::format(FMT_COMPILE(".{:06}"), fraction / 1000);
+  if (decimals == 9) out += fmt::format(FMT_COMPILE(".{:09}"), fraction);
   return out + "Z";
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "kinds/kinds.h"
+#include "schema/values.h"
 
 namespace dure::schema {
 namespace {
@@ -157,6 +158,21 @@ TEST(Json, SpecialValuesBecomeCanonical) {
       R"({"metadata":{},"spec":{"renewTime":"2024-01-01T00:00:00.000000Z"}})");
   EXPECT_EQ(again(R"({"data":{"a":"YQ==\n","b":"YR=="}})", "v1", "Secret"),
             R"({"metadata":{},"data":{"a":"YQ==","b":"YQ=="}})");
+}
+
+// Long plain stretches are copied in blocks: every byte at every place around them.
+TEST(Json, EscapesWhereverTheByteStands) {
+  for (int byte = 0; byte < 0x80; ++byte) {
+    std::string alone;
+    append_json_string(alone, std::string(1, static_cast<char>(byte)));
+    const std::string escaped = alone.substr(1, alone.size() - 2);
+    for (size_t at = 0; at < 50; ++at) {
+      std::string text(50, 'x'), out;
+      text[at] = static_cast<char>(byte);
+      append_json_string(out, text);
+      ASSERT_EQ(out, '"' + std::string(at, 'x') + escaped + std::string(49 - at, 'x') + '"') << byte << " at " << at;
+    }
+  }
 }
 
 TEST(Json, TextAsGoReadsAndWritesIt) {
