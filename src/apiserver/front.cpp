@@ -162,10 +162,9 @@ void answer_error(wire::Exchange& exchange, const Output& output, const Error& e
   }
   Rendered rendered = render_json_text(plain, std::move(json));
   wire::Response response{error.code, headers_of(rendered.content_type), std::move(rendered.body)};
+  // Only where asked for: client libraries obey it without a word, kubectl drain would say nothing for minutes.
   if (error.retry_after_seconds > 0)
     response.headers.add("retry-after", std::to_string(error.retry_after_seconds));
-  else if (error.code == 429)
-    response.headers.add("retry-after", "10");
   exchange.respond(std::move(response));
 }
 

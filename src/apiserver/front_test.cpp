@@ -170,6 +170,8 @@ std::string run_step(Server& server, const Step& step) {
   std::string answer = std::to_string(response.status) + " " + std::string(response.headers.get("content-type")) + "\n";
   for (const std::string_view warning : response.headers.all("warning"))
     answer += "warning: " + std::string(warning) + "\n";
+  for (const std::string_view seconds : response.headers.all("retry-after"))
+    answer += "retry-after: " + std::string(seconds) + "\n";
   const std::string body = masked(response.body);
   return body.empty() ? answer : answer + body + "\n";
 }

@@ -206,6 +206,7 @@ class WritePath : public std::enable_shared_from_this<WritePath> {
     if (stored_.hooks->prepare_create) DURE_CHECK(named(stored_.hooks->prepare_create(world, object), object));
     DURE_CHECK(check_valid(object, nullptr));
     created_ = true;
+    if (!stored_.hooks->idle.empty()) warnings_.emplace_back(stored_.hooks->idle);
     if (request_.dry_run) return answer_dry(std::move(object), 0);
     store::Write write{stored_.key(request_.namespace_, request_.name), make_stored(object), 0, stored_.durability()};
     commit(std::move(write), world);

@@ -177,6 +177,29 @@ struct Services : ::testing::Test {
   std::vector<Object> slices() { return world.server.list(discovery::endpointslices, "default"); }
 };
 
+// A database outside of the cluster.
+TEST_F(Services, EndpointsKeptByHandAreMirrored) {
+  const std::string subsets = R"("subsets":[{"addresses":[{"ip":"192.0.2.7"}],"ports":[{"port":5432}]}])";
+  world.server.make(core::services, R"({"metadata":{"name":"db"},"spec":{"ports":[{"port":5432}]}})");
+  world.server.make(core::endpoints, R"({"metadata":{"name":"db"},)" + subsets + "}");
+  world.server.make(core::endpoints, R"({"metadata":{"name":"alone"},)" + subsets + "}");
+  world.converge();
+  const auto of_db = [&] {
+    std::vector<Object> out;
+    for (const Object& slice : slices())
+      if (client::label(slice, "kubernetes.io/service-name") != "web") out.push_back(slice);
+    return out;
+  };
+  ASSERT_EQ(of_db().size(), 1u);
+  EXPECT_EQ(client::label(of_db()[0], "kubernetes.io/service-name"), "db");
+  EXPECT_EQ(ports_of(of_db()[0]).at(0).port, 5432);
+  EXPECT_EQ(members_in(of_db()[0]).at(0).address, "192.0.2.7");
+  EXPECT_TRUE(members_in(of_db()[0]).at(0).ready);
+  world.server.client->remove(core::endpoints, {"default", "db"}).value();
+  world.converge();
+  EXPECT_TRUE(of_db().empty());
+}
+
 TEST_F(Services, HaveSlicesAndEndpoints) {
   world.converge();
   ASSERT_EQ(slices().size(), 1u);  // an empty one

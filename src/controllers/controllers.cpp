@@ -34,6 +34,7 @@ void add_all(client::Runner& runner, client::Client&, client::Caches& caches, Op
 
   runner.add(endpoint_slice(client, caches));
   runner.add(endpoints(client, caches));
+  runner.add(endpoint_mirror(client, caches));
 
   runner.add(node_lifecycle(client, caches, options.node_lifecycle));
   runner.add(taint_eviction(client, caches));

@@ -113,6 +113,37 @@ PortGroups members_of(const core::Service& service, const std::vector<Object>& p
   return groups;
 }
 
+namespace {
+
+void fill(discovery::EndpointPort row, const Port& port) {
+  row.set_name(port.name);
+  row.set_protocol(port.protocol);
+  row.set_port(port.port);
+  if (!port.app_protocol.empty()) row.set_appProtocol(port.app_protocol);
+}
+
+void fill(discovery::Endpoint row, const Member& member) {
+  row.add_addresses(member.address);
+  auto conditions = row.mutable_conditions();
+  conditions.set_ready(member.ready);
+  conditions.set_serving(member.serving);
+  conditions.set_terminating(member.terminating);
+  if (!member.hostname.empty()) row.set_hostname(member.hostname);
+  if (!member.pod_name.empty()) {
+    auto target = row.mutable_targetRef();
+    target.set_kind("Pod");
+    target.set_namespace(member.pod_namespace);
+    target.set_name(member.pod_name);
+    target.set_uid(member.pod_uid);
+  }
+  if (!member.node.empty()) row.set_nodeName(member.node);
+  if (!member.zone.empty()) row.set_zone(member.zone);
+  for (const std::string& zone : member.hint_zones) row.mutable_hints().add_forZones().set_name(zone);
+  if (!member.hint_node.empty()) row.mutable_hints().add_forNodes().set_name(member.hint_node);
+}
+
+}  // namespace
+
 std::vector<Port> ports_of(const Object& slice) {
   std::vector<Port> ports;
   for (const discovery::EndpointPort row : discovery::EndpointSlice(slice).ports())
@@ -140,6 +171,42 @@ std::vector<Member> members_in(const Object& slice) {
     members.push_back(std::move(member));
   }
   return members;
+}
+
+void fill_slice(Document& slice, const std::vector<Port>& ports, const std::vector<Member>& members) {
+  discovery::EndpointSlice view(slice);
+  view.clear_ports();
+  for (const Port& port : ports) fill(view.add_ports(), port);
+  view.clear_endpoints();
+  for (const Member& member : members) fill(view.add_endpoints(), member);
+}
+
+PortGroups members_of(const core::Endpoints& endpoints, std::string_view family) {
+  PortGroups groups;
+  for (const core::EndpointSubset subset : endpoints.subsets()) {
+    std::vector<Port> ports;
+    for (const core::EndpointPort row : subset.ports())
+      ports.push_back(
+          {std::string(row.name()), std::string(row.protocol()), std::string(row.appProtocol()), row.port()});
+    std::sort(ports.begin(), ports.end());
+    const auto add = [&](const core::EndpointAddress& row, bool ready) {
+      if ((row.ip().find(':') != std::string_view::npos) != (family == "IPv6")) return;
+      Member member;
+      member.address = row.ip();
+      member.hostname = row.hostname();
+      member.node = row.nodeName();
+      member.ready = member.serving = ready;
+      if (row.targetRef().kind() == "Pod") {
+        member.pod_namespace = row.targetRef().namespace_();
+        member.pod_name = row.targetRef().name();
+        member.pod_uid = row.targetRef().uid();
+      }
+      groups[ports].push_back(std::move(member));
+    };
+    for (const core::EndpointAddress row : subset.addresses()) add(row, true);
+    for (const core::EndpointAddress row : subset.notReadyAddresses()) add(row, false);
+  }
+  return groups;
 }
 
 namespace {

@@ -52,5 +52,10 @@ SlicePlan plan_slices(const PortGroups& groups, const std::vector<Object>& slice
 
 std::vector<Port> ports_of(const Object& slice);
 std::vector<Member> members_in(const Object& slice);
+// The other way round: in place of what the slice holds.
+void fill_slice(Document& slice, const std::vector<Port>& ports, const std::vector<Member>& members);
+
+// What somebody wrote into Endpoints by hand, of one family.
+PortGroups members_of(const core::Endpoints& endpoints, std::string_view family);
 
 }  // namespace dure::controllers

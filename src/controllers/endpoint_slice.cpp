@@ -131,10 +131,7 @@ class EndpointSlices {
     discovery::EndpointSlice view(slice);
     fill_labels(service, slice);
     if (!trigger_time.empty()) view.mutable_metadata().set_annotations(trigger_annotation, trigger_time);
-    view.clear_ports();
-    for (const Port& port : change.ports) fill(view.add_ports(), port);
-    view.clear_endpoints();
-    for (const Member& member : change.members) fill(view.add_endpoints(), member);
+    fill_slice(slice, change.ports, change.members);
     auto written = change.slice ? client_.update(discovery::endpointslices, slice)
                                 : client_.create(discovery::endpointslices, slice, client::namespace_of(service));
     if (!written) return fail(std::move(written).error());
@@ -151,31 +148,6 @@ class EndpointSlices {
     set_controller(slice, core::services, service);
     view.set_addressType(family);
     return slice;
-  }
-
-  static void fill(discovery::EndpointPort row, const Port& port) {
-    row.set_name(port.name);
-    row.set_protocol(port.protocol);
-    row.set_port(port.port);
-    if (!port.app_protocol.empty()) row.set_appProtocol(port.app_protocol);
-  }
-
-  static void fill(discovery::Endpoint row, const Member& member) {
-    row.add_addresses(member.address);
-    auto conditions = row.mutable_conditions();
-    conditions.set_ready(member.ready);
-    conditions.set_serving(member.serving);
-    conditions.set_terminating(member.terminating);
-    if (!member.hostname.empty()) row.set_hostname(member.hostname);
-    auto target = row.mutable_targetRef();
-    target.set_kind("Pod");
-    target.set_namespace(member.pod_namespace);
-    target.set_name(member.pod_name);
-    target.set_uid(member.pod_uid);
-    if (!member.node.empty()) row.set_nodeName(member.node);
-    if (!member.zone.empty()) row.set_zone(member.zone);
-    for (const std::string& zone : member.hint_zones) row.mutable_hints().add_forZones().set_name(zone);
-    if (!member.hint_node.empty()) row.mutable_hints().add_forNodes().set_name(member.hint_node);
   }
 
   Status remove(const Object& slice) {

@@ -84,6 +84,7 @@ struct WriteHooks {
   bool keep_status_on_create = false;
   bool create_on_update = false;  // PUT of a missing object creates it
   bool is_namespace = false;      // the collection that namespaces of other objects name
+  std::string_view idle = {};     // a warning for who creates one: it is kept, and this is what does not happen
 
   Status (*prepare_create)(WriteWorld&, schema::Document& object) = nullptr;
   // Runs after status (or everything but status) was taken over from `old`.
