@@ -44,7 +44,8 @@ class ConnectorTest : public testing::Test {
   }
 
   TestServer server_{[](std::shared_ptr<Exchange> exchange) { exchange->respond({}); }};
-  TestServer plain_{[](std::shared_ptr<Exchange> exchange) { exchange->respond({}); }, {}, false};
+  // It answers a greeting that is no HTTP once it has waited for the rest of the request.
+  TestServer plain_{[](std::shared_ptr<Exchange> exchange) { exchange->respond({}); }, {.header_timeout = 200ms}, false};
   Silent silent_;
   run::LoopThread loop_{"connector"};
   Duration took_{};
