@@ -10,6 +10,9 @@
 #include "base/text.h"
 #include "client/api_codec.h"
 #include "client/object_meta.h"
+#include "kinds/hooks/pod_references.h"
+#include "kinds/views/authentication_v1.h"
+#include "kinds/views/core_v1.h"
 #include "pki/seal.h"
 #include "run/gate.h"
 #include "schema/json.h"
@@ -131,6 +134,8 @@ class Remembered final : public Client {
     const std::string id = id_of(resource, {}) + "\n" + key.text() + "\n" + schema::to_json(body);
     if (answer) {
       heard();
+      const auto good_until = parse_time(kinds::authentication_v1::TokenRequest(*answer).status().expirationTimestamp());
+      keep(id, good_until ? *good_until - executor_.wall_now() : options_.forget_after);
       write_file(id, schema::to_json(**answer));
     } else if (is_unanswered(answer.error()) && is_patience_over()) {
       if (auto text = read_file(id))
@@ -167,6 +172,11 @@ class Remembered final : public Client {
     else
       known.items[key_of(event.object)] = event.object;
     write_later(id, known);
+  }
+
+  void watched(const std::string& id, bool is) {
+    std::lock_guard lock(mutex_);
+    if ((watches_[id] += is ? 1 : -1) == 0) watches_.erase(id);
   }
 
  private:
@@ -245,8 +255,17 @@ class Remembered final : public Client {
   Collection& collection(const std::string& id, const Resource& resource) {
     Collection& known = collections_[id];
     known.resource = &resource;
-    used_.insert(name_of(id));
+    keep_until(id, executor_.now() + options_.forget_after);
     return known;
+  }
+
+  void keep(const std::string& id, Duration time) {
+    std::lock_guard lock(mutex_);
+    keep_until(id, executor_.now() + time);
+  }
+  void keep_until(const std::string& id, Monotonic until) {
+    Monotonic& known = keep_until_[name_of(id)];
+    known = std::max(known, until);
   }
 
   // --- The disk
@@ -275,7 +294,9 @@ class Remembered final : public Client {
     std::string text;
     {
       std::lock_guard lock(mutex_);
-      Collection& known = collections_.at(id);
+      const auto at = collections_.find(id);
+      if (at == collections_.end()) return;  // forgotten meanwhile
+      Collection& known = at->second;
       known.write.reset();
       const uint64_t digest = digest_of(known);
       if (digest == known.written) return;
@@ -287,10 +308,6 @@ class Remembered final : public Client {
   }
 
   void write_file(const std::string& id, std::string_view text) {
-    {
-      std::lock_guard lock(mutex_);
-      used_.insert(name_of(id));
-    }
     const Status done = os::write_file_atomic(disk_, path_of(id), pki::seal(key_, text, random_));
     if (!done) log(LogLevel::warn, "client", "cannot remember a collection", {{"why", done.error().message}});
   }
@@ -309,20 +326,59 @@ class Remembered final : public Client {
     sweep_ = executor_.after(options_.forget_after, [this] { sweep(); });
   }
 
-  // What nobody asked for since the start, although the server was there to be asked.
+  // What nobody asked for, although the server was there to be asked.
   void sweep() {
-    std::set<std::string> used;
+    std::set<std::string> kept;
     {
       std::lock_guard lock(mutex_);
       sweep_later();
       if (!was_heard_ || silent_since_) return;
-      used.swap(used_);
-      for (const auto& [id, known] : collections_) used.insert(name_of(id));
+      kept = files_in_use();
+      std::erase_if(collections_, [&](const auto& entry) { return !kept.contains(name_of(entry.first)); });
     }
     auto names = disk_.list(options_.folder);
     if (!names) return;
     for (const std::string& name : *names)
-      if (name.ends_with(suffix) && !used.contains(name)) (void)disk_.remove(options_.folder + "/" + name);
+      if (name.ends_with(suffix) && !kept.contains(name)) (void)disk_.remove(options_.folder + "/" + name);
+  }
+
+  std::set<std::string> files_in_use() {
+    std::set<std::string> out;
+    std::erase_if(keep_until_, [now = executor_.now()](const auto& entry) { return entry.second <= now; });
+    for (const auto& [name, until] : keep_until_) out.insert(name);
+    for (const auto& [id, count] : watches_) out.insert(name_of(id));
+    for (const auto& [id, known] : collections_)
+      if (known.resource == &kinds::core_v1::pods)
+        for (const auto& [key, pod] : known.items) add_named_by(pod, out);
+    return out;
+  }
+
+  void add_named_by(const schema::Object& object, std::set<std::string>& out) {
+    const kinds::core_v1::Pod pod(object);
+    const kinds::PodReferences named = kinds::references_of(pod);
+    const std::string namespace_(pod.metadata().namespace_());
+    const auto add = [&](const Resource& resource, const Key& key) {
+      out.insert(name_of(id_of(resource, only(key))));
+    };
+    for (const std::string& name : named.config_maps) add(kinds::core_v1::configmaps, {namespace_, name});
+    for (const std::string& name : named.secrets) add(kinds::core_v1::secrets, {namespace_, name});
+    for (const std::string& name : named.claims) {
+      const Key key{namespace_, name};
+      add(kinds::core_v1::persistentvolumeclaims, key);
+      if (const schema::Object claim = known_object(kinds::core_v1::persistentvolumeclaims, key))
+        add(kinds::core_v1::persistentvolumes,
+            {"", std::string(kinds::core_v1::PersistentVolumeClaim(claim).spec().volumeName())});
+    }
+  }
+
+  // Under the lock; what an earlier process asked for may be on the disk only.
+  schema::Object known_object(const Resource& resource, const Key& key) {
+    const std::string id = id_of(resource, only(key));
+    if (const auto at = collections_.find(id); at != collections_.end())
+      return at->second.items.empty() ? nullptr : at->second.items.begin()->second;
+    const auto text = read_file(id);
+    const auto list = text ? decode_list(resource, *text) : fail(not_found("file", id));
+    return list && !list->items.empty() ? list->items.front() : nullptr;
   }
 
   Client& inner_;
@@ -333,7 +389,8 @@ class Remembered final : public Client {
   const std::string key_;
   std::mutex mutex_;
   std::map<std::string, Collection> collections_;
-  std::set<std::string> used_;  // files of this process's questions since the last sweep
+  std::map<std::string, Monotonic> keep_until_;  // by file: of this process's questions
+  std::map<std::string, int> watches_;           // that are open, by collection
   std::optional<Monotonic> silent_since_;
   bool was_heard_ = false;
   std::unique_ptr<run::Timer> sweep_;
@@ -342,7 +399,10 @@ class Remembered final : public Client {
 // Passes events on, after they were taken down. Shared, because a sink may end its own watch.
 class Listening final : public WatchSink, public std::enable_shared_from_this<Listening> {
  public:
-  Listening(Remembered& memory, std::string id, WatchSink& sink) : memory_(memory), id_(std::move(id)), sink_(sink) {}
+  Listening(Remembered& memory, std::string id, WatchSink& sink) : memory_(memory), id_(std::move(id)), sink_(sink) {
+    memory_.watched(id_, true);
+  }
+  ~Listening() override { memory_.watched(id_, false); }
   void on_event(WatchEvent event) override {
     const auto self = shared_from_this();
     memory_.on_event(id_, event);

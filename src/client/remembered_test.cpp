@@ -230,5 +230,74 @@ TEST_F(RememberedTest, WhatNobodyAsksForIsRemovedInTime) {
   EXPECT_EQ(disk.list("/memory")->size(), 2u);
 }
 
+TEST_F(RememberedTest, GetsThatNobodyRepeatsAreForgottenWhileTheProcessRuns) {
+  Process process = start();
+  process.caches->of(core::services);
+  for (int i = 0; i < 20; ++i) {
+    server.make(core::configmaps, map_named("m" + std::to_string(i), "1"));
+    EXPECT_TRUE(process.client->get(core::configmaps, {"default", "m" + std::to_string(i)}));
+  }
+  pass(30min);
+  EXPECT_EQ(disk.list("/memory")->size(), 22u);
+  EXPECT_TRUE(process.client->get(core::configmaps, {"default", "m7"}));
+  pass(80min);
+  EXPECT_EQ(disk.list("/memory")->size(), 3u) << "the key, the Services and what was asked for again";
+  pass(2h);
+  EXPECT_EQ(disk.list("/memory")->size(), 2u);
+  // What is watched is not forgotten, however long nothing happens to it.
+  line.cut = true;
+  Process next = start();
+  Cache& services = next.caches->of(core::services);
+  pass(1min);
+  EXPECT_TRUE(services.synced());
+}
+
+// Variables are asked for when a container starts, which may have been weeks ago.
+TEST_F(RememberedTest, WhatAPodOfThisNodeNamesIsKeptAsLongAsThePod) {
+  server.make(core::configmaps, map_named("settings", "1"));
+  server.make(core::persistentvolumeclaims, R"({"metadata":{"name":"data"},"spec":{"accessModes":["ReadWriteOnce"],
+      "volumeName":"disk","resources":{"requests":{"storage":"1Gi"}}}})");
+  server.make(core::persistentvolumes, R"({"metadata":{"name":"disk"},"spec":{"accessModes":["ReadWriteOnce"],
+      "capacity":{"storage":"1Gi"},"hostPath":{"path":"/data"}}})");
+  server.make(core::pods, R"({"metadata":{"name":"p"},"spec":{"nodeName":"n","containers":[{"name":"c","image":"i",
+      "envFrom":[{"configMapRef":{"name":"settings"}}]}],
+      "volumes":[{"name":"v","persistentVolumeClaim":{"claimName":"data"}}]}})");
+  const auto recalls = [&] {
+    line.cut = true;
+    Process process = start();
+    process.caches->of(core::pods);
+    (void)process.client->get(core::configmaps, {"default", "settings"});
+    pass(6s);
+    const auto known = process.client->get(core::configmaps, {"default", "settings"});
+    line.cut = false;
+    return known ? value(*known) : known.error().message;
+  };
+  {
+    Process process = start();
+    process.caches->of(core::pods);
+    EXPECT_TRUE(process.client->get(core::configmaps, {"default", "settings"}));
+    EXPECT_TRUE(process.client->get(core::persistentvolumeclaims, {"default", "data"}));
+    EXPECT_TRUE(process.client->get(core::persistentvolumes, {"", "disk"}));
+    pass(5h);
+    EXPECT_EQ(disk.list("/memory")->size(), 5u);
+  }
+  EXPECT_EQ(recalls(), "1");
+  {  // Restarted beside a container that runs: nobody asks.
+    Process process = start();
+    process.caches->of(core::pods);
+    pass(5h);
+    EXPECT_EQ(disk.list("/memory")->size(), 5u);
+  }
+  EXPECT_EQ(recalls(), "1");
+  {
+    Process process = start();
+    process.caches->of(core::pods);
+    server.remove(core::pods, "p", {.grace_period_seconds = 0});
+    pass(5h);
+  }
+  EXPECT_NE(recalls(), "1");
+  EXPECT_EQ(disk.list("/memory")->size(), 2u) << "the key and the pods";
+}
+
 }  // namespace
 }  // namespace dure::client

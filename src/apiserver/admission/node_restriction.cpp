@@ -3,9 +3,9 @@
 
 #include "apiserver/admission/admission.h"
 #include "apiserver/auth/decision.h"
-#include "apiserver/auth/pod_references.h"
 #include "apiserver/auth/user.h"
 #include "base/text.h"
+#include "kinds/hooks/pod_references.h"
 #include "kinds/views/certificates_v1.h"
 #include "kinds/views/coordination_v1.h"
 #include "kinds/views/core_v1.h"

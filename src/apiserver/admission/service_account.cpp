@@ -1,7 +1,7 @@
 #include "apiserver/admission/admission.h"
 #include "apiserver/auth/decision.h"
-#include "apiserver/auth/pod_references.h"
 #include "apiserver/metadata.h"
+#include "kinds/hooks/pod_references.h"
 #include "kinds/views/core_v1.h"
 
 namespace dure::apiserver::admission {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <mutex>
 
-#include "apiserver/auth/pod_references.h"
+#include "kinds/hooks/pod_references.h"
 #include "kinds/views/core_v1.h"
 #include "kinds/views/storage_v1.h"
 

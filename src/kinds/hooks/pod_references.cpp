@@ -1,9 +1,7 @@
-#include "apiserver/auth/pod_references.h"
+#include "kinds/hooks/pod_references.h"
 
-namespace dure::apiserver {
+namespace dure::kinds {
 namespace {
-
-using namespace kinds;
 
 void add(std::vector<std::string>& names, std::string_view name) {
   if (!name.empty()) names.emplace_back(name);
@@ -73,4 +71,4 @@ std::vector<NamespacedName> secrets_of(const core_v1::PersistentVolume& volume) 
   return out;
 }
 
-}  // namespace dure::apiserver
+}  // namespace dure::kinds
