@@ -286,6 +286,16 @@ std::optional<Reply> read_reply(std::string_view bytes) {
   return out;
 }
 
+std::string truncated_reply(std::string_view first_bytes) {
+  std::string name;
+  const size_t at = first_bytes.size() > header_bytes ? read_name(first_bytes, header_bytes, name) : 0;
+  if (!at || at + 4 > first_bytes.size() || get16(first_bytes, 4) != 1) return {};
+  std::string out(first_bytes.substr(0, at + 4));
+  set16(out, 2, get16(out, 2) | flag_truncated);
+  for (const size_t count : {6, 8, 10}) set16(out, count, 0);
+  return out;
+}
+
 std::optional<std::string> write_query(uint16_t id, std::string_view name, uint16_t type) {
   std::string out;
   put16(out, id);

@@ -288,7 +288,8 @@ class Server::Engine {
 
   void await_upstream(Upstream& upstream) {
     upstream.ready->on_readable([this, &upstream] {
-      for (const os::Datagram& datagram : upstream.socket->receive()) hear(datagram.bytes);
+      for (const os::Datagram& datagram : upstream.socket->receive())
+        hear(datagram.cut ? truncated_reply(datagram.bytes) : std::string(datagram.bytes));
       await_upstream(upstream);
     });
   }

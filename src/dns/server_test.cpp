@@ -185,6 +185,30 @@ TEST_F(ServerTest, AForgedReplyIsNotTaken) {
   EXPECT_EQ(reply->answers.at(0).ip.text(), "192.0.2.9");
 }
 
+// A client may say that it takes more over UDP than we do.
+TEST_F(ServerTest, AnAnswerThatIsTooLongForOurSocketIsMarkedAsTruncated) {
+  auto upstream = std::move(*os::UdpSocket::bind({local, 0}));
+  start({.listen = {{local, 0}}, .upstream = {*upstream->local()}});
+  std::thread answering([&] {
+    ASSERT_TRUE(readable(upstream->fd()));
+    auto received = upstream->receive();
+    Query asked;
+    ASSERT_EQ(read_query(received[0].bytes, asked), Verdict::good);
+    Answer answer;
+    for (uint32_t i = 0; i < 400; ++i) answer.answers.push_back({.type = type_a, .ip = Ip::v4(0xc0000200 + i)});
+    std::string bytes = write_answer(asked, answer, 65535);
+    ASSERT_GT(bytes.size(), os::UdpSocket::datagram_bytes_max);
+    os::Datagram datagram{received[0].peer, bytes};
+    upstream->send({&datagram, 1});
+  });
+  auto reply = ask_udp(at(), "www.x.svc.example.com");
+  answering.join();
+  ASSERT_TRUE(reply);
+  EXPECT_TRUE(reply->truncated);
+  EXPECT_EQ(reply->code, code_ok);
+  EXPECT_TRUE(reply->answers.empty());
+}
+
 TEST_F(ServerTest, ATakenAddressIsAnError) {
   auto second = Server::start(zone_, disk_, {.listen = {at()}});
   ASSERT_FALSE(second);

@@ -35,7 +35,6 @@ std::string Endpoint::text() const {
 namespace {
 
 constexpr size_t batch_max = 32;
-constexpr size_t datagram_bytes_max = 4096;
 
 struct Address {
   sockaddr_storage storage{};
@@ -150,7 +149,10 @@ std::span<const Datagram> UdpSocket::receive() {
     b.headers[i].msg_hdr = {&b.peers[i], sizeof b.peers[i], &b.parts[i], 1, nullptr, 0, 0};
   }
   int got = recvmmsg(fd_, b.headers.data(), batch_max, 0, nullptr);
-  for (int i = 0; i < got; ++i) b.datagrams[i] = {from_system(b.peers[i]), {b.bytes[i].data(), b.headers[i].msg_len}};
+  for (int i = 0; i < got; ++i)
+    b.datagrams[i] = {.peer = from_system(b.peers[i]),
+                      .bytes = {b.bytes[i].data(), b.headers[i].msg_len},
+                      .cut = (b.headers[i].msg_hdr.msg_flags & MSG_TRUNC) != 0};
   return {b.datagrams.data(), got > 0 ? static_cast<size_t>(got) : 0};
 }
 

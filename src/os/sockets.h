@@ -28,10 +28,13 @@ struct Endpoint {
 struct Datagram {
   Endpoint peer;  // source when received, destination when sent
   std::string_view bytes;
+  bool cut = false;  // received: it was longer than datagram_bytes_max and these are its first bytes
 };
 
 class UdpSocket {
  public:
+  static constexpr size_t datagram_bytes_max = 4096;  // of those that are received
+
   // The address need not exist yet. Port 0: any. Errors: "AddressInUse", "Forbidden" or
   // "SystemError".
   static Result<std::unique_ptr<UdpSocket>> bind(const Endpoint& local);
