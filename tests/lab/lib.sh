@@ -55,4 +55,20 @@ lab_end() {
   exit $status
 }
 
+# exec_pod POD COMMAND...: its output. kubectl may throw away the first bytes of a pod that answers before all of its
+# streams are known; it says so, and is asked once more then, and only then.
+exec_pod() {
+  local pod=$1 said out status
+  shift
+  said=$(mktemp)
+  out=$("$kubectl" exec "$pod" -- "$@" 2> "$said"); status=$?
+  if grep -q 'Unknown stream id 1, discarding message' "$said"; then
+    out=$("$kubectl" exec "$pod" -- "$@" 2> "$said"); status=$?
+  fi
+  cat "$said" >&2
+  rm -f "$said"
+  [[ -z $out ]] || printf '%s\n' "$out"
+  return $status
+}
+
 inside() { local node=$1; shift; "$dure" lab exec --name "$lab" "$node" -- "$@"; }
