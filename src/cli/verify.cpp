@@ -140,8 +140,9 @@ class Verification {
                                             R"("ports":[{{"port":80,"targetPort":8080}}]}}}})",
                                             name);
     const std::string pod = fmt::format(
-        R"({{"metadata":{{"name":"{0}","labels":{{"witness":"{0}"}}}},"spec":{{"nodeName":"{1}","restartPolicy":"Always",)"
-        R"("terminationGracePeriodSeconds":1,"automountServiceAccountToken":false,"tolerations":[{{"operator":"Exists"}}],)"
+        R"({{"metadata":{{"name":"{0}","labels":{{"witness":"{0}"}}}},)"
+        R"("spec":{{"nodeName":"{1}","restartPolicy":"Always","terminationGracePeriodSeconds":1,)"
+        R"("automountServiceAccountToken":false,"tolerations":[{{"operator":"Exists"}}],)"
         R"("containers":[{{"name":"witness","image":"{2}","imagePullPolicy":"Never"}}]}}}})",
         name, node, verify_image);
     DURE_CHECK(create_patiently(core::services, service));

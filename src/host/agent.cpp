@@ -290,8 +290,7 @@ class AgentParts final : public Agent {
             *probe_net_,
             std::move(volumes),
             [this](const std::string& path) { return volumes_->remove_tree(path); },
-            [](const std::string& path, int mode) { return volumes::set_mode(path, static_cast<mode_t>(mode)); },
-            {}};
+            [](const std::string& path, int mode) { return volumes::set_mode(path, static_cast<mode_t>(mode)); }};
   }
 
   NodePages pages() {

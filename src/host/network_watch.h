@@ -1,5 +1,5 @@
-// NetworkWatch: the one watch over this machine's links. Devices change in bursts, and a pod that comes or goes is one: the
-// network is read again once it has settled, and everybody who cares is told and compares what he cares about.
+// NetworkWatch: the one watch over this machine's links. Devices change in bursts, and a pod that comes or goes is one:
+// the network is read again once it has settled, and everybody who cares is told and compares what he cares about.
 //
 //   link events -> NetworkWatch -> uplink (is our connection's address gone?), overlay (which address is ours?),
 //                                  paths (where can others reach us?)

@@ -3,11 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <filesystem>
 #include <thread>
 #include <utility>
 
@@ -20,8 +18,6 @@ namespace {
 constexpr const char* own_thread_ns = "/proc/thread-self/ns/net";
 
 int open_file(const char* path) { return ::open(path, O_RDONLY | O_CLOEXEC); }
-
-std::string path_in(const std::string& folder, std::string_view name) { return folder + "/" + std::string(name); }
 
 }  // namespace
 
@@ -57,32 +53,6 @@ Result<NetNamespace> NetNamespace::create() {
   }).join();
   if (failed) return fail(netlink::error_of("create a network namespace", failed));
   return NetNamespace(fd);
-}
-
-Result<NetNamespace> NetNamespace::create_named(std::string_view name, const std::string& folder) {
-  std::string path = path_in(folder, name);
-  std::error_code ignored;
-  std::filesystem::create_directories(folder, ignored);
-  int place = ::open(path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
-  if (place < 0) return fail(netlink::error_of("create " + path, errno));
-  ::close(place);
-  int failed = 0;
-  std::thread([&] {
-    if (unshare(CLONE_NEWNET) < 0 || mount(own_thread_ns, path.c_str(), "none", MS_BIND, nullptr) < 0) failed = errno;
-  }).join();
-  if (failed) {
-    ::unlink(path.c_str());
-    return fail(netlink::error_of("create network namespace " + path, failed));
-  }
-  return open(path);
-}
-
-Status NetNamespace::remove_named(std::string_view name, const std::string& folder) {
-  std::string path = path_in(folder, name);
-  if (umount2(path.c_str(), MNT_DETACH) < 0 && errno != EINVAL && errno != ENOENT)
-    return fail(netlink::error_of("unmount " + path, errno));
-  if (::unlink(path.c_str()) < 0 && errno != ENOENT) return fail(netlink::error_of("remove " + path, errno));
-  return {};
 }
 
 Status NetNamespace::run(const std::function<void()>& work) const {

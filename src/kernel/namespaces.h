@@ -19,9 +19,6 @@ class NetNamespace {
   static Result<NetNamespace> open(const std::string& path);  // "/run/netns/x", "/proc/1/ns/net"; NotFound
   // A new one without a name: gone with the last descriptor or process in it.
   static Result<NetNamespace> create();
-  // A new one with a name that stays: a bind mount at <folder>/<name>, as `ip netns add` makes it. AlreadyExists.
-  static Result<NetNamespace> create_named(std::string_view name, const std::string& folder = "/run/netns");
-  static Status remove_named(std::string_view name, const std::string& folder = "/run/netns");  // idempotent
 
   NetNamespace(NetNamespace&& other) noexcept;
   NetNamespace& operator=(NetNamespace&& other) noexcept;

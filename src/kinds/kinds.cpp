@@ -19,12 +19,6 @@ const schema::Resource* find_resource(std::string_view group, std::string_view v
   return nullptr;
 }
 
-const schema::Resource* find_resource_of_kind(std::string_view group, std::string_view version, std::string_view kind) {
-  for (const schema::Resource* r : resources())
-    if (r->kind == kind && r->group == group && r->version == version) return r;
-  return nullptr;
-}
-
 const schema::Type* find_type(std::string_view api_version, std::string_view kind) {
   for (const schema::Type* type : kinds())
     if (type->name == kind && type->api_version == api_version) return type;

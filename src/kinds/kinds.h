@@ -16,7 +16,6 @@ namespace dure::kinds {
 std::span<const schema::Resource* const> resources();
 // find_resource("apps", "v1", "deployments"); null when there is none.
 const schema::Resource* find_resource(std::string_view group, std::string_view version, std::string_view plural);
-const schema::Resource* find_resource_of_kind(std::string_view group, std::string_view version, std::string_view kind);
 
 // Types that are API objects.
 std::span<const schema::Type* const> kinds();

@@ -113,16 +113,6 @@ Result<Certificate> Certificate::from_der(std::string_view der) {
   return certificate;
 }
 
-Result<std::vector<Certificate>> Certificate::all_from_pem(std::string_view pem) {
-  const BioHandle bio = reader(pem);
-  std::vector<Certificate> all;
-  while (X509* x509 = PEM_read_bio_X509(bio.get(), nullptr, no_pass_phrase, nullptr))
-    all.push_back(Certificate(shared(x509)));
-  ERR_clear_error();  // the end of the text is reported as an error too
-  if (all.empty()) return fail(unreadable("no PEM certificate"));
-  return all;
-}
-
 std::string Certificate::pem() const {
   const BioHandle bio = writer();
   PEM_write_bio_X509(bio.get(), x509_.get());

@@ -55,7 +55,6 @@ class Certificate {
   explicit Certificate(std::shared_ptr<x509_st> x509) : x509_(std::move(x509)) {}
   static Result<Certificate> from_pem(std::string_view pem);  // the first block
   static Result<Certificate> from_der(std::string_view der);
-  static Result<std::vector<Certificate>> all_from_pem(std::string_view pem);
 
   std::string pem() const;
   std::string der() const;

@@ -100,17 +100,6 @@ TEST_F(CertificateTest, AuthorityFromPemWantsThePair) {
             "the certificate is not a certificate authority's");
 }
 
-TEST_F(CertificateTest, ReadsBundles) {
-  const KeyPair pair =
-      *leaf({.subject = {.common_name = "x"}, .not_before = now, .not_after = now + day});
-  const auto all =
-      Certificate::all_from_pem(pair.certificate.pem() + authority.certificate().pem());
-  ASSERT_TRUE(all);
-  ASSERT_EQ(all->size(), 2u);
-  EXPECT_EQ((*all)[1].subject().common_name, "kubernetes");
-  EXPECT_FALSE(Certificate::all_from_pem("no certificate"));
-}
-
 TEST_F(CertificateTest, RefusesBrokenBytes) {
   const std::string der = authority.certificate().der();
   for (size_t size = 0; size < der.size(); size += 7)

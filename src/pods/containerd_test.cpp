@@ -108,8 +108,7 @@ class Node {
     options.log_bytes_max = 64 << 10;
     pods = std::make_unique<Pods>(PodsParts{*api.client, *caches, *runtime, loop.loop(), *pool, *disk, *events, *net, functions,
                                             [this](const std::string& path) { return files->remove_tree(path); },
-                                            [](const std::string& path, int mode) { return volumes::set_mode(path, static_cast<mode_t>(mode)); },
-                                            {}},
+                                            [](const std::string& path, int mode) { return volumes::set_mode(path, static_cast<mode_t>(mode)); }},
                                   options);
     runner->add(pods->loop());
     pods->start(*runner);

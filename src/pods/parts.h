@@ -85,7 +85,6 @@ struct PodsParts {
   PodVolumes volumes;
   std::function<Status(const std::string& path)> remove_tree;  // files of pods that are gone
   std::function<Status(const std::string& path, int mode)> set_mode;
-  std::function<void(const std::string& uid)> remove_cgroup;  // of a pod that is gone; may be empty
 };
 
 // The soft state of all pods; every access is under one lock and short.

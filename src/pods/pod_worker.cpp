@@ -229,7 +229,6 @@ Status PodWorker::remove_files(const std::string& uid, const std::string& log_di
   DURE_CHECK(parts_.volumes.unmount(uid));
   DURE_CHECK(parts_.remove_tree(starter_.pod_folder(uid)));
   if (!log_directory.empty()) DURE_CHECK(parts_.remove_tree(log_directory));
-  if (parts_.remove_cgroup) parts_.remove_cgroup(uid);
   return {};
 }
 

@@ -66,8 +66,7 @@ struct Pods::State : std::enable_shared_from_this<Pods::State> {
             given.probe_net,
             std::move(given.volumes),
             std::move(given.remove_tree),
-            std::move(given.set_mode),
-            std::move(given.remove_cgroup)};
+            std::move(given.set_mode)};
   }
 
   // Wakes a key of the loop; before `start` there is nothing to wake.

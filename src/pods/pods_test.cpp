@@ -42,7 +42,7 @@ class World {
     pods = std::make_unique<Pods>(
         PodsParts{*api.client, *caches, runtime, executor, executor, disk, *events, net, volumes(),
                   [this](const std::string& path) { removed.insert(path); return Status{}; },
-                  [](const std::string&, int) { return Status{}; }, {}},
+                  [](const std::string&, int) { return Status{}; }},
         options);
     runner->add(pods->loop());
     pods->start(*runner);

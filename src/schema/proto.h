@@ -41,8 +41,8 @@ inline void encode_message(const Document& document, std::string& out) {
   encode_message(document.root(), *document.type(), out);
 }
 
-// A WatchEvent around an object that is encoded already, as protobuf watch streams carry it: the object in its envelope,
-// the event without one, each event after its length in four bytes, big endian, which the caller writes.
+// A WatchEvent around an object that is encoded already, as protobuf watch streams carry it: the object in its
+// envelope, the event without one, each event after its length in four bytes, big endian, which the caller writes.
 void encode_watch_event(std::string_view event_type, std::string_view encoded_object, std::string& out);
 
 }  // namespace dure::schema

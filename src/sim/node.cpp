@@ -66,8 +66,7 @@ void SimNode::start_agent() {
                                                         *probe_net_,
                                                         pod_volumes(),
                                                         [](const std::string&) { return Status{}; },
-                                                        [](const std::string&, int) { return Status{}; },
-                                                        {}},
+                                                        [](const std::string&, int) { return Status{}; }},
                                         options);
   pods::NodeOptions node;
   node.name = name_;

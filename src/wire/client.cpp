@@ -71,8 +71,8 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore> {
       return std::min(waiting_.size(),
                       http1_connections_max - std::min(http1_connections_max, connections_.size()));
     };
-    // An attempt may also fail at once, with calls left that wait for a connection that is alive (or not yet known to be
-    // over): the next turn comes with that connection's end, or in a moment.
+    // An attempt may also fail at once, with calls left that wait for a connection that is alive (or not yet known to
+    // be over): the next turn comes with that connection's end, or in a moment.
     for (const uint64_t failed = failed_; failed == failed_ && attempts_.size() < wanted();) {
       const uint64_t id = ++last_attempt_;
       attempts_[id] = nullptr;
@@ -266,8 +266,9 @@ class Client final : public HttpClient {
     DURE_ASSERT(!core_->loop.on_loop_thread());
     auto promise = std::make_shared<std::promise<Result<Upgraded>>>();
     auto answer = promise->get_future();
-    const auto handle = start_upgrade(std::move(request), timeout,
-                                      [promise](Result<Upgraded> upgraded) { promise->set_value(std::move(upgraded)); });
+    const auto handle = start_upgrade(std::move(request), timeout, [promise](Result<Upgraded> upgraded) {
+      promise->set_value(std::move(upgraded));
+    });
     if (answer.wait_for(timeout + 1s) == std::future_status::ready) return answer.get();
     handle->cancel();  // the loop does not run any more
     if (answer.wait_for(std::chrono::seconds(0)) == std::future_status::ready) return answer.get();

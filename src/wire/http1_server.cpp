@@ -63,11 +63,6 @@ class Http1Session final : public Session, public std::enable_shared_from_this<H
     callbacks.on_drained = [this] { on_drained(); };
     stream_->start(std::move(callbacks));
   }
-  void drain() override {
-    keep_alive_ = draining_ = true;
-    if (!busy_) return end();
-    keep_alive_ = false;
-  }
 
   bool waits_for(uint64_t serial) const { return busy_ && serial == serial_ && stream_; }
   void respond(Response response);
@@ -132,7 +127,7 @@ class Http1Session final : public Session, public std::enable_shared_from_this<H
   bool feeding_ = false, busy_ = false, started_ = false, paused_ = false, looking_ = false;
   bool clogged_ = false;  // too many answers wait for the peer: no further request until it took them
   bool keep_alive_ = true, head_request_ = false, old_client_ = false;
-  bool saying_goodbye_ = false, draining_ = false, peer_ended_ = false, ended_ = false;
+  bool saying_goodbye_ = false, peer_ended_ = false, ended_ = false;
 };
 
 void Http1Session::send(std::string_view text) {
@@ -231,7 +226,7 @@ bool Http1Session::read_head() {
   const auto framing = request_framing(head);
   old_client_ = head.minor_version == 0;
   head_request_ = head.method == "HEAD";
-  keep_alive_ = http1_keep_alive(head) && !draining_;
+  keep_alive_ = http1_keep_alive(head);
   if (!framing) {
     refuse(framing.error().code, framing.error().message);
     return false;
@@ -385,7 +380,7 @@ void Http1Session::answered() {
   if (const auto exchange = exchange_.lock()) exchange->forget_callbacks();
   exchange_.reset();
   const bool more_came = feeding_ ? !input_.empty() : !in_.empty();
-  if (!keep_alive_ || draining_ || (peer_ended_ && !more_came)) return say_goodbye();
+  if (!keep_alive_ || (peer_ended_ && !more_came)) return say_goodbye();
   deadline_.set(host_->limits.idle_timeout);
   clogged_ = unsent() > pipeline_unsent_bytes_max;
   if (!clogged_) go_on();

@@ -67,13 +67,6 @@ class Http2Session final : public Session, public std::enable_shared_from_this<H
   ~Http2Session() override { close_exchanges(); }
 
   void begin() override;
-  void drain() override {
-    draining_ = true;
-    nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE,
-                          nghttp2_session_get_last_proc_stream_id(session_.get()), NGHTTP2_NO_ERROR,
-                          nullptr, 0);
-    pump();
-  }
 
   Http2Stream* find(int32_t id) {
     const auto at = streams_.find(id);
@@ -129,7 +122,7 @@ class Http2Session final : public Session, public std::enable_shared_from_this<H
   RateLimit resets_{200, 50}, controls_{100, 20};
   size_t arriving_bytes_ = 0, withheld_ = 0;
   size_t arriving_ = 0;  // streams whose request is not complete
-  bool receiving_ = false, pump_scheduled_ = false, draining_ = false, ended_ = false;
+  bool receiving_ = false, pump_scheduled_ = false, ended_ = false;
 };
 
 const nghttp2_session_callbacks* Http2Session::callbacks() {
@@ -457,10 +450,7 @@ void Http2Session::pump() {
   const auto keep = shared_from_this();
   if (!pump_http2_output(session_.get(), *stream_, socket_, pumped_)) return end();
   if (stream_->unsent() > 0) watch_progress();
-  const bool nothing_left =
-      !nghttp2_session_want_read(session_.get()) && !nghttp2_session_want_write(session_.get());
-  if ((nothing_left || (draining_ && streams_.empty())) &&
-      !nghttp2_session_want_write(session_.get())) {
+  if (!nghttp2_session_want_read(session_.get()) && !nghttp2_session_want_write(session_.get())) {
     if (stream_->unsent() == 0) return end();
     stream_->finish_writing();
     deadline_.set(2s);
@@ -479,8 +469,8 @@ void Http2Session::look_at_deadline() {
 
 void Http2Session::time_is_up() {
   const auto keep = shared_from_this();
-  if (arriving_ == 0 && stream_->unsent() > 0 && !draining_) return look_at_deadline();  // slow, not idle
-  if (arriving_ == 0 || draining_) return end();
+  if (arriving_ == 0 && stream_->unsent() > 0) return look_at_deadline();  // slow, not idle
+  if (arriving_ == 0) return end();
   std::vector<int32_t> late;
   for (const auto& [id, stream] : streams_)
     if (!stream->dispatched) late.push_back(id);

@@ -109,10 +109,6 @@ class GuessingSession final : public Session {
     callbacks.on_close = [this](Error) { finish(); };
     stream_->start(std::move(callbacks));
   }
-  void drain() override {
-    if (session_) return session_->drain();
-    finish();
-  }
 
  private:
   void look(std::string_view bytes) {

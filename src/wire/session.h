@@ -22,8 +22,6 @@ class Session {
  public:
   virtual ~Session() = default;
   virtual void begin() = 0;
-  // Takes no new requests and closes when those under way are done.
-  virtual void drain() = 0;
   // Set by the owner: the session is over and may be destroyed after the call returns to the loop.
   std::function<void()> over;
 };
