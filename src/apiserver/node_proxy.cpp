@@ -225,7 +225,8 @@ class NodeRequest : public std::enable_shared_from_this<NodeRequest> {
   const std::string method_;
   Joint joint_;
   const bool log_;
-  // What the node says instead of a log, in plain text: clients are told as the API tells errors, they show nothing else.
+  // What the node says instead of a log, in plain text: clients are told as the API tells errors, for they show nothing
+  // else.
   std::optional<Error> refusal_;
   bool paused_ = false;
   Phase phase_ = Phase::head;

@@ -134,7 +134,8 @@ class Remembered final : public Client {
     const std::string id = id_of(resource, {}) + "\n" + key.text() + "\n" + schema::to_json(body);
     if (answer) {
       heard();
-      const auto good_until = parse_time(kinds::authentication_v1::TokenRequest(*answer).status().expirationTimestamp());
+      const kinds::authentication_v1::TokenRequest token(*answer);
+      const auto good_until = parse_time(token.status().expirationTimestamp());
       keep(id, good_until ? *good_until - executor_.wall_now() : options_.forget_after);
       write_file(id, schema::to_json(**answer));
     } else if (is_unanswered(answer.error()) && is_patience_over()) {

@@ -9,9 +9,9 @@
 // Owner: the caller; `inner`, `executor`, `disk` and `random` outlive it. Thread: any. Bound: a collection over 16 MB
 // is not kept. Cost on disk: a change is written after a second, or later so that no collection writes more than 100 KB
 // a second; renewed heartbeats write nothing. What nobody asked for is forgotten after `forget_after`, or up to twice
-// that, with a server, but for what is watched, tokens that are still good, and the objects that a remembered pod names:
-// a container asks for them when it starts, which may have been weeks ago. An unreadable file is forgotten, with a line
-// in the log.
+// that, with a server, but for what is watched, tokens that are still good, and the objects that a remembered pod
+// names: a container asks for them when it starts, which may have been weeks ago. An unreadable file is forgotten, with
+// a line in the log.
 #pragma once
 
 #include <memory>

@@ -95,8 +95,8 @@ struct Reply {
 };
 std::optional<Reply> read_reply(std::string_view bytes);
 
-// Of an answer of which only the first bytes came: its question, with the truncation bit, so that whoever asked asks over
-// TCP. Empty when it is none.
+// Of an answer of which only the first bytes came: its question, with the truncation bit, so that whoever asked asks
+// over TCP. Empty when it is none.
 std::string truncated_reply(std::string_view first_bytes);
 
 // A recursive query for one name with a payload size of udp_bytes_max; nothing when the name cannot be written.

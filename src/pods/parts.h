@@ -27,8 +27,8 @@ struct PodVolumes {
   std::function<Result<std::string>(const schema::Object& pod, const std::string& volume, const std::string& path,
                                     const std::string& sub_path)>
       sub_path;
-  // A pod that runs, as it is now: its volumes show its labels and annotations and go on being kept up to date, also by an
-  // agent that did not mount them. Returns at once; cheap when nothing changed.
+  // A pod that runs, as it is now: its volumes show its labels and annotations and go on being kept up to date, also by
+  // an agent that did not mount them. Returns at once; cheap when nothing changed.
   std::function<void(const schema::Object& pod)> follow;
   std::function<Status(const std::string& uid)> unmount;
   std::function<std::vector<std::string>()> uids;  // of pods that have something on this node's disk

@@ -53,8 +53,8 @@ struct Write {
 // nothing (empty, or removes only what is not there) takes no revision and answers the newest one.
 struct Transaction {
   std::vector<Write> writes;
-  // The loop that the calling thread belongs to and goes back to, when it is one. A store may carry the commit out there
-  // instead of on its own thread, which spares two wake-ups.
+  // The loop that the calling thread belongs to and goes back to, when it is one. A store may carry the commit out
+  // there instead of on its own thread, which spares two wake-ups.
   run::Executor* lane = nullptr;
 };
 

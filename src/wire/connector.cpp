@@ -155,7 +155,8 @@ class Connecting final : public std::enable_shared_from_this<Connecting> {
     if (attempts_.empty()) finish_without();
   }
   void finish_without() {
-    finish(fail(answered_ ? *answered_ : silent_.value_or(unavailable("connect to " + spec_.address + ": no address"))));
+    const Error nowhere = unavailable("connect to " + spec_.address + ": no address");
+    finish(fail(answered_ ? *answered_ : silent_.value_or(nowhere)));
   }
   void reached(Attempt& attempt) {
     if (!spec_.proxy) return connected(attempt);

@@ -1,6 +1,6 @@
-// DialRace: asks one question by all ways to a server, each with a head start before the next (DialTurns), and hands over
-// those that answer as they do: for who needs the server before there is a tunnel. What answers first is the way to
-// take; who finds it to be the wrong server asks for the next, which was on its way all the time.
+// DialRace: asks one question by all ways to a server, each with a head start before the next (DialTurns), and hands
+// over those that answer as they do: for who needs the server before there is a tunnel. What answers first is the way
+// to take; who finds it to be the wrong server asks for the next, which was on its way all the time.
 //
 // Thread: one, not the loop's, which outlives it. Ways that are still under way end with it.
 #pragma once

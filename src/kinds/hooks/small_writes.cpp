@@ -1,5 +1,5 @@
-// Kinds with one small thing to say: Secret's stringData, a Job's selector, an APIService of this server's own, the first
-// phase of volumes and claims.
+// Kinds with one small thing to say: Secret's stringData, a Job's selector, an APIService of this server's own, the
+// first phase of volumes and claims.
 #include "base/text.h"
 #include "kinds/hooks/write_rows.h"
 #include "kinds/views/apiregistration_v1.h"
