@@ -1,5 +1,8 @@
+#include <algorithm>
 #include <cstdio>
 #include <memory>
+
+#include <fmt/format.h>
 
 #include "bootstrap/first_start.h"
 #include "bootstrap/settings.h"
@@ -22,6 +25,12 @@ Result<int> renew_certificates(const std::string& name) {
   return 0;
 }
 
+Error no_control_plane() {
+  return {404, "NoControlPlane",
+          fmt::format("{} holds no certificate of a control plane", bootstrap::Places().kubernetes),
+          "run it on the server; a node's own certificate is renewed by its agent"};
+}
+
 }  // namespace
 
 Door certs_door() {
@@ -32,6 +41,7 @@ Door certs_door() {
                const auto random = os::make_random();
                const pki::Folder folder(*disk, *random, bootstrap::Places().kubernetes);
                DURE_TRY(const auto rows, folder.check_expiration());
+               if (std::ranges::all_of(rows, &pki::ExpirationRow::missing)) return fail(no_control_plane());
                printf("%s", pki::expiration_table(rows, os::make_clock()->wall_now()).c_str());
                return 0;
              }};

@@ -268,7 +268,8 @@ class AgentParts final : public Agent {
                                                   volumes::VolumesOptions{.root = options_.places.kubelet});
     probe_net_ = pods::make_probe_net(loop_.loop());
     pods_ = std::make_unique<pods::Pods>(pods_parts(), std::move(options));
-    node_status_ = std::make_unique<pods::NodeStatus>(uplink_->client(), *runtime_, *executor_, *jobs_, *disk_, node);
+    node_status_ = std::make_unique<pods::NodeStatus>(uplink_->client(), *runtime_, *executor_, *jobs_, *disk_,
+                                                      *events_, node);
     return {};
   }
 

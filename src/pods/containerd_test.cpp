@@ -347,7 +347,8 @@ TEST(DISABLED_InsideContainerd, ANodeIsRegisteredAndReady) {
   options.ips = {"192.0.2.10"};
   options.cpu_milli = 1500;
   options.memory_bytes = 1ll << 30;
-  NodeStatus status(*n.api.client, *n.runtime, n.loop.loop(), *n.pool, *n.disk, options);
+  const auto events = client::EventRecorder::create(*n.api.client, *n.pool, "kubelet");
+  NodeStatus status(*n.api.client, *n.runtime, n.loop.loop(), *n.pool, *n.disk, *events, options);
   status.start();
   EXPECT_TRUE(n.wait([&] { return status.ready(); }));
   auto object = n.api.client->get(kinds::core_v1::nodes, {"", "n1"});

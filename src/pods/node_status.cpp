@@ -283,12 +283,13 @@ std::string metadata_patch(const schema::Document& wanted, const schema::Object&
 
 struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
   State(client::Client& client, cri::Runtime& runtime, run::Executor& executor_behind, run::Executor& jobs_behind,
-        os::Disk& disk, NodeOptions options)
+        os::Disk& disk, client::EventRecorder& events, NodeOptions options)
       : client(client),
         runtime(runtime),
         executor(executor_behind),
         jobs(jobs_behind),
         disk(disk),
+        events(events),
         options(std::move(options)) {}
 
   client::Key node_key() const { return {"", options.name}; }
@@ -315,6 +316,22 @@ struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
     if (const std::string patch = metadata_patch(wanted, *found); !patch.empty())
       return client.patch(kinds::core_v1::nodes, node_key(), client::PatchType::merge, patch);
     return found;
+  }
+
+  static std::string_view ready_word(const schema::Object& node) {
+    for (NodeCondition condition : Node(node).status().conditions())
+      if (condition.type() == "Ready") return condition.status();
+    return {};
+  }
+
+  // As kubelet does, about the node by its name instead of its uid: that is where `kubectl describe node` looks.
+  void tell_change(const schema::Object& before, const schema::Object& after) {
+    const bool ready = ready_word(after) == "True";
+    if (ready_word(before) == ready_word(after) || (!ready && ready_word(before).empty())) return;
+    client::EventAbout about = client::EventAbout::object(after);
+    about.uid = options.name;
+    const std::string_view reason = ready ? "NodeReady" : "NodeNotReady";
+    events.normal(about, reason, fmt::format("Node {} status is now: {}", options.name, reason));
   }
 
   // After a restart the node has the address it had, until somebody knows better.
@@ -352,6 +369,7 @@ struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
         must_read = true;  // gone or changed
         return fail(std::move(answer).error());
       }
+      tell_change(known, *answer);
       known = *answer;
       reported_at = executor.now();
     }
@@ -473,6 +491,7 @@ struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
   cri::Runtime& runtime;
   run::Gate executor, jobs;
   os::Disk& disk;
+  client::EventRecorder& events;
   const NodeOptions options;
   std::mutex mutex;
   schema::Object node, lease;
@@ -486,8 +505,8 @@ struct NodeStatus::State : std::enable_shared_from_this<NodeStatus::State> {
 };
 
 NodeStatus::NodeStatus(client::Client& client, cri::Runtime& runtime, run::Executor& executor, run::Executor& jobs,
-                       os::Disk& disk, NodeOptions options)
-    : state_(std::make_shared<State>(client, runtime, executor, jobs, disk, std::move(options))) {}
+                       os::Disk& disk, client::EventRecorder& events, NodeOptions options)
+    : state_(std::make_shared<State>(client, runtime, executor, jobs, disk, events, std::move(options))) {}
 
 NodeStatus::~NodeStatus() {
   state_->executor.close();

@@ -3,7 +3,7 @@
 // Registers the Node (adopting one that is there), renews the Lease every 10 s, looks at the machine every 10 s (until
 // it is Ready after 0.1 s, 0.2 s and so on, up to every second), and writes the status when it changed, otherwise every
 // 5 min. After a silence (no Lease for two intervals) it reads the Node again: the server may have given it up
-// meanwhile. Ready follows the container runtime and its network. Owner: the host's wiring. Thread: any; work runs as
+// meanwhile. Ready follows the container runtime and its network; its changes are told as events. Owner: the host's wiring. Thread: any; work runs as
 // jobs.
 #pragma once
 
@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "client/client.h"
+#include "client/events.h"
 #include "cri/runtime.h"
 #include "os/disk.h"
 #include "pods/node_facts.h"
@@ -67,7 +68,7 @@ schema::Document node_document(const MachineFacts& machine, const RuntimeFacts& 
 class NodeStatus {
  public:
   NodeStatus(client::Client& client, cri::Runtime& runtime, run::Executor& executor, run::Executor& jobs,
-             os::Disk& disk, NodeOptions options);
+             os::Disk& disk, client::EventRecorder& events, NodeOptions options);
   ~NodeStatus();
   void start();
   void look_now();     // something changed (the network came up): do not wait for the interval

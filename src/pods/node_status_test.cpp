@@ -1,7 +1,9 @@
 #include "pods/node_status.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <set>
 #include <thread>
 
 #include "cri/memory_runtime.h"
@@ -23,7 +25,8 @@ TEST(NodeStatus, BecomesReadySoonAfterTheRuntimeDoesThoughNobodySaysSo) {
   cri::MemoryRuntime runtime(executor);
   os::MemoryDisk disk;
   runtime.set_network_ready(false);
-  NodeStatus status(*api.client, runtime, executor, executor, disk, options_of_n1());
+  const auto events = client::EventRecorder::create(*api.client, executor, "kubelet", "n1");
+  NodeStatus status(*api.client, runtime, executor, executor, disk, *events, options_of_n1());
   status.start();
   executor.advance(150ms);
   executor.run_until_idle();
@@ -40,6 +43,38 @@ TEST(NodeStatus, BecomesReadySoonAfterTheRuntimeDoesThoughNobodySaysSo) {
   executor.advance(60s);
   executor.run_until_idle();
   EXPECT_LE(runtime.calls("Status") - before, 65);
+}
+
+TEST(NodeStatus, TellsWhenItBecomesReadyAndWhenNoMore) {
+  run::VirtualExecutor executor;
+  testing::TestApi api(executor);
+  cri::MemoryRuntime runtime(executor);
+  os::MemoryDisk disk;
+  runtime.set_network_ready(false);
+  const auto events = client::EventRecorder::create(*api.client, executor, "kubelet", "n1");
+  NodeStatus status(*api.client, runtime, executor, executor, disk, *events, options_of_n1());
+  const auto told = [&] {
+    executor.advance(20s);
+    executor.run_until_idle();
+    std::multiset<std::string> out;
+    const auto list = api.client->list(kinds::core_v1::events, {});
+    if (!list) return out;
+    for (const schema::Object& object : list->items) {
+      const kinds::core_v1::Event event(object);
+      const auto about = event.involvedObject();
+      if (about.kind() == "Node" && about.uid() == "n1")
+        out.insert(fmt::format("{} {}: {}", event.type(), event.reason(), event.message()));
+    }
+    return out;
+  };
+  using Told = std::multiset<std::string>;
+  status.start();
+  EXPECT_EQ(told(), Told{}) << "it never was ready";
+  runtime.set_network_ready(true);
+  EXPECT_EQ(told(), Told{"Normal NodeReady: Node n1 status is now: NodeReady"});
+  runtime.set_network_ready(false);
+  EXPECT_EQ(told(), (Told{"Normal NodeReady: Node n1 status is now: NodeReady",
+                          "Normal NodeNotReady: Node n1 status is now: NodeNotReady"}));
 }
 
 // The network comes up, and says so, just after the runtime was asked.
@@ -85,7 +120,8 @@ TEST(NodeStatus, WhatChangesWhileItLooksIsNotMissed) {
   cri::MemoryRuntime memory(timers);
   ComingUp runtime(memory);
   os::MemoryDisk disk;
-  NodeStatus status(*api.client, runtime, timers, *pool, disk, options_of_n1());
+  const auto events = client::EventRecorder::create(*api.client, timers, "kubelet", "n1");
+  NodeStatus status(*api.client, runtime, timers, *pool, disk, *events, options_of_n1());
   runtime.status = &status;
   const auto begun = std::chrono::steady_clock::now();
   status.start();

@@ -1,6 +1,7 @@
 // The whole room over the in-memory runtime, on virtual time: what people see of a pod from its birth to its end.
 #include "pods/pods.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -455,6 +456,16 @@ TEST(ProbeNet, AsksTheGrpcHealthService) {
   EXPECT_FALSE(net->grpc("127.0.0.1", port, "", 1s).ok);
 }
 
+TEST(ProbeNet, SaysWhyNobodyAnswersInTheWordsOfUpstream) {
+  run::LoopThread thread("client");
+  const int port = wire::Server::listen("127.0.0.1:0", std::nullopt, {&thread.loop()}, [](auto) {}).value()->port();
+  const auto net = make_probe_net(thread.loop());
+  const std::string refused = fmt::format("dial tcp 127.0.0.1:{}: connect: connection refused", port);
+  EXPECT_EQ(net->tcp("127.0.0.1", port, 5s).text, refused);
+  ProbeNet::Http request{.scheme = "http", .host = "127.0.0.1", .path = "/healthz", .port = port};
+  EXPECT_EQ(net->http(request, 5s).text, fmt::format("Get \"http://127.0.0.1:{}/healthz\": {}", port, refused));
+}
+
 TEST(Pods, ServiceVariablesAndClusterDns) {
   World w;
   w.api.make(kinds::core_v1::services, R"({"apiVersion":"v1","kind":"Service","metadata":{"name":"kubernetes"},"spec":{"clusterIP":"10.96.0.1","ports":[{"name":"https","port":443,"protocol":"TCP"}]}})", "default");
@@ -531,7 +542,8 @@ TEST(Nodes, ComeBackAtOnceAfterTheServerGaveThemUp) {
   options.ips = {"192.0.2.10"};
   options.memory_bytes = 4ll << 30;
   options.ephemeral_storage_bytes = 100ll << 30;
-  NodeStatus status(*agent, runtime, executor, executor, disk, options);
+  const auto events = client::EventRecorder::create(*agent, executor, "kubelet");
+  NodeStatus status(*agent, runtime, executor, executor, disk, *events, options);
   status.start();
   const auto pass = [&](Duration time) {
     executor.advance(time);

@@ -74,7 +74,7 @@ void SimNode::start_agent() {
   node.cpu_milli = cpu_milli;
   node.memory_bytes = memory_bytes;
   node.ephemeral_storage_bytes = 100ll << 30;
-  a.status = std::make_unique<pods::NodeStatus>(*a.client, runtime_, a.executor, a.executor, disk_, node);
+  a.status = std::make_unique<pods::NodeStatus>(*a.client, runtime_, a.executor, a.executor, disk_, *a.events, node);
   a.runner->add(a.pods->loop());
   a.pods->start(*a.runner);
   a.status->start();

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <cctype>
 #include <condition_variable>
 #include <mutex>
 #include <optional>
@@ -31,6 +32,16 @@ std::string_view health_status(std::string_view answer) {
   return status < std::size(names) ? names[status] : names[0];
 }
 
+// "dial tcp 10.0.0.1:80: connect: connection refused": the words that people know from events and search for.
+std::string in_known_words(const std::string& address, std::string_view message) {
+  const std::string ours = "connect to " + address;
+  if (!message.starts_with(ours)) return std::string(message);
+  std::string why(message.substr(ours.size()));
+  if (!why.starts_with(": ")) return fmt::format("dial tcp {}: i/o timeout", address);
+  why[2] = static_cast<char>(std::tolower(static_cast<unsigned char>(why[2])));
+  return fmt::format("dial tcp {}: connect{}", address, why);
+}
+
 struct HealthCall {
   std::mutex mutex;
   std::condition_variable ended;
@@ -56,14 +67,16 @@ class WireProbeNet : public ProbeNet {
     out.headers.set("connection", "close");
     for (const auto& [name, value] : request.headers) out.headers.set(name, value);
     auto answer = (*client)->call(std::move(out), {timeout, 1 << 20});
-    if (!answer) return {false, fmt::format("Get \"{}{}\": {}", origin, request.path, answer.error().message)};
+    if (!answer)
+      return {false, fmt::format("Get \"{}{}\": {}", origin, request.path,
+                                 in_known_words(host_port(request.host, request.port), answer.error().message))};
     if (answer->status >= 200 && answer->status < 400) return {true, answer->body};
     return {false, fmt::format("HTTP probe failed with statuscode: {}", answer->status)};
   }
 
   ProbeAnswer tcp(const std::string& host, int port, Duration timeout) override {
     auto stream = wire::dial(loop_, host_port(host, port), std::nullopt, timeout);
-    if (!stream) return {false, fmt::format("dial tcp {}: {}", host_port(host, port), stream.error().message)};
+    if (!stream) return {false, in_known_words(host_port(host, port), stream.error().message)};
     return {true, {}};
   }
 
