@@ -3,8 +3,8 @@
 // Registers the Node (adopting one that is there), renews the Lease every 10 s, looks at the machine every 10 s (until
 // it is Ready after 0.1 s, 0.2 s and so on, up to every second), and writes the status when it changed, otherwise every
 // 5 min. After a silence (no Lease for two intervals) it reads the Node again: the server may have given it up
-// meanwhile. Ready follows the container runtime and its network; its changes are told as events. Owner: the host's wiring. Thread: any; work runs as
-// jobs.
+// meanwhile. Ready follows the container runtime and its network; its changes are told as events. Owner: the host's
+// wiring. Thread: any; work runs as jobs.
 #pragma once
 
 #include <map>
