@@ -215,6 +215,23 @@ TEST_F(LoopFixture, ErrorsBackOffAndSuccessResets) {
   EXPECT_EQ(at_ms, (std::vector<int64_t>{0, 5, 15, 35, 75}));
 }
 
+TEST_F(LoopFixture, WhatFailedForLongIsTriedWithinHalfAMinute) {
+  bool server_is_back = false;
+  int good = 0;
+  runner->add(spec([&](const Key& key) {
+    if (!server_is_back) return Outcome::failed(internal("not yet"));
+    ++good;
+    return Outcome::done();
+  }));
+  set_log_level(LogLevel::error);
+  server.make(core::configmaps, map_named("a"));
+  server.executor.advance(10min);
+  set_log_level(LogLevel::info);
+  server_is_back = true;
+  server.executor.advance(30s);
+  EXPECT_EQ(good, 1);
+}
+
 TEST_F(LoopFixture, LooksAgainAfterTheTimeAskedFor) {
   int runs = 0;
   runner->add(spec([&](const Key& key) { return ++runs == 1 ? Outcome::after(10s) : Outcome::done(); }));

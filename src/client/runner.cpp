@@ -13,7 +13,8 @@
 namespace dure::client {
 namespace {
 
-constexpr Duration retry_first = 5ms, retry_max = 1000s;
+// A server that was away must not leave a node's pods unreported for long after it came back (client-go: 1000 s).
+constexpr Duration retry_first = 5ms, retry_max = 30s;
 
 Duration back_off(int failures) {
   Duration delay = retry_first;
